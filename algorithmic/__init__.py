@@ -1,0 +1,1 @@
+"""Learning what programs compute: algorithmic reasoning, exact neighbours, disk chemistry."""

@@ -1,0 +1,1 @@
+"""One folder per published system: config, run, report, results."""

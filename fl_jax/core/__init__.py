@@ -1,0 +1,1 @@
+"""The floor under everything: trees, keys, types, numerics. Depends on JAX alone."""

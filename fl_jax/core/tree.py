@@ -1,0 +1,86 @@
+"""Arithmetic on pytrees of arrays: a model, an update or a gradient as one vector.
+
+Reductions are taken in float32 and leaf by leaf, in the order of `jax.tree.leaves`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core.types import Array, Bool, Float, PyTree
+
+
+def add(x: PyTree, y: PyTree) -> PyTree:
+    """x + y, leaf by leaf."""
+    return jax.tree.map(jnp.add, x, y)
+
+
+def sub(x: PyTree, y: PyTree) -> PyTree:
+    """x - y, leaf by leaf."""
+    return jax.tree.map(jnp.subtract, x, y)
+
+
+def scale(factor, x: PyTree) -> PyTree:
+    """factor * x, every leaf keeping its dtype."""
+    return jax.tree.map(lambda a: jnp.asarray(factor, a.dtype) * a, x)
+
+
+def where(condition: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:
+    """x if the condition holds, else y, as a select: nothing of the other side remains."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)
+
+
+def zeros_like(x: PyTree) -> PyTree:
+    """Zeros of the shapes and dtypes of x, which may be abstract (`jax.eval_shape`)."""
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)
+
+
+def dot(x: PyTree, y: PyTree) -> Float[Array, ""]:
+    """Inner product of x and y as flat vectors."""
+    leaves = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
+    products = [jnp.vdot(a.astype(jnp.float32), b.astype(jnp.float32)) for a, b in leaves]
+    return sum(products, jnp.float32(0))
+
+
+def squared_norm(x: PyTree) -> Float[Array, ""]:
+    """Squared Euclidean norm of x as a flat vector."""
+    squares = [jnp.sum(jnp.square(a.astype(jnp.float32))) for a in jax.tree.leaves(x)]
+    return sum(squares, jnp.float32(0))
+
+
+def norm(x: PyTree) -> Float[Array, ""]:
+    """Euclidean norm of x as a flat vector, with derivative 0 (not NaN) at x = 0."""
+    square = squared_norm(x)
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
+def cosine(x: PyTree, y: PyTree) -> Float[Array, ""]:
+    """Cosine of the angle between x and y; 0 where one of them is zero."""
+    size = norm(x) * norm(y)
+    return jnp.where(size > 0, dot(x, y) / jnp.where(size > 0, size, 1.0), 0.0)
+
+
+def all_finite(x: PyTree) -> Bool[Array, ""]:
+    """Whether no floating-point element of x is infinite or NaN."""
+    floating = [a for a in jax.tree.leaves(x) if jnp.issubdtype(a.dtype, jnp.inexact)]
+    finite = jnp.bool_(True)
+    for leaf in floating:
+        finite &= jnp.all(jnp.isfinite(leaf))
+    return finite
+
+
+def size(x: PyTree) -> int:
+    """Number of elements of x, which may be abstract."""
+    return sum(int(np.prod(a.shape)) for a in jax.tree.leaves(x))
+
+
+def nbytes(x: PyTree) -> int:
+    """Bytes that x takes, which may be abstract."""
+    return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in jax.tree.leaves(x))
+
+
+def named_leaves(x: PyTree) -> dict[str, Array]:
+    """The leaves of x by path, as in `params/dense/kernel`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(x)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}

@@ -1,0 +1,1 @@
+"""Federated learning: clients, rounds, aggregators, attacks, defences."""

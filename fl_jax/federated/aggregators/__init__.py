@@ -1,0 +1,1 @@
+"""Aggregators: how a server turns the updates of a round into one step."""

@@ -1,0 +1,1 @@
+"""Attacks: what compromised participants send instead of an honest update."""

@@ -1,0 +1,1 @@
+"""Defences: what stands between the updates and the global model."""

@@ -1,0 +1,1 @@
+"""Layers and networks: plain pytrees of arrays and pure `apply` functions."""

@@ -1,0 +1,1 @@
+"""What training gives away, and how much: inference attacks, shuffling, accounting."""
