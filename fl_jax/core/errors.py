@@ -16,17 +16,18 @@ def one_of(what: str, name: str, known: Iterable[str]) -> str:
     """`name` if it is known, else a ConfigError that lists what is and guesses what was meant.
 
     Example:
+        >>> # doctest: +ELLIPSIS
         >>> one_of("preset", "smal", ["smoke", "small", "paper"])
         Traceback (most recent call last):
         ...
-        fl_jax.core.errors.ConfigError: unknown preset 'smal'; did you mean 'small'? Known are smoke, small, paper.
+        fl_jax.core.errors.ConfigError: unknown preset 'smal'; did you mean 'small'? Known: ...
     """
     known = list(known)
     if name in known:
         return name
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigError(f"unknown {what} {name!r}{guess} Known are {', '.join(known)}.")
+    raise ConfigError(f"unknown {what} {name!r}{guess} Known: {', '.join(known)}.")
 
 
 def positive(what: str, value) -> None:

@@ -1,0 +1,27 @@
+"""What an attack is: a pair of pure functions that make what compromised participants send."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from fl_jax.core.types import Array, Int, Key, PyTree
+from fl_jax.train.state import Variables
+
+
+class View(NamedTuple):
+    """What the attacker can see when it makes its updates."""
+
+    variables: Variables  # the global model G^t
+    count: Int[Array, ""]  # compromised participants in this round
+    round: Int[Array, ""]
+    benign: Any  # Summed or Stacked updates of the others, for attackers who are given them
+    data: PyTree  # the attacker's own data and settings
+
+
+class Attack(NamedTuple):
+    """What compromised participants send; made by a factory."""
+
+    init: Callable[[Variables], PyTree]
+    """variables -> state, which lives from round to round"""
+    update: Callable[[View, PyTree, Key[Array, ""]], tuple[PyTree, PyTree, PyTree]]
+    """(view, state, key) -> (updates stacked (most, ...), state, info)"""
+    most: int = 1  # compromised participants that can fall into one round

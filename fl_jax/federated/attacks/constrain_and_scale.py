@@ -1,0 +1,180 @@
+"""Constrain-and-scale, and with it model replacement, train-and-scale and data poisoning.
+
+The attacker trains a model X on its own data with backdoor examples mixed into every batch,
+under alpha * L_class + (1 - alpha) * L_ano, and sends gamma (X - G). The four attacks of the
+paper are settings of one program:
+
+| attack | alpha | gamma | bound |
+|---|---|---|---|
+| data poisoning (the baseline) | 1 | 1 | none |
+| model replacement | 1 | n/eta | none |
+| train-and-scale | 1 | n/eta | S |
+| constrain-and-scale | < 1 | n/eta | none |
+
+They travel as data (`Poison`), so a grid of attacks and seeds is one compiled program.
+
+References:
+    Bagdasaryan et al. 2020, Algorithm 1, sections 3.3 and 4.3.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fl_jax.core import errors, rng, tree
+from fl_jax.core.types import Array, Float, Int, PyTree
+from fl_jax.federated.attacks import anomaly as scores
+from fl_jax.federated.attacks import replacement
+from fl_jax.federated.attacks.base import Attack, View
+from fl_jax.train import step
+from fl_jax.train.state import Variables
+
+
+class Poison(NamedTuple):
+    """The attacker's data and settings."""
+
+    clean: PyTree  # leaves (clean, ...): its examples of the main task
+    backdoor: PyTree  # leaves (backdoor, ...): what it wants learnt, with the labels it wants
+    per_batch: Int[Array, ""]  # c, backdoor examples in every batch
+    epochs: Int[Array, ""]  # E_adv, passes over the clean examples at most
+    rate: Float[Array, ""]  # lr_adv
+    alpha: Float[Array, ""]  # share of L_class in the loss, (0, 1]
+    gamma: Float[Array, ""]  # scale of the update
+    bound: Float[Array, ""]  # S, largest norm of the update; inf = none
+    stop: Float[Array, ""]  # training ends once the backdoor loss is below; 0 = never
+
+
+class AttackInfo(NamedTuple):
+    """What the attacker knows about its own attack."""
+
+    epochs: Int[Array, ""]
+    backdoor_loss: Float[Array, ""]  # of X on the backdoor examples
+    gamma: Float[Array, ""]  # scale that was used
+    local_norm: Float[Array, ""]  # ||X - G||
+    sent_norm: Float[Array, ""]  # norm of each update sent
+
+
+def poison(
+    clean: PyTree,
+    backdoor: PyTree,
+    *,
+    per_batch: int,
+    epochs: int,
+    rate: float,
+    gamma: float,
+    alpha: float = 1.0,
+    bound: float = np.inf,
+    stop: float = 0.0,
+) -> Poison:
+    """A checked `Poison`; arguments as its fields.
+
+    Raises:
+        ConfigError: gamma, rate, bound or alpha out of range.
+    """
+    errors.positive("gamma", gamma)
+    errors.positive("the attacker's learning rate", rate)
+    errors.positive("the norm bound", bound)
+    if not 0 <= alpha <= 1:
+        raise errors.ConfigError(f"alpha must lie in [0, 1], got {alpha}.")
+    arrays = jax.tree.map(jnp.asarray, (clean, backdoor))
+    whole = [jnp.asarray(v, jnp.int32) for v in (per_batch, epochs)]
+    real = [jnp.asarray(v, jnp.float32) for v in (rate, alpha, gamma, bound, stop)]
+    return Poison(*arrays, *whole, *real)
+
+
+def constrain_and_scale(
+    loss: step.Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    anomaly: Callable[[PyTree, PyTree], Float[Array, ""]] = scores.l2,
+    test_loss: step.Loss | None = None,
+    drop_every: int = 2,
+    drop_factor: float = 0.1,
+    attackers: int = 1,
+) -> Attack:
+    """The attack; its data and knobs are a `Poison`, handed over in `View.data`.
+
+    Args:
+        loss: of the main task; sees batches with backdoor examples mixed in.
+        optimizer: at a learning rate of 1; its updates are multiplied by the attacker's rate.
+        batch_size: examples a step.
+        anomaly: (local parameters, global parameters) -> scalar to be kept low.
+        test_loss: loss that decides when to stop; None = `loss`.
+        drop_every: epochs between drops of the rate.
+        drop_factor: what each drop multiplies the rate by.
+        attackers: compromised participants that can fall into one round; k of them send
+            gamma/k each, which is one of them sending gamma.
+    """
+    test_loss = test_loss or loss
+
+    def train(base: Variables, data: Poison, epochs, key):
+        count = jax.tree.leaves(data.clean)[0].shape[0]
+        held = jax.tree.leaves(data.backdoor)[0].shape[0]
+        steps = -(-count // batch_size)
+
+        def objective(variables, batch, step_key):
+            value, rest = loss(variables, batch, step_key)
+            score = anomaly(variables.params, base.params)
+            return data.alpha * value + (1 - data.alpha) * score, rest
+
+        def backdoor_loss(variables):
+            value, _ = test_loss(variables, data.backdoor, rng.fold(key, "stop"))
+            return value
+
+        def one(s, carry):
+            epoch, order, variables, opt_state = carry
+            place = s * batch_size + jnp.arange(batch_size)
+            clean = jax.tree.map(lambda a: a[order[jnp.minimum(place, count - 1)]], data.clean)
+            draws = rng.fold(key, "draw", epoch * steps + s)
+            drawn = jax.random.randint(draws, (batch_size,), 0, held)
+            poisoned = jnp.arange(batch_size) < data.per_batch
+
+            def mix(a, b):
+                return jnp.where(poisoned.reshape(-1, *[1] * (a.ndim - 1)), b[drawn], a)
+
+            batch = jax.tree.map(mix, clean, data.backdoor)
+            batch["mask"] = ((place < count) | poisoned).astype(jnp.float32)
+            step_key = rng.fold(key, "step", epoch * steps + s)
+            (_, (stats, _)), grads = step.gradient(objective, variables, batch, step_key)
+            updates, opt_state = optimizer.update(grads, opt_state, variables.params)
+            rate = data.rate * drop_factor ** (epoch // drop_every).astype(jnp.float32)
+            params = tree.add(variables.params, tree.scale(rate, updates))
+            return epoch, order, Variables(params, stats), opt_state
+
+        def epoch_of(carry):
+            epoch, variables, opt_state = carry
+            order = jax.random.permutation(rng.fold(key, "shuffle", epoch), count)
+            carry = (epoch, order, variables, opt_state)
+            _, _, variables, opt_state = jax.lax.fori_loop(0, steps, one, carry)
+            return epoch + 1, variables, opt_state
+
+        def goes_on(carry):
+            epoch, variables, _ = carry
+            return (epoch < epochs) & (backdoor_loss(variables) >= data.stop)
+
+        start = (jnp.int32(0), base, optimizer.init(base.params))
+        taken, local, _ = jax.lax.while_loop(goes_on, epoch_of, start)
+        return local, taken, backdoor_loss(local)
+
+    def update(view: View, state, key):
+        data = view.data
+        epochs = jnp.where(view.count > 0, data.epochs, 0)
+        local, taken, reached = train(view.variables, data, epochs, key)
+        gamma = replacement.bounded_scale(local, view.variables, data.gamma, data.bound)
+        share = gamma / jnp.maximum(view.count, 1)
+        sent = replacement.replace(local, view.variables, share)
+        info = AttackInfo(
+            taken,
+            reached,
+            gamma,
+            tree.norm(tree.sub(local, view.variables)),
+            tree.norm(sent),
+        )
+        return jax.tree.map(lambda a: jnp.stack([a] * attackers), sent), state, info
+
+    return Attack(lambda variables: (), update, attackers)

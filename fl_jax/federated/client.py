@@ -1,0 +1,95 @@
+"""What a participant does in a round: a few epochs of its own optimizer from the global model."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fl_jax.core import errors, rng
+from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.train import step
+from fl_jax.train.state import Variables
+
+
+class Client(NamedTuple):
+    """Local training as a pure function, with what the round must know about it."""
+
+    train: Callable[..., tuple[Variables, "ClientInfo"]]
+    """(variables, examples, start, size, key) -> (local variables, info)"""
+    steps: Callable[[Int[Array, "..."]], Int[Array, "..."]]
+    """share size -> optimizer steps it takes: what a client costs"""
+
+
+class ClientInfo(NamedTuple):
+    """What a participant reports."""
+
+    loss: Float[Array, ""]  # mean training loss over its steps
+
+
+def make(
+    loss: step.Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    epochs: int,
+    batch_size: int,
+    capacity: int,
+) -> Client:
+    """Local training: `epochs` passes over the own share in shuffled batches, the short one last.
+
+    The optimizer starts afresh each round. The number of steps follows the share's own size (a
+    loop of dynamic length), so no step is spent on padding; only the last, short batch is filled
+    up and masked. A client's result depends on its share and its key alone, not on `capacity`,
+    not on who trains beside it.
+
+    Args:
+        loss: (variables, batch, key) -> (loss, (batch_stats, metrics)); the batch has a leaf
+            `mask` (batch_size,) beside the examples' own.
+        optimizer: the local optimizer.
+        epochs: passes over the share; 0 returns the global model.
+        batch_size: examples a step.
+        capacity: at least the size of the largest share (it fixes the shape of the shuffle).
+
+    References:
+        McMahan et al. 2017, Algorithm 1 (ClientUpdate); Bagdasaryan et al. 2020, eq. 1.
+    """
+    errors.positive("batch_size", batch_size)
+
+    def batches(size):
+        return (size + batch_size - 1) // batch_size
+
+    def train(variables, examples: PyTree, start, size, key: Key[Array, ""]):
+        def epoch(e, carry):
+            # Draw i of a stream does not depend on how many are drawn: padding changes nothing.
+            scores = jax.random.uniform(rng.fold(key, "shuffle", e), (capacity,))
+            order = jnp.argsort(jnp.where(jnp.arange(capacity) < size, scores, jnp.inf))
+
+            def one(b, carry):
+                variables, opt_state, total = carry
+                place = b * batch_size + jnp.arange(batch_size)
+                mask = (place < size).astype(jnp.float32)
+                taken = start + order[jnp.minimum(place, size - 1)]
+                batch = jax.tree.map(lambda leaf: leaf[taken], examples)
+                variables, opt_state, value = step.descend(
+                    loss,
+                    optimizer,
+                    variables,
+                    opt_state,
+                    {**batch, "mask": mask},
+                    rng.fold(key, "step", e * batches(size) + b),
+                )
+                return variables, opt_state, total + value
+
+            return jax.lax.fori_loop(0, batches(size), one, carry)
+
+        carry = (variables, optimizer.init(variables.params), jnp.float32(0))
+        variables, _, total = jax.lax.fori_loop(0, epochs, epoch, carry)
+        return variables, ClientInfo(total / jnp.maximum(epochs * batches(size), 1))
+
+    return Client(train, lambda size: epochs * batches(size))
+
+
+def capacity(sizes: Any) -> int:
+    """The largest share, as a Python number."""
+    return int(jnp.max(sizes))

@@ -1,0 +1,41 @@
+"""Clipping every update to a ball, with or without noise on the aggregate."""
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core import errors, tree
+from fl_jax.federated.defences.base import Defence
+
+
+def norm_clip(*, bound: float, noise: float = 0.0) -> Defence:
+    """x_i * min(1, S / ||x_i||), then N(0, noise^2) on every coordinate of the aggregate.
+
+    With `noise` it is the weak differential privacy of the backdoor literature. After clipping,
+    an attacker moves the model by at most eta S / n a round.
+
+    Args:
+        bound: S, > 0.
+        noise: standard deviation on the aggregate, in units of a parameter.
+
+    References:
+        Sun et al. 2019, "Can You Really Backdoor Federated Learning?".
+    """
+    errors.positive("clipping bound", bound)
+
+    def client(update, state):
+        del state
+        size = tree.norm(update)
+        return tree.scale(jnp.minimum(1.0, bound / jnp.maximum(size, 1e-30)), update)
+
+    def server(aggregate, state, key):
+        if not noise:
+            return aggregate, state
+        leaves, treedef = jax.tree.flatten(aggregate)
+        keys = jax.random.split(key, len(leaves))
+        noisy = [
+            leaf + noise * jax.random.normal(k, leaf.shape, leaf.dtype)
+            for k, leaf in zip(keys, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(treedef, noisy), state
+
+    return Defence(client=client, server=server)

@@ -1,0 +1,242 @@
+"""One federated round as one pure function.
+
+    select -> train all clients -> attack -> defend -> aggregate -> server step -> evaluate
+
+Everything stays on the device: a round is one program, `repeat` makes R rounds one program, and
+`jax.jit(..., donate_argnums=0)` lets it work in place. Attack, defence and aggregator are slots.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from fl_jax.core import rng, tree
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed
+from fl_jax.federated.attacks.base import Attack, View
+from fl_jax.federated.client import Client
+from fl_jax.federated.defences.base import Defence
+from fl_jax.federated.population import Population
+from fl_jax.federated.sampling import Sampler
+from fl_jax.train import cohort
+from fl_jax.train.state import Variables
+
+
+class RoundState(NamedTuple):
+    """Everything the next round needs."""
+
+    round: Int[Array, ""]
+    variables: Variables  # the global model, batch statistics included
+    server: optax.OptState
+    aggregator: PyTree
+    defence: PyTree
+    attack: PyTree
+    dropped: Int[Array, ""]  # updates left out so far because they were not finite
+
+
+class RoundData(NamedTuple):
+    """What a round reads and does not change."""
+
+    population: Population
+    attack: PyTree = ()  # the attacker's own data and settings
+    evaluation: PyTree = ()  # what `evaluate` is given
+
+
+class RoundInfo(NamedTuple):
+    """What a round reports."""
+
+    ids: Int[Array, " cohort"]
+    malicious: Bool[Array, " cohort"]
+    finite: Bool[Array, " cohort"]  # False: the update was left out
+    loss: Float[Array, " cohort"]  # mean local training loss; 0 for compromised participants
+    norm: Float[Array, " cohort"]  # ||D_i||; of compromised participants, what they sent
+    attack: PyTree  # what the attack reports; zeros in rounds without attackers
+    metrics: PyTree  # what `evaluate` returns
+
+
+class Round(NamedTuple):
+    """A federated learning algorithm."""
+
+    init: Callable[[Variables], RoundState]
+    step: Callable[[RoundState, RoundData, Key[Array, ""]], tuple[RoundState, RoundInfo]]
+
+
+def make(
+    *,
+    client: Client,
+    sampler: Sampler,
+    aggregator: Aggregator,
+    attack: Attack | None = None,
+    defence: Defence = Defence(),
+    server: optax.GradientTransformation | None = None,
+    evaluate: Callable[[Variables, Any], PyTree] = lambda variables, data: {},
+    plan: cohort.Plan = cohort.Plan("scan"),
+    mesh: Mesh | None = None,
+) -> Round:
+    """A round with these parts.
+
+    Args:
+        client: local training, from `client.make`.
+        sampler: who takes part, from `sampling`.
+        aggregator: how updates become one step, from `aggregators`.
+        attack: what compromised participants send, from `attacks`; None = they train honestly
+            like everyone else.
+        defence: what the server does to updates and aggregate, from `defences`.
+        server: optimizer of the server, which takes minus the aggregate for a gradient (FedAdam
+            and its kin [Reddi et al. 2021, Algorithm 2]); batch statistics are always moved by
+            the aggregate itself. None adds the aggregate.
+        evaluate: (variables, RoundData.evaluation) -> metrics of the new global model.
+        plan: how the clients run (`cohort.Plan`).
+        mesh: a mesh with a `clients` axis to deal them over.
+
+    Returns:
+        A `Round`. Randomness is drawn per (key, round, participant id), so results do not depend
+        on plan, device count or the order of the cohort.
+    """
+    summed = aggregator.sees is Summed
+
+    def init(variables: Variables) -> RoundState:
+        zero = jnp.zeros((), jnp.int32)
+        return RoundState(
+            round=zero,
+            variables=variables,
+            server=() if server is None else server.init(variables.params),
+            aggregator=aggregator.init(variables),
+            defence=defence.init(variables),
+            attack=() if attack is None else attack.init(variables),
+            dropped=zero,
+        )
+
+    def weigh(update, size, counts):
+        """(update or zeros, weight, finite): what is not counted leaves no trace."""
+        finite = tree.all_finite(update)
+        base = size.astype(jnp.float32) if aggregator.weight == "examples" else jnp.float32(1)
+        weight = jnp.where(finite & counts, base, 0.0)
+        return tree.where(weight > 0, update, tree.zeros_like(update)), weight, finite
+
+    def train(state: RoundState, population: Population, selected, honest, key):
+        """The honest updates as Summed or Stacked, and what their clients report."""
+
+        def one(item):
+            ident, counts, arrives = item
+            size = population.size[ident]
+            trained, info = client.train(
+                state.variables,
+                population.examples,
+                population.start[ident],
+                jnp.where(counts, size, 0),  # a compromised participant takes no honest step
+                rng.fold(key, "client", ident),
+            )
+            update = tree.sub(trained, state.variables)
+            size_of_update = tree.norm(update)
+            update = defence.client(update, state.defence)
+            update, weight, finite = weigh(update, size, counts & arrives)
+            report = (info.loss, size_of_update, finite, weight)
+            if summed:
+                return Summed(tree.scale(weight, update), weight), (report, ())
+            return (), (report, update)
+
+        steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
+        items = (selected.ids, honest, selected.active)
+        total, (report, updates) = cohort.sum(
+            one, items, plan=plan, mesh=mesh, cost=steps, stage="local training"
+        )
+        return (total if summed else Stacked(updates, report[3])), report
+
+    def strike(state, data, seen, selected, malicious, key):
+        """Adds what the compromised participants send."""
+        count = jnp.sum(malicious).astype(jnp.int32)
+        view = View(state.variables, count, state.round, seen, data.attack)
+
+        def attacked(view):
+            return attack.update(view, state.attack, rng.fold(key, "attack"))
+
+        def quiet(view):
+            updates, _, info = jax.eval_shape(attacked, view)
+            return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
+
+        sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
+        # The places of the attackers in the cohort; those beyond `count` fall off its end.
+        length = malicious.shape[0]
+        places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
+        norms = jax.vmap(tree.norm)(sent)
+        size = data.population.size[selected.ids[jnp.minimum(places, length - 1)]]
+
+        def arrive(update, size, counts):
+            return weigh(defence.client(update, state.defence), size, counts)
+
+        sent, weights, finite = jax.vmap(arrive)(sent, size, places < length)
+        if summed:
+            scaled = jax.vmap(tree.scale)(weights, sent)
+            total = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0), seen.total, scaled)
+            seen = Summed(total, seen.weight + jnp.sum(weights))
+        else:
+            put = lambda all, new: all.at[places].set(new, mode="drop")
+            seen = Stacked(jax.tree.map(put, seen.updates, sent), put(seen.weights, weights))
+        return seen, attack_state, info, (places, norms, finite)
+
+    def step(state: RoundState, data: RoundData, key: Key[Array, ""]):
+        key = rng.fold(key, "round", state.round)
+        selected = sampler(rng.fold(key, "sample"), state.round)
+        attacks = attack is not None
+        malicious = selected.malicious & selected.active & attacks
+        honest = ~(selected.malicious & attacks)
+
+        seen, (loss, norm, finite, _) = train(state, data.population, selected, honest, key)
+        attack_state, attack_info = state.attack, ()
+        if attack is not None:
+            seen, attack_state, attack_info, (places, sent_norms, sent_finite) = strike(
+                state, data, seen, selected, malicious, key
+            )
+            norm = norm.at[places].set(sent_norms, mode="drop")
+            finite = finite.at[places].set(sent_finite, mode="drop")
+
+        aggregate, aggregator_state = aggregator.update(seen, state.aggregator)
+        aggregate, defence_state = defence.server(
+            aggregate, state.defence, rng.fold(key, "defence")
+        )
+        variables, server_state = _advance(state, aggregate, server)
+        new = RoundState(
+            round=state.round + 1,
+            variables=variables,
+            server=server_state,
+            aggregator=aggregator_state,
+            defence=defence_state,
+            attack=attack_state,
+            dropped=state.dropped + jnp.sum(~finite).astype(jnp.int32),
+        )
+        metrics = evaluate(variables, data.evaluation)
+        info = RoundInfo(selected.ids, selected.malicious, finite, loss, norm, attack_info, metrics)
+        return new, info
+
+    return Round(init, step)
+
+
+def _advance(state: RoundState, aggregate: PyTree, server: optax.GradientTransformation | None):
+    """The server's step: the aggregate itself, or an optimizer that follows it."""
+    if server is None:
+        return tree.add(state.variables, aggregate), state.server
+    descent = jax.tree.map(jnp.negative, aggregate.params)
+    updates, server_state = server.update(descent, state.server, state.variables.params)
+    params = optax.apply_updates(state.variables.params, updates)
+    stats = tree.add(state.variables.batch_stats, aggregate.batch_stats)
+    return Variables(params, stats), server_state
+
+
+def repeat(step, rounds: int):
+    """`rounds` rounds as one function: (state, data, key) -> (state, infos stacked (rounds, ...)).
+
+    One dispatch then runs them all; `jax.jit(repeat(step, 10), donate_argnums=0)`.
+    """
+
+    def many(state, data, key):
+        def one(state, _):
+            return step(state, data, key)
+
+        return jax.lax.scan(one, state, length=rounds)
+
+    return many

@@ -1,0 +1,95 @@
+"""Who takes part in a round, and who of them is compromised."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core import errors
+from fl_jax.core.types import Array, Bool, Int, Key
+
+
+class Cohort(NamedTuple):
+    """The participants of one round."""
+
+    ids: Int[Array, " cohort"]  # distinct participants
+    malicious: Bool[Array, " cohort"]  # who sends what the attack made
+    active: Bool[Array, " cohort"]  # False: selected, but its update does not arrive
+
+
+Sampler = Callable[[Key[Array, ""], Int[Array, ""]], Cohort]
+"""(key, round) -> Cohort"""
+
+
+def _check(participants: int, cohort: int, attackers: Sequence[int]) -> None:
+    errors.positive("cohort", cohort)
+    if cohort > participants:
+        raise errors.ConfigError(
+            f"a round cannot select m = {cohort} of n = {participants} participants; m must be at"
+            " most n."
+        )
+    wrong = [a for a in attackers if not 0 <= a < participants]
+    if wrong:
+        raise errors.ConfigError(
+            f"attacker {wrong[0]} is not one of the participants 0..{participants - 1}."
+        )
+    if len(set(attackers)) > cohort:
+        raise errors.ConfigError(
+            f"{len(set(attackers))} attackers do not fit a round of m = {cohort}."
+        )
+
+
+def uniform(participants: int, cohort: int, *, attackers: Sequence[int] = ()) -> Sampler:
+    """`cohort` of the participants without replacement; attackers act whenever they are drawn."""
+    _check(participants, cohort, attackers)
+    compromised = np.zeros(participants, bool)
+    compromised[list(attackers)] = True
+
+    def sample(key, round):
+        del round
+        ids = jax.random.permutation(key, participants)[:cohort]
+        return Cohort(ids, jnp.asarray(compromised)[ids], jnp.ones(cohort, bool))
+
+    return sample
+
+
+def single_shot(
+    participants: int, cohort: int, *, attackers: Sequence[int], rounds: Sequence[int]
+) -> Sampler:
+    """Benign participants only, but in `rounds` the attackers take the first places.
+
+    The paper's single-shot schedule: exactly the attackers in exactly these rounds.
+    """
+    _check(participants, cohort, attackers)
+    benign = np.setdiff1d(np.arange(participants), attackers)
+    if len(benign) < cohort:
+        raise errors.ConfigError(
+            f"{len(benign)} benign participants do not fill the rounds of m = {cohort} in which"
+            " no attacker takes part."
+        )
+
+    def sample(key, round):
+        ids = jax.random.permutation(key, jnp.asarray(benign, jnp.int32))[:cohort]
+        place = jnp.arange(cohort)
+        attacked = jnp.isin(round, jnp.asarray(list(rounds), jnp.int32))
+        malicious = attacked & (place < len(attackers))
+        who = jnp.asarray([*attackers, *[0] * (cohort - len(attackers))], jnp.int32)
+        return Cohort(jnp.where(malicious, who, ids), malicious, jnp.ones(cohort, bool))
+
+    return sample
+
+
+def everyone(participants: int) -> Sampler:
+    """All participants, every round, in order of their ids."""
+
+    def sample(key, round):
+        del key, round
+        return Cohort(
+            jnp.arange(participants),
+            jnp.zeros(participants, bool),
+            jnp.ones(participants, bool),
+        )
+
+    return sample

@@ -1,0 +1,72 @@
+"""A network as this package uses it: plain arrays and a pure `apply`."""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flax import nnx
+
+from fl_jax.core.types import Array, Key, PyTree
+
+
+class Network(NamedTuple):
+    """A pair of pure functions over (params, batch_stats), plain dictionaries of arrays."""
+
+    init: Callable[[Key[Array, ""]], tuple[PyTree, PyTree]]
+    """key -> (params, batch_stats)"""
+    apply: Callable[..., tuple[Array, PyTree]]
+    """(params, batch_stats, x, *, train=False, mask=None, key=None) -> (output, batch_stats)"""
+
+
+def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
+    """The network that a `flax.nnx` module is.
+
+    The module is split once into plain dictionaries, so that it can be trained under `vmap`,
+    `scan` and `grad` together. Its `train()` and `eval()` flags are set by `apply(train=...)`.
+    Where its `__call__` takes them, `mask` ((batch,) 0 or 1, which examples are real) and `rngs`
+    (keys for dropout) are handed over; keys are passed at the call, never kept in the module.
+
+    Args:
+        make: rngs -> module, as in `lambda rngs: MLP(8, rngs=rngs)`.
+
+    Raises:
+        ValueError: the module holds variables other than parameters and batch statistics.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from flax import nnx
+        >>> network = from_nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+        >>> params, batch_stats = network.init(jax.random.key(0))
+        >>> y, _ = network.apply(params, batch_stats, jnp.ones((5, 3)))
+        >>> y.shape
+        (5, 2)
+    """
+    abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    accepts = inspect.signature(type(abstract).__call__).parameters
+    graphs = {}
+    for train in (True, False):
+        (abstract.train if train else abstract.eval)()
+        graphs[train], _, _, rest = nnx.split(abstract, nnx.Param, nnx.BatchStat, ...)
+    if nnx.to_pure_dict(rest):
+        raise ValueError(
+            "a network holds parameters and batch statistics only, but this module also has"
+            f" {list(nnx.to_pure_dict(rest))}; build nnx.Dropout without rngs and take"
+            " `rngs` in __call__."
+        )
+
+    def init(key):
+        module = make(nnx.Rngs(key))
+        params = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+        return params, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    def apply(params, batch_stats, x, *, train=False, mask=None, key=None):
+        module = nnx.merge(graphs[train], params, batch_stats)
+        extra = {}
+        if "mask" in accepts:
+            extra["mask"] = mask
+        if "rngs" in accepts and key is not None:
+            extra["rngs"] = nnx.Rngs(dropout=key)
+        output = module(x, **extra)
+        return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    return Network(init, apply)

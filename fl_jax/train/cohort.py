@@ -1,0 +1,244 @@
+"""The one executor of a function over many clients, shadow models, seeds or grid cells.
+
+A function of one item is written unbatched; `map` stacks its results and `sum` adds them up as
+they come, so that memory does not grow with the cohort. How the items run is a `Plan`: side by
+side (`vmap`), one after another (`scan`), in blocks (`chunk`), or in a plain Python loop that
+names the item and the stage when something fails (`debug`, the slow twin of the others). With a
+mesh, the items are dealt over its `clients` axis.
+
+Items of uneven length need no buckets: give `cost` (say, steps a client will take) and let the
+function loop that many times. Items are then sorted by cost, so the members of a block finish
+together, and one program serves every cohort that is ever drawn.
+
+Which plan is fastest depends on the backend and the model; `fastest` measures it once.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from fl_jax.core import errors, tree
+from fl_jax.core.types import Array, PyTree, Shaped
+
+AXIS = "clients"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a cohort runs: `vmap`, `scan`, `chunk:K` (K side by side) or `debug`."""
+
+    kind: str = "scan"
+    width: int = 1  # items side by side; used by chunk alone
+
+    @classmethod
+    def parse(cls, text: str) -> "Plan":
+        """The plan that `str(plan)` names.
+
+        Example:
+            >>> Plan.parse("chunk:8")
+            Plan(kind='chunk', width=8)
+        """
+        kind, _, width = text.partition(":")
+        errors.one_of("cohort plan", kind, ("vmap", "scan", "chunk", "debug"))
+        if (kind == "chunk") != bool(width) or (width and not width.isdigit()) or width == "0":
+            raise errors.ConfigError(
+                f"a cohort plan is vmap, scan, debug or chunk:K with K >= 1, got {text!r}."
+            )
+        return cls(kind, int(width or 1))
+
+    def __str__(self) -> str:
+        return f"chunk:{self.width}" if self.kind == "chunk" else self.kind
+
+    def side_by_side(self, items: int) -> int:
+        """How many of so many items run at once."""
+        return {"vmap": items, "chunk": min(self.width, items)}.get(self.kind, 1)
+
+
+class CohortError(RuntimeError):
+    """What the debug plan raises: which item, at which stage, and what went wrong there."""
+
+
+def map(  # `cohort.map` is what it is
+    fn: Callable[[Any], Any],
+    items: PyTree,
+    *,
+    plan: Plan = Plan("vmap"),
+    mesh: Mesh | None = None,
+    cost: Shaped[Array, " items"] | None = None,
+    stage: str = "map",
+) -> PyTree:
+    """fn of every item, stacked on a leading axis in the order of the items.
+
+    Args:
+        fn: item -> pytree of arrays; unbatched, and it may close over traced values.
+        items: pytree whose leaves have a leading axis of one length, the number of items.
+        plan: how they run.
+        mesh: a mesh with a `clients` axis to deal the items over; None = where the caller is.
+        cost: (items,) relative cost of each, to even out uneven items.
+        stage: what the debug plan calls this, should it fail.
+    """
+    run = lambda item: ((), fn(item))
+    return _execute(run, items, plan, mesh, cost, stage)[1]
+
+
+def sum(
+    fn: Callable[[Any], tuple[Any, Any]],
+    items: PyTree,
+    *,
+    plan: Plan = Plan("vmap"),
+    mesh: Mesh | None = None,
+    cost: Shaped[Array, " items"] | None = None,
+    stage: str = "sum",
+) -> tuple[PyTree, PyTree]:
+    """Where fn(item) = (contribution, info): the contributions added up, the infos stacked.
+
+    Only one block of contributions exists at a time. Arguments as in `map`.
+    """
+    return _execute(fn, items, plan, mesh, cost, stage)
+
+
+def fastest(
+    runner: Callable[[Plan], Callable[[], Any]], plans: Sequence[Plan], *, repeats: int = 3
+) -> tuple[Plan, dict[str, float]]:
+    """The plan whose run takes the least time, and the seconds of each.
+
+    Args:
+        runner: plan -> function without arguments that does the work and returns its arrays;
+            its first call (compilation) is not counted.
+        plans: the candidates; one candidate is returned unmeasured.
+        repeats: calls per plan; the shortest counts.
+    """
+    if len(plans) == 1:
+        return plans[0], {}
+    seconds = {}
+    for plan in plans:
+        call = runner(plan)
+        jax.block_until_ready(call())
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            times.append(time.perf_counter() - start)
+        seconds[str(plan)] = min(times)
+    order = np.array([seconds[str(plan)] for plan in plans])
+    if jax.process_count() > 1:  # every process must compile the same program
+        from jax.experimental import multihost_utils
+
+        order = multihost_utils.broadcast_one_to_all(order)
+    return plans[int(np.argmin(order))], seconds
+
+
+def candidates(backend: str, items: int) -> list[Plan]:
+    """Plans worth measuring for this many items on a `cpu`, `gpu` or `tpu`."""
+    if backend == "cpu":
+        return [Plan("scan"), Plan("vmap")] if items > 1 else [Plan("scan")]
+    widths = [w for w in (8, 32, 128) if w < items]
+    return [*(Plan("chunk", w) for w in widths), Plan("vmap")]
+
+
+def _execute(fn, items, plan, mesh, cost, stage):
+    lengths = {leaf.shape[0] for leaf in jax.tree.leaves(items)}
+    if len(lengths) != 1:
+        raise ValueError(f"items of one cohort need one leading length, got {sorted(lengths)}.")
+    count = lengths.pop()
+    if plan.kind == "debug":
+        return _debug(fn, items, count, stage)
+    devices = mesh.shape[AXIS] if mesh is not None else 1
+    order = jnp.arange(count) if cost is None else jnp.argsort(-cost)
+    # Each device takes whole blocks of its own; the tail is filled with the last (cheapest)
+    # item again, whose contribution does not count.
+    width = plan.side_by_side(-(-count // devices))
+    padded = -(-count // (devices * width)) * devices * width
+    slots = jnp.minimum(jnp.arange(padded), count - 1)
+    counts = jnp.arange(padded) < count
+    # Slot s of the sorted items goes to device s % devices: the load is even, and neighbours in
+    # cost share a block.
+    deal = jnp.arange(padded).reshape(-1, devices).T.reshape(-1)
+    taken = order[slots][deal]
+    blocks = jax.tree.map(lambda leaf: leaf[taken], items)
+    if devices == 1:
+        total, infos = _blocks(fn, blocks, counts[deal], width)
+    else:
+        total, infos = _over_devices(fn, blocks, counts[deal], width, mesh)
+    # Where the result of item i lies: undo the deal, then the sort.
+    position = jnp.zeros(padded, jnp.int32).at[deal].set(jnp.arange(padded, dtype=jnp.int32))
+    back = jnp.zeros(count, jnp.int32).at[order].set(position[:count])
+    return total, jax.tree.map(lambda leaf: leaf[back], infos)
+
+
+def _blocks(fn, items, counts, width):
+    """(sum, infos) of the items, `width` at a time."""
+    batched = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (items, counts))
+
+    def block(total, inputs):
+        block_items, block_counts = inputs
+        if width == 1:  # no batch axis inside: `vmap` of one would still batch every matmul
+            one = jax.tree.map(lambda a: a[0], block_items)
+            contribution, info = fn(one)
+            contribution, info = jax.tree.map(lambda a: a[None], (contribution, info))
+        else:
+            contribution, info = jax.vmap(fn)(block_items)
+
+        def add(t, c):
+            kept = jnp.where(block_counts.reshape(-1, *[1] * (c.ndim - 1)), c, jnp.zeros_like(c))
+            return t + jnp.sum(kept, axis=0, dtype=c.dtype)
+
+        return jax.tree.map(add, total, contribution), info
+
+    first = jax.tree.map(lambda a: a[0, 0], batched[0])
+    shapes = jax.eval_shape(fn, first)[0]
+    total = tree.zeros_like(shapes)
+    if counts.shape[0] == width:
+        total, infos = block(total, jax.tree.map(lambda a: a[0], batched))
+        return total, infos
+    total, infos = jax.lax.scan(block, total, batched)
+    return total, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), infos)
+
+
+def _over_devices(fn, items, counts, width, mesh):
+    """As `_blocks`, every device of the `clients` axis taking an equal share of the items."""
+
+    def local(local_items, local_counts):
+        total, infos = _blocks(fn, local_items, local_counts, width)
+        return jax.lax.psum(total, AXIS), infos
+
+    split = PartitionSpec(AXIS)
+    return jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(split, split),
+        out_specs=(PartitionSpec(), split),
+        check_vma=False,  # the function's own scans start from constants, which do not vary
+    )(items, counts)
+
+
+def _debug(fn, items, count, stage):
+    """One jitted call per item; the first that raises or returns NaN is named."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(items)):
+        raise errors.ConfigError(
+            "the debug plan runs items one by one and cannot be traced; call the round without"
+            " jax.jit, or choose scan, vmap or chunk:K."
+        )
+    call = jax.jit(fn)
+    total, infos = None, []
+    for i in range(count):
+        item = jax.tree.map(lambda leaf, i=i: leaf[i], items)
+        try:
+            contribution, info = call(item)
+            for name, leaf in tree.named_leaves((contribution, info)).items():
+                if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(leaf)):
+                    raise FloatingPointError(f"its result {name} is not finite")
+        except Exception as error:
+            shown = jax.tree.map(lambda leaf: leaf.tolist() if leaf.ndim == 0 else leaf.shape, item)
+            raise CohortError(
+                f"{stage} failed for item {i} of {count}, {shown}: {error}"
+            ) from error
+        total = contribution if total is None else tree.add(total, contribution)
+        infos.append(info)
+    return total, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)

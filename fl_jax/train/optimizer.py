@@ -1,0 +1,95 @@
+"""One optimizer factory for every system: clients, servers, language models, reasoners."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import optax
+
+from fl_jax.core import errors
+from fl_jax.core.types import PyTree
+from fl_jax.train import schedule
+
+NAMES = ("sgd", "adam", "adamw", "adagrad", "yogi", "adafactor", "lion", "muon")
+CONSTANT = schedule.Schedule()
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer as plain values; the defaults are those of its paper where it names one."""
+
+    name: str = "sgd"  # sgd, adam, adamw, adagrad, yogi, adafactor, lion or muon
+    rate: float = 0.1  # peak learning rate
+    momentum: float = 0.0  # sgd and muon: heavy-ball coefficient
+    b1: float = 0.9  # adam, adamw, yogi, lion: decay of the first moment
+    b2: float = 0.999  # adam, adamw, yogi, lion: decay of the second moment
+    eps: float = 1e-8  # adam, adamw, yogi, adagrad: added to the root of the second moment
+    weight_decay: float = 0.0  # sgd: added to the gradient (L2); the others: decoupled
+    clip_norm: float = 0.0  # bound on the norm of the whole gradient; 0 = none
+    schedule: schedule.Schedule = CONSTANT
+
+
+def decay_matrices(params: PyTree) -> PyTree:
+    """The usual decay mask: True for leaves of two and more axes, so no bias, no norm scale."""
+    return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def make(
+    config: Optimizer, *, decay_mask: Callable[[PyTree], PyTree] | None = None
+) -> optax.GradientTransformation:
+    """The optimizer as optax's pair of pure functions.
+
+    Args:
+        config: what to make.
+        decay_mask: params -> tree of bool, which leaves are decayed; None decays all of them.
+
+    Raises:
+        ConfigError: an unknown name, or a rate that is not above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> opt = make(Optimizer("sgd", rate=0.5))
+        >>> updates, _ = opt.update(jnp.ones(2), opt.init(jnp.zeros(2)))
+        >>> print(updates)
+        [-0.5 -0.5]
+    """
+    errors.one_of("optimizer", config.name, NAMES)
+    errors.positive("learning rate", config.rate)
+    rate = schedule.make(config.schedule, config.rate)
+    if config.schedule == CONSTANT:
+        rate = config.rate  # a plain number: no step counter in the state
+    decay = config.weight_decay
+    moments = {"b1": config.b1, "b2": config.b2}
+    if config.name == "sgd":
+        base = optax.sgd(rate, momentum=config.momentum or None)
+        if decay:
+            base = optax.chain(optax.add_decayed_weights(decay, decay_mask), base)
+        decay = 0.0
+    elif config.name == "adam":
+        base = optax.adam(rate, **moments, eps=config.eps)
+    elif config.name == "adamw":
+        base = optax.adamw(rate, **moments, eps=config.eps, weight_decay=decay, mask=decay_mask)
+        decay = 0.0
+    elif config.name == "adagrad":
+        base = optax.adagrad(rate, initial_accumulator_value=0.0, eps=config.eps)
+    elif config.name == "yogi":
+        base = optax.yogi(rate, **moments, eps=config.eps)
+    elif config.name == "adafactor":
+        base = optax.adafactor(rate, weight_decay_rate=decay or None, weight_decay_mask=decay_mask)
+        decay = 0.0
+    elif config.name == "lion":
+        base = optax.lion(rate, **moments, weight_decay=decay, mask=decay_mask)
+        decay = 0.0
+    else:
+        base = optax.contrib.muon(
+            rate, beta=config.momentum or 0.95, weight_decay=decay, weight_decay_mask=decay_mask
+        )
+        decay = 0.0
+    if decay:
+        raise errors.ConfigError(
+            f"weight decay with {config.name} is not defined here (got {decay}); use adamw,"
+            " lion, muon or sgd, or set weight_decay to 0."
+        )
+    if config.clip_norm:
+        base = optax.chain(optax.clip_by_global_norm(config.clip_norm), base)
+    return base
