@@ -1,0 +1,73 @@
+"""`python -m experiments`: the eight systems, their runs and their benchmarks."""
+
+import errno
+import importlib
+import sys
+import time
+
+from experiments import arguments, systems
+from fl_jax.core import errors
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; returns its exit status."""
+    try:
+        if not argv:
+            print(systems.table())
+            return 0
+        if argv[0] in ("-h", "--help"):
+            print(arguments.USAGE)
+            print(systems.table())
+            return 0
+        if argv[0] == "bench":
+            return bench(argv[1:])
+        return run(argv[0], argv[1:])
+    except (errors.ConfigError, errors.DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"error: the disk is full ({error.filename or 'while writing the run'}); make room and"
+            " go on with --resume, nothing that was saved is lost.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def run(name: str, argv: list[str]) -> int:
+    """`python -m experiments NAME ...`"""
+    presets = systems.module(name, "config").PRESETS
+    asked = arguments.parse(name, presets, argv)
+
+    from experiments import result
+
+    directory = result.RunDirectory.open(name, asked.preset, asked.config, asked.out, asked.resume)
+    experiment = systems.module(name, "run")  # from here on JAX is there
+    directory.write_config()
+    start = time.perf_counter()
+    outcome = experiment.run(asked.config, directory, resume=asked.resume)
+    directory.write_result(outcome, time.perf_counter() - start)
+    text = systems.module(name, "report").report(outcome, directory)
+    print(text)
+    print(f"\nreport, plots and checkpoints: {directory.path}")
+    return 0
+
+
+def bench(argv: list[str]) -> int:
+    """`python -m experiments bench NAME`"""
+    known = sorted(
+        p.stem for p in (systems.HERE / "bench").glob("*.py") if p.stem not in NOT_BENCHES
+    )
+    if len(argv) != 1:
+        raise errors.ConfigError(f"bench takes one name; there are {', '.join(known)}.")
+    name = errors.one_of("benchmark", argv[0], known)
+    importlib.import_module(f"experiments.bench.{name}").main()
+    return 0
+
+
+NOT_BENCHES = ("__init__", "measure", "peers")
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

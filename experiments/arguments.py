@@ -1,0 +1,83 @@
+"""The command line: presets, fields, help. Nothing here imports JAX."""
+
+import argparse
+import contextlib
+import io
+from typing import Any, NamedTuple
+
+from fl_jax.core import errors
+
+USAGE = """\
+usage: python -m experiments                        the eight systems and their numbers
+       python -m experiments NAME [options]         run one of them
+       python -m experiments bench NAME             side by side with its peers
+
+options: --preset smoke|small|paper   seconds, minutes (the default), or the published setting
+         --out DIR                    the run directory; runs/NAME-PRESET-TIME unless given
+         --resume                     go on with the run in --out, or with the newest one
+         --field value                any field of the preset; `NAME --help` lists them
+"""
+
+
+class Arguments(NamedTuple):
+    """A parsed command."""
+
+    preset: str
+    out: str | None
+    resume: bool
+    config: Any  # the preset with the fields that were given
+
+
+def parse(name: str, presets: dict[str, Any], argv: list[str]) -> Arguments:
+    """What `argv`, the words after the system's name, ask for.
+
+    Args:
+        name: the system, for the help text.
+        presets: configs by name: frozen dataclasses of one type.
+        argv: the words.
+
+    Raises:
+        ConfigError: an unknown preset or field, or a value of the wrong type.
+        SystemExit: after printing the help that was asked for.
+    """
+    common = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    common.add_argument("--preset", default="small")
+    common.add_argument("--out")
+    common.add_argument("--resume", action="store_true")
+    try:
+        given, rest = common.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    preset = errors.one_of("preset", given.preset, presets)
+    return Arguments(preset, given.out, given.resume, _fields(name, presets[preset], rest))
+
+
+def _fields(name: str, default: Any, words: list[str]) -> Any:
+    """`default` with the fields that `words` name."""
+    import tyro
+
+    if {"-h", "--help"} & set(words):
+        print(USAGE)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            config, unknown = tyro.cli(
+                type(default),
+                default=default,
+                args=words,
+                prog=f"python -m experiments {name}",
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        # tyro draws a box around its message; the sentence inside it is what is wanted.
+        words_said = [line.strip(" │╭╮╰╯─\n") for line in said.getvalue().splitlines()]
+        text = " ".join(line for line in words_said if line and not line.startswith("For full"))
+        raise errors.ConfigError(f"the command could not be read: {text}") from None
+    if unknown:
+        field = unknown[0].lstrip("-").partition("=")[0].replace("-", "_")
+        known = list(vars(default))
+        errors.one_of(f"field of {name}", field, known)
+        raise errors.ConfigError(f"the command could not be read from {unknown[0]!r} on.")
+    return config
