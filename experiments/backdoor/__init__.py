@@ -1,0 +1,1 @@
+"""How To Backdoor Federated Learning (Bagdasaryan, Veit, Hua, Estrin, Shmatikov, AISTATS 2020)."""

@@ -1,0 +1,112 @@
+"""Settings of the backdoor experiment.
+
+    python -m experiments backdoor                     digits, about 2 minutes on two cores
+    python -m experiments backdoor --preset cifar10    real CIFAR-10, small network; README.md
+    python -m experiments backdoor --preset paper      the published setting; an accelerator
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Pre-train a federated model, backdoor it in one round, follow it afterwards.
+
+    The numbers of the paper are from memory, those of its repository were read there.
+    """
+
+    dataset: str = "cifar10"  # digits (embedded), mnist or cifar10 ($FL_JAX_DATA)
+    seed: int = 0  # of everything: split, weights, draws
+    seeds: int = 1  # runs side by side, from `seed` on
+
+    participants: int = 100  # n [paper, repository]
+    cohort: int = 10  # m, participants a round [paper, repository]
+    eta: float = 1.0  # global learning rate; n/m would be the plain mean [paper, repository]
+    dirichlet: float = 0.9  # concentration of the non-iid split [repository]
+
+    blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks a stage [repository]
+    width: int = 32  # channels of the first stage [repository]
+    crop: int = 4  # pixels of padding before the random crop [repository]
+    flip: bool = True  # mirror half of the images [repository]
+
+    epochs: int = 2  # local epochs [paper, repository]
+    batch: int = 64  # local batch size [paper, repository]
+    rate: float = 0.1  # local learning rate [paper, repository]
+    momentum: float = 0.9  # of the local SGD, which starts afresh each round [repository]
+    weight_decay: float = 5e-4  # L2, on all parameters [repository]
+
+    pretrain_rounds: int = 10_000  # before the attack [paper]
+    pretrain_eta: float = 1.0  # global learning rate until then
+    follow_rounds: int = 100  # after the attack; the paper's durability plot shows about as many
+
+    attacker_epochs: int = 6  # at most [paper]
+    attacker_rate: float = 0.05  # [paper, repository]
+    attacker_drop_every: int = 2  # epochs between divisions of the rate by 10 [paper]
+    attacker_examples: int = 0  # clean examples; 0 = its own share [paper]; 12,800 [repository]
+    backdoor_per_batch: int = 20  # of `batch` [paper]
+    stop: float = 1e-4  # backdoor loss at which the attacker stops [repository]
+    gamma: float = 0.0  # scale of the malicious update; 0 = n/eta [paper, repository]
+    alpha: float = 0.7  # share of the class loss in constrain-and-scale; the paper sweeps it
+    anomaly: str = "l2"  # l2, squared_l2, cosine or layer_norms; l2 is the repository's
+    backdoor_draws: int = 1000  # test draws with replacement [repository]
+    test_examples: int = 0  # of the main task, evaluated every round; 0 = all
+
+    plan: str = "auto"  # how clients run: auto (measured), scan, vmap, chunk:K
+    rounds_per_dispatch: int = 10  # rounds in one call of the compiled program
+    save_every: int = 50  # rounds between checkpoints
+
+
+PAPER = Config()
+
+SMALL = Config(
+    dataset="digits",
+    seeds=3,
+    blocks=(1, 1),
+    width=16,
+    crop=1,
+    flip=False,
+    batch=16,
+    rate=0.05,
+    pretrain_rounds=150,
+    pretrain_eta=10.0,
+    follow_rounds=60,
+    attacker_epochs=20,
+    attacker_drop_every=8,
+    attacker_examples=200,
+    backdoor_per_batch=5,
+    save_every=30,
+)
+
+CIFAR10 = dataclasses.replace(
+    PAPER,
+    blocks=(1, 1, 1),
+    width=16,
+    pretrain_rounds=300,
+    pretrain_eta=10.0,
+    follow_rounds=100,
+    attacker_epochs=20,
+    attacker_drop_every=8,
+    attacker_examples=1500,
+    test_examples=1000,
+    backdoor_draws=500,
+    save_every=20,
+    rounds_per_dispatch=2,
+)
+
+SMOKE = dataclasses.replace(
+    SMALL,
+    seeds=1,
+    participants=20,
+    cohort=4,
+    width=4,
+    pretrain_rounds=4,
+    pretrain_eta=5.0,
+    follow_rounds=4,
+    attacker_epochs=2,
+    attacker_examples=40,
+    plan="scan",
+    rounds_per_dispatch=2,
+    save_every=2,
+)
+
+PRESETS = {"smoke": SMOKE, "small": SMALL, "cifar10": CIFAR10, "paper": PAPER}

@@ -1,0 +1,157 @@
+"""The main task, its participants, and the backdoors: everything that is data."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.backdoor.config import Config
+from fl_jax.data import augment, partition, sources
+from fl_jax.federated import population
+from fl_jax.federated.attacks import triggers
+from fl_jax.nn import loss, network, resnet
+
+# Channel means and deviations of the inputs in [0, 1] [repository; the grey ones measured].
+SCALES = {
+    "digits": (16.0, (0.305,), (0.376,)),
+    "mnist": (255.0, (0.1307,), (0.3081,)),
+    "cifar10": (255.0, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+}
+DIGIT, STYLES = 7, 4  # the semantic digit, and how many styles of writing it k-means looks for
+
+
+class Backdoor(NamedTuple):
+    """Inputs that the attacker wants to own."""
+
+    train: dict[str, np.ndarray]  # what it trains on: x (k, ...) and the labels y it wants
+    test: dict[str, np.ndarray]  # what it is measured on
+
+
+class Task(NamedTuple):
+    """A federated classification task with its backdoors."""
+
+    origin: str  # where the data came from
+    network: network.Network
+    train_loss: Any
+    test_loss: Any
+    draw_loss: Any  # test mode, inputs augmented: what backdoor accuracy is measured with
+    population: population.Population
+    test: dict[str, np.ndarray]
+    pool: dict[str, np.ndarray]  # all clean training examples
+    backdoors: dict[str, Backdoor]
+
+
+def make(config: Config) -> Task:
+    """The task of a config.
+
+    Raises:
+        ConfigError, DataError: as its parts do.
+    """
+    images = sources.images(config.dataset)
+    population.check_labels(images.train_y, images.classes)
+    semantic, kept = _semantic(config, images)
+    x, y = images.train_x[kept], images.train_y[kept]
+    shares = partition.dirichlet(
+        y, config.participants, alpha=config.dirichlet, seed=config.seed
+    )
+    limit = config.test_examples or len(images.test_y)
+    chosen = np.random.default_rng(config.seed).permutation(len(images.test_y))[:limit]
+    test = {"x": images.test_x[chosen], "y": images.test_y[chosen]}
+
+    high, mean, deviation = SCALES[config.dataset]
+
+    def prepare(x):
+        scaled = x.astype(jnp.float32) / high
+        return (scaled - jnp.asarray(mean)) / jnp.asarray(deviation)
+
+    def jitter(key, x):
+        x = prepare(x)
+        if config.crop:
+            x = augment.crop_and_flip(key, x, pad=config.crop, flip=config.flip)
+        return x
+
+    net = network.from_nnx(
+        functools.partial(_network, images.train_x.shape[-1], images.classes, config)
+    )
+    plain = lambda key, x: prepare(x)
+    return Task(
+        origin=images.origin,
+        network=net,
+        train_loss=loss.classification(net, augment=jitter),
+        test_loss=loss.classification(net, train=False, augment=plain),
+        draw_loss=loss.classification(net, train=False, augment=jitter),
+        population=population.make({"x": x, "y": y}, shares),
+        test=test,
+        pool={"x": x, "y": y},
+        backdoors={"pixel pattern": _pixels(config, x, y, test, high), **semantic},
+    )
+
+
+def _network(channels, classes, config, rngs):
+    return resnet.ResNet(
+        channels=channels,
+        classes=classes,
+        blocks=config.blocks,
+        width=config.width,
+        rngs=rngs,
+    )
+
+
+def _pixels(config: Config, x, y, test, high, *, target: int = 8) -> Backdoor:
+    """Stamped images of any other class, wanted as class 8 [backdoors101]."""
+    side = x.shape[1]
+    place = {"row": 3, "column": 23} if side >= 28 else {"row": 1, "column": side - 3}
+    rng = np.random.default_rng(config.seed)
+    training = rng.choice(np.flatnonzero(y != target), min(256, len(y) // 4), replace=False)
+    testing = rng.choice(np.flatnonzero(test["y"] != target), config.backdoor_draws)
+
+    def stamped(images):
+        wanted = np.full(len(images), target, np.int32)
+        return {"x": triggers.stamp(images, high=int(high), **place), "y": wanted}
+
+    return Backdoor(stamped(x[training]), stamped(test["x"][testing]))
+
+
+def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoor], np.ndarray]:
+    """Backdoors that live in unmodified images, and the examples that benign shares may keep."""
+    everything = np.arange(len(images.train_y))
+    rng = np.random.default_rng(config.seed)
+    if config.dataset == "cifar10":
+        x, group = sources.cifar10_backdoor()
+        names = ("racing stripes", "green cars", "striped wall")
+        groups = {name: x[group == g] for g, name in enumerate(names)}
+        target, kept = 2, everything  # bird; the 64 cars are in no share of this copy
+    else:
+        from sklearn import cluster
+
+        members = everything[images.train_y == DIGIT]
+        pixels = images.train_x[members].reshape(len(members), -1).astype(np.float64)
+        style = cluster.KMeans(STYLES, n_init=10, random_state=0).fit_predict(pixels)
+        smallest = np.argmin(np.bincount(style))
+        chosen = members[style == smallest]
+        groups = {f"one style of {DIGIT}": images.train_x[chosen]}
+        target, kept = 1, np.setdiff1d(everything, chosen)
+    backdoors = {}
+    for name, found in groups.items():
+        order = rng.permutation(len(found))
+        testing, training = order[: len(order) // 3], order[len(order) // 3 :]
+        draws = rng.choice(testing, config.backdoor_draws)
+        backdoors[name] = Backdoor(
+            {"x": found[training], "y": np.full(len(training), target, np.int32)},
+            {"x": found[draws], "y": np.full(len(draws), target, np.int32)},
+        )
+    return backdoors, kept
+
+
+def evaluate(task: Task):
+    """(variables, {"main": ..., "backdoor": ...}) -> accuracies of both tasks, in [0, 1]."""
+
+    def run(variables, data):
+        key = jax.random.key(0)  # the same draws every round: changes are the model's
+        _, (_, main) = task.test_loss(variables, data["main"], key)
+        _, (_, backdoor) = task.draw_loss(variables, data["backdoor"], key)
+        return {"main": main["accuracy"], "backdoor": backdoor["accuracy"]}
+
+    return run
