@@ -1,8 +1,8 @@
 """Settings of the backdoor experiment.
 
-    python -m experiments backdoor                     digits, about 2 minutes on two cores
-    python -m experiments backdoor --preset cifar10    real CIFAR-10, small network; README.md
-    python -m experiments backdoor --preset paper      the published setting; an accelerator
+python -m experiments backdoor                     digits, about 2 minutes on two cores
+python -m experiments backdoor --preset cifar10    real CIFAR-10, small network; README.md
+python -m experiments backdoor --preset paper      the published setting; an accelerator
 """
 
 import dataclasses

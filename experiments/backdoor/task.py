@@ -53,9 +53,7 @@ def make(config: Config) -> Task:
     population.check_labels(images.train_y, images.classes)
     semantic, kept = _semantic(config, images)
     x, y = images.train_x[kept], images.train_y[kept]
-    shares = partition.dirichlet(
-        y, config.participants, alpha=config.dirichlet, seed=config.seed
-    )
+    shares = partition.dirichlet(y, config.participants, alpha=config.dirichlet, seed=config.seed)
     limit = config.test_examples or len(images.test_y)
     chosen = np.random.default_rng(config.seed).permutation(len(images.test_y))[:limit]
     test = {"x": images.test_x[chosen], "y": images.test_y[chosen]}
@@ -145,13 +143,22 @@ def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoo
     return backdoors, kept
 
 
+def accuracy(test_loss, variables, examples) -> jax.Array:
+    """Share of the examples that are classified as labelled, in [0, 1].
+
+    The same draws are taken every round: what changes is the model's doing.
+    """
+    _, (_, found) = test_loss(variables, examples, jax.random.key(0))
+    return found["accuracy"]
+
+
 def evaluate(task: Task):
-    """(variables, {"main": ..., "backdoor": ...}) -> accuracies of both tasks, in [0, 1]."""
+    """(variables, {"main": ..., "backdoor": ...}) -> accuracies on both tasks."""
 
     def run(variables, data):
-        key = jax.random.key(0)  # the same draws every round: changes are the model's
-        _, (_, main) = task.test_loss(variables, data["main"], key)
-        _, (_, backdoor) = task.draw_loss(variables, data["backdoor"], key)
-        return {"main": main["accuracy"], "backdoor": backdoor["accuracy"]}
+        return {
+            "main": accuracy(task.test_loss, variables, data["main"]),
+            "backdoor": accuracy(task.draw_loss, variables, data["backdoor"]),
+        }
 
     return run

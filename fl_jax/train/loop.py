@@ -167,9 +167,7 @@ def _stopped(number: int, step: int, checkpoints) -> Stopped:
         checkpoints.wait()
         where = f"it is saved in {checkpoints.directory}; go on with --resume"
     if jax.process_index() == 0:
-        log.warning(
-            "Stopped by %s after step %d; %s.", signal.Signals(number).name, step, where
-        )
+        log.warning("Stopped by %s after step %d; %s.", signal.Signals(number).name, step, where)
     return Stopped(128 + number)
 
 

@@ -57,9 +57,7 @@ def read(folder: pathlib.Path) -> dict:
     if not whole:
         raise Damaged(f"{NAME} was changed after it was written")
     if body["schema"] != SCHEMA:
-        raise Damaged(
-            f"{NAME} follows schema {body['schema']}, this version reads schema {SCHEMA}"
-        )
+        raise Damaged(f"{NAME} follows schema {body['schema']}, this version reads schema {SCHEMA}")
     return body
 
 

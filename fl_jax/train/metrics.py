@@ -130,9 +130,7 @@ class Progress:
         round 60/100  60 %  20 s left  loss 0.25
     """
 
-    def __init__(
-        self, total: int, *, what="step", stream=None, every=10.0, clock=time.monotonic
-    ):
+    def __init__(self, total: int, *, what="step", stream=None, every=10.0, clock=time.monotonic):
         self.total, self.what, self.every = total, what, every
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock

@@ -8,10 +8,10 @@ import optax
 
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
-from fl_jax.train import schedule
+from fl_jax.train import schedule as schedules
 
 NAMES = ("sgd", "adam", "adamw", "adagrad", "yogi", "adafactor", "lion", "muon")
-CONSTANT = schedule.Schedule()
+CONSTANT = schedules.Schedule()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Optimizer:
     eps: float = 1e-8  # adam, adamw, yogi, adagrad: added to the root of the second moment
     weight_decay: float = 0.0  # sgd: added to the gradient (L2); the others: decoupled
     clip_norm: float = 0.0  # bound on the norm of the whole gradient; 0 = none
-    schedule: schedule.Schedule = CONSTANT
+    schedule: schedules.Schedule = CONSTANT
 
 
 def decay_matrices(params: PyTree) -> PyTree:
@@ -55,7 +55,7 @@ def make(
     """
     errors.one_of("optimizer", config.name, NAMES)
     errors.positive("learning rate", config.rate)
-    rate = schedule.make(config.schedule, config.rate)
+    rate = schedules.make(config.schedule, config.rate)
     if config.schedule == CONSTANT:
         rate = config.rate  # a plain number: no step counter in the state
     decay = config.weight_decay

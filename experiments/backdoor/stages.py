@@ -1,0 +1,259 @@
+"""The two stages of the protocol, each a compiled program over a grid of cells.
+
+Stage one is a cell per seed: benign federated training to a converged model. Stage two is a cell
+per (backdoor, attack, seed): one malicious round from that model, then benign rounds.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.backdoor import task as tasks
+from experiments.backdoor.config import Config
+from fl_jax.core import rng
+from fl_jax.federated import client, round, sampling
+from fl_jax.federated.aggregators import mean
+from fl_jax.federated.attacks import anomaly, constrain_and_scale, replacement
+from fl_jax.train import cohort, optimizer
+from fl_jax.train.state import Variables
+
+ATTACKER = 0  # the participant that is compromised
+ATTACKS = ("data poisoning", "model replacement", "constrain-and-scale")
+
+
+class Stage(NamedTuple):
+    """What `train.loop` runs."""
+
+    start: Callable[..., Any]  # the state of all cells before the first round
+    advance: Callable[[Any, int], tuple[Any, Any]]
+    rows: Callable[[Any, int], list[dict]]
+
+
+class Cell(NamedTuple):
+    """One attack on one backdoor in one seed, as data."""
+
+    poison: constrain_and_scale.Poison
+    backdoor: dict[str, jax.Array]  # the test draws
+
+
+def stride(config: Config, rounds: int) -> int:
+    """Rounds a dispatch: at most what the config says, and a divisor of all."""
+    return next(s for s in range(min(config.rounds_per_dispatch, rounds), 0, -1) if not rounds % s)
+
+
+def pretrain(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array) -> Stage:
+    """Benign training, one cell per seed; `start()` draws the initial models."""
+    sampler = sampling.uniform(config.participants, config.cohort)
+    algorithm = round.make(
+        client=_client(config, task),
+        sampler=sampler,
+        aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
+        evaluate=lambda variables, data: {"main": tasks.accuracy(task.test_loss, variables, data)},
+        plan=plan,
+    )
+    rounds = stride(config, config.pretrain_rounds)
+    many = round.repeat(algorithm.step, rounds)
+
+    def advance(states, population, test):
+        data = round.RoundData(population, (), test)
+
+        def one(cell):
+            state, key = cell
+            return many(state, data, rng.fold(key, "pretrain"))
+
+        return cohort.map(one, (states, keys), plan=GRID)
+
+    def start():
+        init = lambda key: algorithm.init(Variables(*task.network.init(rng.fold(key, "init"))))
+        return jax.vmap(init)(keys)
+
+    def rows(info, at):
+        return [
+            {
+                "stage": "pretrain",
+                "round": at - rounds + r + 1,
+                "seed": config.seed + s,
+                "main": info.metrics["main"][s, r],
+                "loss": jnp.mean(info.loss[s, r]),
+                "dropped": jnp.sum(~info.finite[s, r]),
+            }
+            for r in range(rounds)
+            for s in range(config.seeds)
+        ]
+
+    test = jax.tree.map(jnp.asarray, task.test)
+    jitted = jax.jit(advance, donate_argnums=0)
+    return Stage(start, lambda state, step: jitted(state, task.population, test), on_host(rows))
+
+
+def follow(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array) -> Stage:
+    """The attack in the first round and what remains of it, one cell per arm and seed.
+
+    `start(models)` takes the pre-trained `Variables` stacked over seeds and returns the state;
+    `before(state)` gives the rows of round 0.
+    """
+    names, cells, cell_keys, seeds = _grid(config, task, keys)
+    algorithm = round.make(
+        client=_client(config, task),
+        sampler=sampling.single_shot(
+            config.participants, config.cohort, attackers=[ATTACKER], rounds=[0]
+        ),
+        aggregator=mean.fedavg(eta=config.eta, participants=config.participants),
+        attack=_attack(config, task),
+        evaluate=tasks.evaluate(task),
+        plan=plan,
+    )
+    rounds = stride(config, config.follow_rounds)
+    many = round.repeat(algorithm.step, rounds)
+
+    def advance(states, cells, population, test):
+        def one(item):
+            state, cell, key = item
+            evaluation = {"main": test, "backdoor": cell.backdoor}
+            data = round.RoundData(population, cell.poison, evaluation)
+            return many(state, data, rng.fold(key, "follow"))
+
+        return cohort.map(one, (states, cells, cell_keys), plan=GRID)
+
+    def start(models):
+        return jax.vmap(algorithm.init)(jax.tree.map(lambda a: a[seeds], models))
+
+    def rows(info, at):
+        out = []
+        for r in range(rounds):
+            for c, (backdoor, attack) in enumerate(names):
+                norms, malicious = info.norm[c, r], info.malicious[c, r]
+                row = {
+                    "stage": "follow",
+                    "round": at - rounds + r + 1,
+                    "backdoor": backdoor,
+                    "attack": attack,
+                    "seed": config.seed + int(seeds[c]),
+                    "main": info.metrics["main"][c, r],
+                    "success": info.metrics["backdoor"][c, r],
+                    "benign_norm": np.median(norms[~malicious]),
+                    "dropped": np.sum(~info.finite[c, r]),
+                }
+                if malicious.any():
+                    told = jax.tree.map(lambda a, c=c, r=r: a[c, r], info.attack)
+                    row["attack_info"] = told._asdict()
+                out.append(row)
+        return out
+
+    test = jax.tree.map(jnp.asarray, task.test)
+    jitted = jax.jit(advance, donate_argnums=0)
+    return Stage(
+        start, lambda state, step: jitted(state, cells, task.population, test), on_host(rows)
+    )
+
+
+def before(config: Config, task: tasks.Task, keys: jax.Array, models: Variables) -> list[dict]:
+    """Rows of round 0: the accuracies of the pre-trained models on both tasks."""
+    names, cells, _, seeds = _grid(config, task, keys)
+    evaluate = tasks.evaluate(task)
+    test = jax.tree.map(jnp.asarray, task.test)
+
+    @jax.jit
+    def measure(models, backdoors, test):
+        one = lambda item: evaluate(item[0], {"main": test, "backdoor": item[1]})
+        return cohort.map(one, (models, backdoors), plan=GRID)
+
+    taken = jax.tree.map(lambda a: a[seeds], models)
+    found = jax.device_get(measure(taken, cells.backdoor, test))
+    return [
+        {
+            "stage": "follow",
+            "round": 0,
+            "backdoor": backdoor,
+            "attack": attack,
+            "seed": config.seed + int(seeds[c]),
+            "main": found["main"][c],
+            "success": found["backdoor"][c],
+        }
+        for c, (backdoor, attack) in enumerate(names)
+    ]
+
+
+GRID = cohort.Plan("scan")  # cells one after another: each fills the device by its clients
+
+
+def on_host(rows):
+    """rows(info, at) given NumPy arrays, fetched in one transfer."""
+    return lambda info, at: rows(jax.device_get(info), at)
+
+
+def _client(config: Config, task: tasks.Task) -> client.Client:
+    return client.make(
+        task.train_loss,
+        optimizer.make(
+            optimizer.Optimizer(
+                "sgd",
+                rate=config.rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        ),
+        epochs=config.epochs,
+        batch_size=config.batch,
+        capacity=client.capacity(task.population.size),
+    )
+
+
+def _attack(config: Config, task: tasks.Task):
+    unit_rate = optimizer.Optimizer(
+        "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    return constrain_and_scale.constrain_and_scale(
+        task.train_loss,
+        optimizer.make(unit_rate),
+        batch_size=config.batch,
+        anomaly=anomaly.by_name(config.anomaly),
+        test_loss=task.test_loss,
+        drop_every=config.attacker_drop_every,
+    )
+
+
+def _grid(config: Config, task: tasks.Task, keys: jax.Array):
+    """((backdoor, attack) names, cells, keys, seed numbers), one entry per cell of the grid."""
+    scale = config.gamma or replacement.full_scale(eta=config.eta, participants=config.participants)
+    clean = _attackers_share(config, task)
+    hard = {
+        "per_batch": config.backdoor_per_batch,
+        "epochs": config.attacker_epochs,
+        "rate": config.attacker_rate,
+        "gamma": scale,
+        "stop": config.stop,
+    }
+    settings = {
+        "data poisoning": {**hard, "gamma": 1.0},
+        "model replacement": hard,
+        "constrain-and-scale": {**hard, "alpha": config.alpha},
+    }
+    # Backdoors have different numbers of images: repeat them to one length, which changes no
+    # expectation, since batches draw from them with replacement.
+    longest = max(len(b.train["y"]) for b in task.backdoors.values())
+    names, cells, seeds = [], [], []
+    for backdoor_name, backdoor in task.backdoors.items():
+        repeated = {k: np.resize(v, (longest, *v.shape[1:])) for k, v in backdoor.train.items()}
+        for attack in ATTACKS:
+            poison = constrain_and_scale.poison(clean, repeated, **settings[attack])
+            for s in range(config.seeds):
+                names.append((backdoor_name, attack))
+                cells.append(Cell(poison, jax.tree.map(jnp.asarray, backdoor.test)))
+                seeds.append(s)
+    seeds = np.array(seeds)
+    return names, jax.tree.map(lambda *a: jnp.stack(a), *cells), keys[seeds], seeds
+
+
+def _attackers_share(config: Config, task: tasks.Task):
+    """The clean examples of the attacker: its own share, or as many as the config says."""
+    if config.attacker_examples:
+        draw = np.random.default_rng(config.seed)
+        count = min(config.attacker_examples, len(task.pool["y"]))
+        chosen = draw.choice(len(task.pool["y"]), count, replace=False)
+        return {k: v[chosen] for k, v in task.pool.items()}
+    start, size = (int(a[ATTACKER]) for a in (task.population.start, task.population.size))
+    return {k: v[start : start + size] for k, v in task.population.examples.items()}

@@ -1,0 +1,99 @@
+"""From the rows of metrics.jsonl to the numbers that are compared with the paper's."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.backdoor.config import Config
+from experiments.result import Metric, Result
+
+MEMORY = "Bagdasaryan et al. 2020, from memory of the paper, not verified"
+LATER = 10  # rounds after which the main accuracy is compared
+
+
+def curves(rows: list[dict]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """backdoor -> attack -> {"main", "success", "norm_ratio"}; accuracies (seeds, rounds + 1)."""
+    grouped: dict[str, dict[str, dict[int, list[dict]]]] = {}
+    for row in rows:
+        if row["stage"] == "follow":
+            attacks = grouped.setdefault(row["backdoor"], {})
+            attacks.setdefault(row["attack"], {}).setdefault(row["seed"], []).append(row)
+    return {
+        backdoor: {
+            attack: {
+                "main": np.array([[r["main"] for r in found] for found in by_seed.values()]),
+                "success": np.array([[r["success"] for r in found] for found in by_seed.values()]),
+                "norm_ratio": np.array(
+                    [
+                        r["attack_info"]["sent_norm"] / r["benign_norm"]
+                        for found in by_seed.values()
+                        for r in found
+                        if "attack_info" in r
+                    ]
+                ),
+            }
+            for attack, by_seed in attacks.items()
+        }
+        for backdoor, attacks in grouped.items()
+    }
+
+
+def half_life(success: np.ndarray) -> int | None:
+    """Rounds after the attack until the mean backdoor accuracy is below half of what it was."""
+    mean = success.mean(axis=0)[1:]
+    below = np.flatnonzero(mean < mean[0] / 2)
+    return int(below[0]) if len(below) else None
+
+
+def summarise(config: Config, rows: list[dict], origin: str) -> Result:
+    """The result of a run, from the rows that it wrote."""
+    metrics: dict[str, Metric] = {}
+    table: list[dict[str, Any]] = []
+    for backdoor, attacks in curves(rows).items():
+        for attack, found in attacks.items():
+            success, main = 100 * found["success"], 100 * found["main"]
+            later = min(LATER + 1, main.shape[1] - 1)
+            row = {
+                "backdoor": backdoor,
+                "attack": attack,
+                "before": success[:, 0].mean(),
+                "after": success[:, 1].mean(),
+                "after_min": success[:, 1].min(),
+                "end": success[:, -1].mean(),
+                "half_life": half_life(success),
+                "main_before": main[:, 0].mean(),
+                "main_after": main[:, 1].mean(),
+                "main_later": main[:, later].mean(),
+                "norm_ratio": found["norm_ratio"].mean(),
+            }
+            table.append(
+                {k: round(float(v), 2) if isinstance(v, float) else v for k, v in row.items()}
+            )
+            name = f"{backdoor}, {attack}"
+            published = {"data poisoning": 0.0, "model replacement": 100.0}.get(attack)
+            metrics[f"{name}: backdoor accuracy after one round"] = Metric(
+                round(row["after"], 2), "%", published, MEMORY if published is not None else ""
+            )
+            metrics[f"{name}: main accuracy lost {LATER} rounds later"] = Metric(
+                round(row["main_before"] - row["main_later"], 2), "points"
+            )
+    best = [row for row in table if row["attack"] == "model replacement"]
+    ours = " / ".join(f"{row['after']:.0f} %" for row in best)
+    pretraining = [row for row in rows if row["stage"] == "pretrain"]
+    return Result(
+        metrics,
+        headline={
+            "what": f"backdoor accuracy after one round ({', '.join(r['backdoor'] for r in best)};"
+            f" {config.dataset})",
+            "ours": ours,
+            "published": "100 % (from memory)",
+            "command": "python -m experiments backdoor",
+        },
+        details={
+            "origin": origin,
+            "seeds": config.seeds,
+            "rounds": config.follow_rounds,
+            "table": table,
+            "dropped_updates": sum(row["dropped"] for row in pretraining),
+        },
+    )
