@@ -24,7 +24,8 @@ class Config:
     eta: float = 1.0  # global learning rate; n/m would be the plain mean [paper, repository]
     dirichlet: float = 0.9  # concentration of the non-iid split [repository]
 
-    blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks a stage [repository]
+    network: str = "resnet"  # resnet, or convnet: no batch norm, for very small shares
+    blocks: tuple[int, ...] = (2, 2, 2, 2)  # resnet: residual blocks a stage [repository]
     width: int = 32  # channels of the first stage [repository]
     crop: int = 4  # pixels of padding before the random crop [repository]
     flip: bool = True  # mirror half of the images [repository]
@@ -36,7 +37,7 @@ class Config:
     weight_decay: float = 5e-4  # L2, on all parameters [repository]
 
     pretrain_rounds: int = 10_000  # before the attack [paper]
-    pretrain_eta: float = 1.0  # global learning rate until then
+    pretrain_eta: float = 1.0  # global learning rate then; falls to a tenth along a cosine
     follow_rounds: int = 100  # after the attack; the paper's durability plot shows about as many
 
     attacker_epochs: int = 6  # at most [paper]
@@ -61,20 +62,23 @@ PAPER = Config()
 SMALL = Config(
     dataset="digits",
     seeds=3,
-    blocks=(1, 1),
+    network="convnet",
     width=16,
-    crop=1,
+    crop=0,
     flip=False,
     batch=16,
-    rate=0.05,
-    pretrain_rounds=150,
+    pretrain_rounds=120,
     pretrain_eta=10.0,
     follow_rounds=60,
-    attacker_epochs=20,
-    attacker_drop_every=8,
-    attacker_examples=200,
+    attacker_epochs=10,
+    attacker_rate=0.005,
+    attacker_drop_every=4,
+    attacker_examples=1400,
     backdoor_per_batch=5,
-    save_every=30,
+    alpha=0.9,
+    backdoor_draws=200,
+    rounds_per_dispatch=20,
+    save_every=20,
 )
 
 CIFAR10 = dataclasses.replace(
@@ -103,6 +107,7 @@ SMOKE = dataclasses.replace(
     pretrain_eta=5.0,
     follow_rounds=4,
     attacker_epochs=2,
+    attacker_rate=0.05,
     attacker_examples=40,
     plan="scan",
     rounds_per_dispatch=2,

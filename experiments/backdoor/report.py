@@ -20,7 +20,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     plan = directory.resolved.get("plan", directory.config.plan)
     (directory.path / "report.md").write_text(
         f"# How to backdoor federated learning\n\n"
-        f"Data: {details['origin']}; {details['seeds']} seed(s); preset {directory.preset}; clients"
+        f"Data: {details['origin']}; {details['seeds']} seeds; preset {directory.preset}; clients"
         f" run by {plan}.\n\n"
         "![both accuracies over the rounds](accuracy.png)\n\n"
         f"{text}\n\n{NOTES}"

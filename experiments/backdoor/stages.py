@@ -18,6 +18,7 @@ from fl_jax.federated import client, round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import anomaly, constrain_and_scale, replacement
 from fl_jax.train import cohort, optimizer
+from fl_jax.train import schedule as schedules
 from fl_jax.train.state import Variables
 
 ATTACKER = 0  # the participant that is compromised
@@ -47,10 +48,12 @@ def stride(config: Config, rounds: int) -> int:
 def pretrain(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array) -> Stage:
     """Benign training, one cell per seed; `start()` draws the initial models."""
     sampler = sampling.uniform(config.participants, config.cohort)
+    decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
     algorithm = round.make(
         client=_client(config, task),
         sampler=sampler,
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
+        server=optimizer.make(optimizer.Optimizer("sgd", rate=1.0, schedule=decay)),
         evaluate=lambda variables, data: {"main": tasks.accuracy(task.test_loss, variables, data)},
         plan=plan,
     )
