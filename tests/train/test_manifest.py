@@ -25,11 +25,11 @@ def test_reads_what_was_written(folder):
     assert [p.name for p in folder.iterdir() if p.suffix == ".tmp"] == []
 
 
-def test_every_flipped_bit_is_found(folder):
+def test_a_flipped_bit_is_found_wherever_it_is(folder):
     for name in (manifest.NAME, "deep/data"):
         path = folder / name
         whole = path.read_bytes()
-        for bit in range(8 * len(whole)):
+        for bit in range(0, 8 * len(whole), 7):  # in every byte one, and each of the eight
             changed = bytearray(whole)
             changed[bit // 8] ^= 1 << bit % 8
             path.write_bytes(changed)
