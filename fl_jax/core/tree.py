@@ -3,6 +3,8 @@
 Reductions are taken in float32 and leaf by leaf, in the order of `jax.tree.leaves`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,7 @@ def nbytes(x: PyTree) -> int:
     return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in jax.tree.leaves(x))
 
 
-def named_leaves(x: PyTree) -> dict[str, Array]:
-    """The leaves of x by path, as in `params/dense/kernel`."""
+def named_leaves(x: PyTree) -> dict[str, Any]:
+    """The leaves of x, whatever they are, by path, as in `params/dense/kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(x)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}

@@ -92,7 +92,6 @@ class Checkpoints:
         """
         self.wait()
         leaves = _named(state)
-        arrays = {n: _storable(x) for n, x in leaves.items() if _has_array(x)}
         body = {
             "step": step,
             "metadata": metadata or {},
@@ -104,6 +103,7 @@ class Checkpoints:
             body = json.loads(json.dumps(body))  # as it will be read; the caller's may change
         except (TypeError, ValueError) as error:
             raise TypeError(f"the metadata of a checkpoint must be JSON: {error}") from error
+        arrays = {n: _storable(x) for n, x in leaves.items() if _has_array(x)}
         folder, self._saving = self._folder(step), step
         self._attempt(step, lambda: _is_first() and self._make_room(step))
         try:
@@ -375,10 +375,13 @@ def _placement(leaf) -> jax.sharding.Sharding | None:
     return getattr(leaf, "sharding", None)
 
 
-def _target(leaf) -> jax.ShapeDtypeStruct:
-    """What orbax is to read; without a sharding it reads into host memory."""
+def _target(leaf) -> jax.ShapeDtypeStruct | np.ndarray:
+    """What orbax is to read into: a sharding, or host memory (it looks only at the form)."""
     data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=_placement(leaf))
+    placement = _placement(leaf)
+    if placement is None:
+        return np.empty(data.shape, data.dtype)
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=placement)
 
 
 def _rebuild(leaf, value, implementation: str | None):

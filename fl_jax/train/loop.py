@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable
 
 import jax
-from jax.experimental import multihost_utils
 
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
+from fl_jax.train import launch
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +175,8 @@ def _stopped(number: int, step: int, checkpoints) -> Stopped:
 def _stop_signal():
     """Yields `dispatch -> number` of the signal that asks to stop after it, 0 for none."""
     if jax.process_count() > 1:
-        # The processes must stop at the same dispatch; JAX's preemption service listens for
-        # SIGTERM on all of them and finds one. It counts by ones, hence not in steps.
-        reached = multihost_utils.reached_preemption_sync_point
-        on = jax.config.jax_enable_preemption_service
-        yield lambda dispatch: signal.SIGTERM if on and reached(dispatch) else 0
+        # All must stop at one dispatch, so each listening for itself would not do.
+        yield lambda dispatch: signal.SIGTERM if launch.preempted(dispatch) else 0
         return
     if threading.current_thread() is not threading.main_thread():
         yield lambda dispatch: 0  # Python lets nobody else listen

@@ -22,8 +22,8 @@ from fl_jax.core import errors
 class Metrics:
     """An append-only file of strict JSON, one object a line, on the disk row by row.
 
-    Numbers may be Python's, NumPy's or JAX's. Those narrower than 64 bits are written with the
-    digits that tell them apart in their own precision (0.1, not 0.10000000149011612). NaN and
+    Numbers may be Python's, NumPy's or JAX's. float32 and float16 are written with the
+    digits that tell their values apart (0.1, not 0.10000000149011612). NaN and
     the infinities, which JSON has not, become null.
 
     Args:
@@ -102,7 +102,7 @@ def _plain(value):
     if isinstance(value, jax.Array | np.ndarray):
         value = np.asarray(value)
         return [_plain(v) for v in value] if value.ndim else _plain(value[()])
-    if isinstance(value, np.generic) and not isinstance(value, np.bool_ | np.integer | float):
+    if isinstance(value, np.float32 | np.float16):
         value = float(str(value))
     elif isinstance(value, np.generic):
         value = value.item()
