@@ -65,7 +65,10 @@ def make(config: Config) -> Task:
 
     def prepare(x):
         scaled = x.astype(jnp.float32) / high
-        return (scaled - jnp.asarray(mean)) / jnp.asarray(deviation)
+        shape = (1, 1, 1, -1)
+        return (scaled - jnp.reshape(jnp.asarray(mean), shape)) / jnp.reshape(
+            jnp.asarray(deviation), shape
+        )
 
     def jitter(key, x):
         x = prepare(x)

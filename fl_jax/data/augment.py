@@ -18,8 +18,8 @@ def crop_and_flip(
     crop_key, flip_key = jax.random.split(key)
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     corner = jax.random.randint(crop_key, (batch, 2), 0, 2 * pad + 1)
-    rows = corner[:, :1] + jnp.arange(height)
-    columns = corner[:, 1:] + jnp.arange(width)
+    rows = corner[:, :1] + jnp.arange(height)[None]
+    columns = corner[:, 1:] + jnp.arange(width)[None]
     if flip:
         mirrored = jax.random.bernoulli(flip_key, 0.5, (batch, 1))
         columns = jnp.where(mirrored, columns[:, ::-1], columns)

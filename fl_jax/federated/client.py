@@ -85,7 +85,8 @@ def make(
 
         carry = (variables, optimizer.init(variables.params), jnp.float32(0))
         variables, _, total = jax.lax.fori_loop(0, epochs, epoch, carry)
-        return variables, ClientInfo(total / jnp.maximum(epochs * batches(size), 1))
+        steps = jnp.maximum(epochs * batches(size), 1)
+        return variables, ClientInfo(total / steps.astype(jnp.float32))
 
     return Client(train, lambda size: epochs * batches(size))
 

@@ -32,6 +32,7 @@ class BatchNorm(nnx.Module):
         *,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch ... features"]:
+        wide = lambda a: a.reshape((1,) * (x.ndim - 1) + a.shape)  # as x, to broadcast openly
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
@@ -45,11 +46,11 @@ class BatchNorm(nnx.Module):
                 weigh = lambda a: a * mask.reshape(-1, *[1] * (x.ndim - 1))
             mean = jnp.sum(weigh(x), axis=axes) / count
             # The deviations are taken from the true mean: E[x^2] - E[x]^2 loses digits.
-            var = jnp.sum(weigh(jnp.square(x - mean)), axis=axes) / count
+            var = jnp.sum(weigh(jnp.square(x - wide(mean))), axis=axes) / count
             # XLA would otherwise recompute both reductions in every fusion that reads them.
             mean, var = jax.lax.optimization_barrier((mean, var))
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             self.mean[...] += self.momentum * (mean - self.mean[...])
             self.var[...] += self.momentum * (unbiased - self.var[...])
         factor = jax.lax.rsqrt(var + self.eps) * self.scale[...]
-        return (x - mean) * factor + self.bias[...]
+        return (x - wide(mean)) * wide(factor) + wide(self.bias[...])

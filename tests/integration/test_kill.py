@@ -1,6 +1,6 @@
 """A run may be killed at any moment and goes on as if it had not been.
 
-    pytest -m slow tests/integration/test_kill.py -s        # tells what the kills hit
+pytest -m slow tests/integration/test_kill.py -s        # tells what the kills hit
 """
 
 import json

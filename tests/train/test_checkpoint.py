@@ -123,9 +123,7 @@ def test_restores_on_another_number_of_devices(tmp_path, there, back):
         _, again, _ = checkpoints.restore(abstract)
     for found in (restored, again):
         assert_equal(found, tree)
-        assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(
-            lambda x: x.sharding, like
-        )
+        assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(lambda x: x.sharding, like)
 
 
 def test_buffers_may_be_donated_and_arrays_changed_after_a_save(tmp_path):
@@ -335,9 +333,7 @@ def test_a_full_disk_while_arrays_are_written(small_disk, surfaces):
     checkpoints.save(1, noise(1000))
     checkpoints.save(2, noise(1_000_000))
     calls = {"wait": [], "save": [3, noise(1000)], "close": []}
-    with pytest.raises(
-        checkpoint.CheckpointError, match=r"step 2 .* disk is full.* there: 1\."
-    ):
+    with pytest.raises(checkpoint.CheckpointError, match=r"step 2 .* disk is full.* there: 1\."):
         getattr(checkpoints, surfaces)(*calls[surfaces])
     assert checkpoints.steps() == [1]
     with checkpoints:

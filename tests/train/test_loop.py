@@ -90,9 +90,7 @@ def test_any_number_of_steps_between_saves(run, save_every):
     checkpoints = types.SimpleNamespace(
         latest=lambda: None, wait=lambda: None, save=lambda step, *_: seen.append(step)
     )
-    loop.run(
-        advance, start(), steps=12, stride=2, checkpoints=checkpoints, save_every=save_every
-    )
+    loop.run(advance, start(), steps=12, stride=2, checkpoints=checkpoints, save_every=save_every)
     expected = {
         1: [0, 2, 4, 6, 8, 10, 12],
         2: [0, 2, 4, 6, 8, 10, 12],
@@ -232,9 +230,7 @@ def test_fewer_failures_do_not(tmp_path):
 
 def test_failures_at_the_very_end_count():
     state = {"skipped": 0, "value": 0}
-    with pytest.raises(
-        loop.Diverged, match=r"steps 6 to 10 were .* no checkpoint was asked for"
-    ):
+    with pytest.raises(loop.Diverged, match=r"steps 6 to 10 were .* no checkpoint was asked for"):
         loop.run(failing(6), state, steps=10, failed=lambda i: i["skipped"], patience=5)
 
 

@@ -166,7 +166,7 @@ def constrain_and_scale(
         epochs = jnp.where(view.count > 0, data.epochs, 0)
         local, taken, reached = train(view.variables, data, epochs, key)
         gamma = replacement.bounded_scale(local, view.variables, data.gamma, data.bound)
-        share = gamma / jnp.maximum(view.count, 1)
+        share = gamma / jnp.maximum(view.count, 1).astype(jnp.float32)
         sent = replacement.replace(local, view.variables, share)
         info = AttackInfo(
             taken,

@@ -1,0 +1,304 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fl_jax.core import errors, rng, tree
+from fl_jax.federated import client, round, sampling
+from fl_jax.federated.aggregators import mean, median
+from fl_jax.federated.attacks import constrain_and_scale
+from fl_jax.federated.defences import norm_clip
+from fl_jax.train import cohort
+from fl_jax.train import mesh as meshes
+from fl_jax.train.state import Variables
+from tests.federated import toy
+
+
+def accuracy(variables, data):
+    _, (_, found) = toy.LOSS(variables, data, jax.random.key(0))
+    return found
+
+
+def poison(gamma=12.0, **changes):
+    wanted = {"x": toy.examples(1)["x"][:4], "y": np.full(4, 2, np.int32)}
+    settings = {"per_batch": 2, "epochs": 3, "rate": 0.1, "gamma": gamma} | changes
+    return constrain_and_scale.poison(toy.examples(2, 20), wanted, **settings)
+
+
+def algorithm(**parts):
+    usual = {
+        "client": toy.trainer(),
+        "sampler": sampling.uniform(toy.PARTICIPANTS, toy.COHORT, attackers=[3, 7]),
+        "aggregator": mean.mean(),
+        "attack": constrain_and_scale.constrain_and_scale(
+            toy.LOSS, optax.sgd(1.0), batch_size=4, attackers=2
+        ),
+        "evaluate": accuracy,
+    }
+    return round.make(**(usual | parts))
+
+
+DATA = round.RoundData(toy.people(), poison(), toy.examples(9))
+
+
+def run(rounds=4, data=DATA, **parts):
+    made = algorithm(**parts)
+    many = jax.jit(round.repeat(made.step, rounds))
+    return many(made.init(toy.variables(jax.random.key(0))), data, jax.random.key(1))
+
+
+def by_hand(rounds, aggregator):
+    """The same rounds in plain Python: the slow, obvious twin."""
+    people, trainer = DATA.population, toy.trainer()
+    sampler = sampling.uniform(toy.PARTICIPANTS, toy.COHORT, attackers=[3, 7])
+    attack = constrain_and_scale.constrain_and_scale(
+        toy.LOSS, optax.sgd(1.0), batch_size=4, attackers=2
+    )
+    g = toy.variables(jax.random.key(0))
+    for r in range(rounds):
+        key = rng.fold(jax.random.key(1), "round", r)
+        chosen = sampler(rng.fold(key, "sample"), r)
+        updates, sizes, count = [], [], int(chosen.malicious.sum())
+        for i, bad in zip(chosen.ids.tolist(), chosen.malicious.tolist(), strict=True):
+            if not bad:
+                local, _ = trainer.train(
+                    g, people.examples, people.start[i], people.size[i], rng.fold(key, "client", i)
+                )
+                updates.append(jax.tree.map(np.subtract, local, g))
+                sizes.append(float(people.size[i]))
+        if count:
+            view = constrain_and_scale.View(g, jnp.int32(count), r, None, DATA.attack)
+            sent, _, _ = attack.update(view, (), rng.fold(key, "attack"))
+            who = [
+                i
+                for i, bad in zip(chosen.ids.tolist(), chosen.malicious.tolist(), strict=True)
+                if bad
+            ]
+            for k, i in enumerate(who):
+                updates.append(jax.tree.map(lambda a, k=k: np.asarray(a[k]), sent))
+                sizes.append(float(people.size[i]))
+        stacked = jax.tree.map(lambda *a: np.stack(a), *updates)
+        if aggregator == "median":
+            step = jax.tree.map(lambda a: np.median(a, axis=0), stacked)
+        else:
+            step = jax.tree.map(lambda a: np.average(a, axis=0, weights=sizes), stacked)
+        g = jax.tree.map(lambda a, b: jnp.asarray(np.asarray(a + b), jnp.float32), g, step)
+    return g
+
+
+PLANS = ["scan", "vmap", "chunk:2", "chunk:3"]
+
+
+@pytest.mark.parametrize("rule", ["mean", "median"])
+def test_equals_a_plain_loop_over_clients_in_python(rule):
+    state, _ = run(aggregator={"mean": mean.mean, "median": median.median}[rule]())
+    expected = by_hand(4, rule)
+    for got, want in zip(jax.tree.leaves(state.variables), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
+@functools.cache
+def scanned():
+    return run()[0].variables
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("devices", [1, 8])
+def test_every_plan_gives_the_same_model(plan, devices):
+    mesh = meshes.make(meshes.Mesh(clients=devices)) if devices > 1 else None
+    state, _ = run(plan=cohort.Plan.parse(plan), mesh=mesh)
+    for got, want in zip(jax.tree.leaves(state.variables), jax.tree.leaves(scanned()), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_the_debug_plan_gives_the_same_model():
+    made = algorithm(plan=cohort.Plan("debug"))
+    state = made.init(toy.variables(jax.random.key(0)))
+    for _ in range(4):
+        state, _ = made.step(state, DATA, jax.random.key(1))
+    for got, want in zip(jax.tree.leaves(state.variables), jax.tree.leaves(scanned()), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_rounds_in_one_dispatch_equal_rounds_one_by_one():
+    made = algorithm()
+    state = made.init(toy.variables(jax.random.key(0)))
+    one = jax.jit(made.step)
+    for _ in range(4):
+        state, _ = one(state, DATA, jax.random.key(1))
+    for got, want in zip(jax.tree.leaves(state.variables), jax.tree.leaves(scanned()), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def faulty(which, participants):
+    """A population in which one participant's examples are NaN."""
+    people = toy.people(participants=participants, count=4 * participants)
+    start, size = int(people.start[which]), int(people.size[which])
+    x = people.examples["x"].at[start : start + size].set(jnp.nan)
+    return people._replace(examples={**people.examples, "x": x})
+
+
+def missing(which, participants):
+    """Everyone is selected and one participant's update does not arrive."""
+
+    def sample(key, r):
+        chosen = sampling.everyone(participants)(key, r)
+        return chosen._replace(active=chosen.active.at[which].set(False))
+
+    return sample
+
+
+@pytest.mark.parametrize("aggregator", [mean.mean(), mean.fedavg(eta=2.0, participants=1000)])
+@pytest.mark.parametrize("plan", ["scan", "chunk:16"])
+def test_nan_from_one_of_1000_clients_is_as_if_it_were_masked_out(aggregator, plan):
+    participants, which = 1000, 417
+    parts = {
+        "aggregator": aggregator,
+        "attack": None,
+        "plan": cohort.Plan.parse(plan),
+        "client": toy.trainer(epochs=1),
+        "evaluate": lambda variables, data: {},
+    }
+    poisoned = round.RoundData(faulty(which, participants))
+    everyone = sampling.everyone(participants)
+    with_nan, info = run(1, data=poisoned, sampler=everyone, **parts)
+    masked, _ = run(1, data=poisoned, sampler=missing(which, participants), **parts)
+    assert int(with_nan.dropped) == 1
+    assert not bool(info.finite[0, which])
+    assert bool(tree.all_finite(with_nan.variables))
+    for got, want in zip(
+        jax.tree.leaves(with_nan.variables), jax.tree.leaves(masked.variables), strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_round_without_any_good_update_keeps_the_model():
+    people = toy.people()
+    broken = people._replace(
+        examples={**people.examples, "x": jnp.full_like(people.examples["x"], jnp.nan)}
+    )
+    for aggregator in (mean.mean(), mean.fedavg(eta=1.0, participants=12), median.median()):
+        made = algorithm(aggregator=aggregator, attack=None)
+        first = made.init(toy.variables(jax.random.key(0)))
+        state, _ = jax.jit(made.step)(first, DATA._replace(population=broken), jax.random.key(1))
+        assert int(state.dropped) == toy.COHORT
+        for got, want in zip(
+            jax.tree.leaves(state.variables), jax.tree.leaves(first.variables), strict=True
+        ):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_a_client_does_not_feel_padding_nor_its_neighbours(key):
+    people, g = toy.people(), toy.variables(key)
+
+    def update(capacity, size):
+        trainer = toy.trainer(capacity=capacity)
+        local, _ = trainer.train(g, people.examples, people.start[2], size, key)
+        return local
+
+    alone = jax.jit(update, static_argnums=0)(150, people.size[2])
+    for got, want in zip(
+        jax.tree.leaves(jax.jit(update, static_argnums=0)(1000, people.size[2])),
+        jax.tree.leaves(alone),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, want)
+    for neighbours in ([2], [2, 0, 5], [9, 2, 1, 3, 4, 5, 6]):
+        ids = jnp.array(neighbours)
+        stacked = jax.vmap(
+            lambda i: toy.trainer().train(g, people.examples, people.start[i], people.size[i], key)[
+                0
+            ]
+        )(ids)
+        mine = jax.tree.map(lambda a, n=neighbours: a[n.index(2)], stacked)
+        for got, want in zip(jax.tree.leaves(mine), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_fifty_rounds_with_changing_cohorts_compile_once_and_keep_memory_flat():
+    made = algorithm()
+    traced = []
+
+    def counted(state, data, key):
+        traced.append(1)
+        return made.step(state, data, key)
+
+    one = jax.jit(counted, donate_argnums=0)
+    state = made.init(toy.variables(jax.random.key(0)))
+    held = []
+    for _ in range(50):
+        state, info = one(state, DATA, jax.random.key(1))
+        del info
+        held.append(len(jax.live_arrays()))
+    assert len(traced) == 1
+    assert one._cache_size() == 1
+    assert held[5] == held[-1]
+
+
+def test_memory_does_not_grow_with_the_cohort():
+    """Temporary memory of a compiled round, whose updates are summed as they come."""
+    big = 200_000  # parameters: what a stack of updates would cost dwarfs everything else
+
+    def grow(variables, examples, start, size, key):
+        moved = jax.tree.map(lambda p: p + jax.random.normal(key, p.shape), variables)
+        return moved, client.ClientInfo(jnp.float32(0))
+
+    def temporary(count, aggregator):
+        people = toy.people(participants=count, count=2 * count)
+        made = round.make(
+            client=client.Client(grow, lambda size: size),
+            sampler=sampling.everyone(count),
+            aggregator=aggregator,
+        )
+        state = made.init(Variables(jnp.zeros(big), {}))
+        compiled = jax.jit(made.step).lower(state, round.RoundData(people), jax.random.key(0))
+        return compiled.compile().memory_analysis().temp_size_in_bytes
+
+    few, many = temporary(10, mean.mean()), temporary(100, mean.mean())
+    assert many < few + 4 * big
+    assert temporary(100, median.median()) > 90 * 4 * big  # this test can tell
+
+
+def test_server_optimizer_follows_the_aggregate():
+    plain, _ = run(1, attack=None)
+    server, _ = run(1, attack=None, server=optax.sgd(1.0))
+    half, _ = run(1, attack=None, server=optax.sgd(0.5))
+    start = toy.variables(jax.random.key(0))
+    for a, b, c, g in zip(
+        *(jax.tree.leaves(v) for v in (plain.variables, server.variables, half.variables, start)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_allclose(c - g, (a - g) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_what_a_round_can_do():
+    bound, eta, n = 0.05, 3.0, toy.PARTICIPANTS
+    state, info = run(
+        1, aggregator=mean.fedavg(eta=eta, participants=n), defence=norm_clip.norm_clip(bound=bound)
+    )
+    moved = tree.norm(tree.sub(state.variables, toy.variables(jax.random.key(0))))
+    assert float(info.norm.max()) > bound
+    assert float(moved) <= eta * toy.COHORT * bound / n * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"participants": 5, "cohort": 9}, "m = 9 of n = 5"),
+        ({"participants": 5, "cohort": 0}, "cohort must be above 0"),
+        ({"participants": 5, "cohort": 3, "attackers": [7]}, "attacker 7"),
+    ],
+)
+def test_impossible_rounds_are_refused(kwargs, said):
+    with pytest.raises(errors.ConfigError, match=said):
+        sampling.uniform(**kwargs)
+
+
+@pytest.mark.parametrize("eta", [0.0, -1.0])
+def test_eta_must_be_positive(eta):
+    with pytest.raises(errors.ConfigError, match="eta must be above 0"):
+        mean.fedavg(eta=eta, participants=10)
