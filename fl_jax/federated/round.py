@@ -100,15 +100,15 @@ def make(
     summed = aggregator.sees is Summed
 
     def init(variables: Variables) -> RoundState:
-        zero = jnp.zeros((), jnp.int32)
+        # Two counters, two buffers: a state whose leaves share one cannot be donated.
         return RoundState(
-            round=zero,
+            round=jnp.zeros((), jnp.int32),
             variables=variables,
             server=() if server is None else server.init(variables.params),
             aggregator=aggregator.init(variables),
             defence=defence.init(variables),
             attack=() if attack is None else attack.init(variables),
-            dropped=zero,
+            dropped=jnp.zeros((), jnp.int32),
         )
 
     def weigh(update, size, counts):

@@ -92,4 +92,14 @@ def make(
         )
     if config.clip_norm:
         base = optax.chain(optax.clip_by_global_norm(config.clip_norm), base)
-    return base
+    return _promoting(base)
+
+
+def _promoting(base: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same where the user runs JAX with strict dtype promotion, which optax does not."""
+
+    def update(updates, state, params=None, **extra):
+        with jax.numpy_dtype_promotion("standard"):
+            return base.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(base.init, update)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from fl_jax.core import errors
@@ -39,10 +41,15 @@ def make(config: Schedule, peak: float) -> optax.Schedule:
         after = optax.exponential_decay(peak, config.every, config.factor, staircase=True)
     elif config.kind == "rsqrt":
         start = max(config.warmup, 1)
-        after = lambda step: peak * (start / (step + start)) ** 0.5
+        after = lambda step: peak * jnp.sqrt(start / (jnp.asarray(step, jnp.float32) + start))
     else:
         after = optax.constant_schedule(peak)
-    if not config.warmup:
-        return after
-    rise = optax.linear_schedule(0.0, peak, config.warmup)
-    return optax.join_schedules([rise, after], [config.warmup])
+    if config.warmup:
+        rise = optax.linear_schedule(0.0, peak, config.warmup)
+        after = optax.join_schedules([rise, after], [config.warmup])
+
+    def rate(step):
+        with jax.numpy_dtype_promotion("standard"):  # as optax's own schedules need it
+            return after(step)
+
+    return rate

@@ -36,5 +36,5 @@ class StepInfo(NamedTuple):
 
 def init(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, variables, optimizer.init(variables.params), zero, zero)
+    zero = lambda: jnp.zeros((), jnp.int32)  # a buffer each, so that the state can be donated
+    return TrainState(zero(), variables, optimizer.init(variables.params), zero(), zero())

@@ -63,9 +63,7 @@ def main(directory: pathlib.Path, steps: int, pause: float) -> None:
         )
     data = {**state, "key": jax.random.key_data(state["key"])}
     leaves = tree.named_leaves(jax.jit(lambda x: x, out_shardings=copied)(data))
-    digests = {
-        n: hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for n, x in leaves.items()
-    }
+    digests = {n: hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for n, x in leaves.items()}
     if jax.process_index() == 0:
         (directory / "final.json").write_text(json.dumps(digests))
 

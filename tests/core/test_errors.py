@@ -1,0 +1,17 @@
+import pytest
+
+from fl_jax.core import errors
+
+
+def test_unknown_names_are_told_what_is_known():
+    with pytest.raises(errors.ConfigError, match=r"unknown preset 'papr'; did you mean 'paper'\?"):
+        errors.one_of("preset", "papr", ["smoke", "paper"])
+    with pytest.raises(errors.ConfigError, match=r"unknown preset 'x'\. Known: smoke, paper"):
+        errors.one_of("preset", "x", ["smoke", "paper"])
+    assert errors.one_of("preset", "smoke", ["smoke"]) == "smoke"
+
+
+@pytest.mark.parametrize("value", [0, -1.5, float("nan")])
+def test_positive_refuses(value):
+    with pytest.raises(errors.ConfigError, match="rate must be above 0"):
+        errors.positive("rate", value)

@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core import tree
+
+X = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.array([-2.0, 4.0])}
+Y = {"a": jnp.ones((2, 3)), "b": jnp.array([0.5, 0.25])}
+
+
+def flat(x):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(x)])
+
+
+def test_arithmetic_is_that_of_flat_vectors():
+    np.testing.assert_array_equal(flat(tree.add(X, Y)), flat(X) + flat(Y))
+    np.testing.assert_array_equal(flat(tree.sub(X, Y)), flat(X) - flat(Y))
+    np.testing.assert_array_equal(flat(tree.scale(2.5, X)), 2.5 * flat(X))
+    np.testing.assert_allclose(tree.dot(X, Y), flat(X) @ flat(Y))
+    np.testing.assert_allclose(tree.norm(X), np.linalg.norm(flat(X)), rtol=1e-6)
+    cosine = flat(X) @ flat(Y) / np.linalg.norm(flat(X)) / np.linalg.norm(flat(Y))
+    np.testing.assert_allclose(tree.cosine(X, Y), cosine, rtol=1e-6)
+    assert tree.size(X) == 8
+    assert tree.nbytes(X) == 32
+
+
+def test_norm_has_a_derivative_at_zero():
+    zero = tree.zeros_like(X)
+    assert tree.all_finite(jax.grad(tree.norm)(zero))
+    np.testing.assert_array_equal(flat(jax.grad(tree.norm)(zero)), 0)
+    np.testing.assert_allclose(flat(jax.grad(tree.norm)(X)), flat(X) / np.linalg.norm(flat(X)), rtol=1e-6)
+
+
+def test_finiteness_sees_every_leaf():
+    assert tree.all_finite(X)
+    for bad in (jnp.nan, jnp.inf):
+        assert not tree.all_finite({**X, "b": jnp.array([1.0, bad])})
+    assert tree.all_finite({"count": jnp.arange(3)})
+
+
+def test_where_leaves_nothing_of_the_other_side():
+    broken = jax.tree.map(lambda a: a * jnp.nan, X)
+    np.testing.assert_array_equal(flat(tree.where(jnp.bool_(True), X, broken)), flat(X))
+
+
+def test_leaves_are_named_by_path():
+    assert list(tree.named_leaves({"p": {"k": jnp.ones(2), "b": jnp.ones(1)}})) == ["p/b", "p/k"]
