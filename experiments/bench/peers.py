@@ -1,0 +1,47 @@
+"""Peers run in environments of their own: they conflict with us and with each other."""
+
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent / "peers"
+
+
+def python(name: str) -> pathlib.Path:
+    """The interpreter of the environment that `peers/<name>.txt` pins, made at the first call.
+
+    It lies in the user's cache (`$XDG_CACHE_HOME` or `~/.cache`), under a name that holds the
+    list's hash: another list is another environment. One that was interrupted is made anew.
+
+    Raises:
+        subprocess.CalledProcessError: pip could not install the list.
+    """
+    pins = HERE / f"{name}.txt"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    mark = hashlib.sha256(pins.read_bytes() + version.encode()).hexdigest()[:12]
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    home = cache / "fl-jax" / "peers" / f"{name}-{mark}"
+    interpreter = home / "bin" / "python"
+    complete = home / "complete"
+    if not complete.exists():
+        print(f"making an environment for {name} in {home} (once; about a minute)", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        install = [interpreter, "-m", "pip", "install", "--quiet", "-r", pins]
+        subprocess.run([*install, "--disable-pip-version-check"], check=True)
+        complete.touch()
+    return interpreter
+
+
+def run(name: str, script: str, *arguments: str, devices: int = 1) -> None:
+    """Runs `peers/<script>` in the environment of a peer, on so many virtual CPU devices.
+
+    Raises:
+        subprocess.CalledProcessError: the script failed; what it said stands on stderr.
+    """
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment.pop("PYTHONPATH", None)
+    command = [python(name), "-W", "ignore", HERE / script, *arguments]
+    subprocess.run(command, check=True, env=environment)

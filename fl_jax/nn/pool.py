@@ -1,0 +1,74 @@
+"""Pooling over windows that do not overlap, with a cheap derivative.
+
+XLA differentiates `reduce_window` into `select_and_scatter`, which is slow on CPU. Windows that
+do not overlap need neither: they are two axes of a reshape.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core.types import Array, Float
+from fl_jax.nn import barrier, winograd
+
+
+def _windows(x, size):
+    """(n, h // size, size, w // size, size, c); rows and columns left over are dropped."""
+    n, h, w, c = x.shape
+    x = x[:, : h // size * size, : w // size * size]
+    return x.reshape(n, h // size, size, w // size, size, c)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def max_pool(x: Float[Array, "n h w c"], size: int = 2) -> Float[Array, "n ho wo c"]:
+    """The largest of each size x size window, stride size, no padding ("VALID").
+
+    The derivative of a window goes to its first largest element in row-major order, all of it,
+    as that of `reduce_window` (haiku, flax, FedJAX) does; `jnp.max` would share it among equals.
+    Rows and columns that do not fill a window are dropped.
+
+    Args:
+        x: images (n, h, w, c), without NaN.
+        size: side of the window.
+
+    Returns:
+        (n, h // size, w // size, c).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2)[0, :, :, 0])
+        [[ 5.  7.]
+         [13. 15.]]
+    """
+    return jnp.max(_windows(x, size), axis=(2, 4))
+
+
+@max_pool.defjvp
+def _max_pool_jvp(size, primals, tangents):
+    windows = _windows(*primals, size)
+    y = jnp.max(windows, axis=(2, 4))
+    largest = windows == y[:, :, None, :, None]
+    place = jnp.arange(size * size, dtype=y.dtype).reshape(1, 1, size, 1, size, 1)
+    first = jnp.min(jnp.where(largest, place, size * size), axis=(2, 4), keepdims=True)
+    chosen = place == barrier.materialize(first)
+    dy = jnp.sum(jnp.where(chosen, _windows(*tangents, size), 0), axis=(2, 4))
+    return y, dy
+
+
+def max_of_phases(phases: winograd.Phases) -> Float[Array, "n h w c"]:
+    """`max_pool` with windows of 2 x 2, of images given by their phases (`nn.winograd`).
+
+    Equal to `max_pool(winograd.join(phases), 2)`, ties included.
+    """
+    (a, b), (c, d) = phases
+    larger = lambda x, y: jnp.where(x >= y, x, y)  # the first of equals, and all its derivative
+    return larger(larger(a, b), larger(c, d))
+
+
+def avg_pool(x: Float[Array, "n h w c"], size: int = 2) -> Float[Array, "n ho wo c"]:
+    """The mean of each size x size window, stride size, no padding ("VALID").
+
+    Args and result as in `max_pool`.
+    """
+    return jnp.mean(_windows(x, size), axis=(2, 4))
