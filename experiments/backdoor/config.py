@@ -25,8 +25,8 @@ class Config:
     dirichlet: float = 0.9  # concentration of the non-iid split [repository]
 
     network: str = "resnet"  # resnet, or convnet: no batch norm, for very small shares
-    blocks: tuple[int, ...] = (2, 2, 2, 2)  # resnet: residual blocks a stage [repository]
-    width: int = 32  # channels of the first stage [repository]
+    blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks a stage [repository]; convnet: layers
+    width: int = 32  # channels of the first stage, doubled at each next [repository]
     crop: int = 4  # pixels of padding before the random crop [repository]
     flip: bool = True  # mirror half of the images [repository]
 
@@ -63,6 +63,7 @@ SMALL = Config(
     dataset="digits",
     seeds=3,
     network="convnet",
+    blocks=(1, 1),
     width=16,
     crop=0,
     flip=False,
@@ -83,18 +84,24 @@ SMALL = Config(
 
 CIFAR10 = dataclasses.replace(
     PAPER,
+    network="convnet",
     blocks=(1, 1, 1),
     width=16,
-    pretrain_rounds=300,
+    batch=32,
+    rate=0.02,
+    pretrain_rounds=200,
     pretrain_eta=10.0,
-    follow_rounds=100,
-    attacker_epochs=20,
-    attacker_drop_every=8,
-    attacker_examples=1500,
+    follow_rounds=40,
+    attacker_epochs=8,
+    attacker_rate=0.005,
+    attacker_drop_every=4,
+    attacker_examples=3000,
+    backdoor_per_batch=8,
+    alpha=0.9,
     test_examples=1000,
-    backdoor_draws=500,
-    save_every=20,
-    rounds_per_dispatch=2,
+    backdoor_draws=300,
+    save_every=10,
+    rounds_per_dispatch=5,
 )
 
 SMOKE = dataclasses.replace(

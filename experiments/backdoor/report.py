@@ -31,8 +31,8 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
 NOTES = """Backdoor accuracy is the share of held-out backdoor inputs that the global model gives
 the attacker's label: before the attack, right after the one malicious round, and at the end, when
 only benign participants have trained since. The half-life is the number of rounds until half of it
-is lost. "norm" is what the attacker sent over the median benign update. The paper's figures (100 % for
-replacement, 0 % for one round of poisoning) are from memory and not verified.
+is lost. "norm" is what the attacker sent over the median benign update. The paper's figures (100 %
+for replacement, 0 % for one round of poisoning) are from memory and not verified.
 """
 
 

@@ -98,7 +98,8 @@ def _network(side: int, channels: int, classes: int, config: Config, rngs):
     shape = {"channels": channels, "classes": classes, "rngs": rngs}
     if config.network == "resnet":
         return resnet.ResNet(blocks=config.blocks, width=config.width, **shape)
-    return convnet.ConvNet(side=side, features=(config.width, 2 * config.width), **shape)
+    features = tuple(config.width * 2**i for i in range(len(config.blocks)))
+    return convnet.ConvNet(side=side, features=features, **shape)
 
 
 def _pixels(config: Config, x, y, test, high, *, target: int = 8) -> Backdoor:

@@ -28,7 +28,9 @@ def test_norm_has_a_derivative_at_zero():
     zero = tree.zeros_like(X)
     assert tree.all_finite(jax.grad(tree.norm)(zero))
     np.testing.assert_array_equal(flat(jax.grad(tree.norm)(zero)), 0)
-    np.testing.assert_allclose(flat(jax.grad(tree.norm)(X)), flat(X) / np.linalg.norm(flat(X)), rtol=1e-6)
+    np.testing.assert_allclose(
+        flat(jax.grad(tree.norm)(X)), flat(X) / np.linalg.norm(flat(X)), rtol=1e-6
+    )
 
 
 def test_finiteness_sees_every_leaf():

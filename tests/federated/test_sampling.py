@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.federated import sampling
+
+
+def draws(sampler, rounds=200):
+    keys = jax.random.split(jax.random.key(0), rounds)
+    return jax.vmap(sampler)(keys, jnp.arange(rounds))
+
+
+def test_uniform_draws_without_replacement_and_evenly():
+    drawn = draws(sampling.uniform(20, 5, attackers=[2, 3]), 2000)
+    assert all(len(set(ids)) == 5 for ids in drawn.ids.tolist())
+    counts = np.bincount(np.ravel(drawn.ids), minlength=20)
+    assert np.all(np.abs(counts - 500) < 5 * np.sqrt(500 * 0.75))
+    np.testing.assert_array_equal(drawn.malicious, np.isin(drawn.ids, [2, 3]))
+    assert bool(drawn.active.all())
+
+
+def test_single_shot_attacks_in_its_rounds_only():
+    drawn = draws(sampling.single_shot(20, 5, attackers=[7, 4], rounds=[3, 50]))
+    attacked = np.asarray(drawn.malicious).any(1)
+    np.testing.assert_array_equal(np.flatnonzero(attacked), [3, 50])
+    np.testing.assert_array_equal(drawn.ids[3][:2], [7, 4])
+    assert drawn.malicious[3].tolist() == [True, True, False, False, False]
+    assert not np.isin(np.asarray(drawn.ids)[~attacked], [4, 7]).any()
+    assert all(len(set(ids)) == 5 for ids in drawn.ids.tolist())
+
+
+def test_everyone_is_everyone():
+    drawn = sampling.everyone(4)(jax.random.key(0), 0)
+    assert drawn.ids.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: sampling.uniform(5, 6), "m = 6 of n = 5"),
+        (lambda: sampling.uniform(5, 2, attackers=[5]), r"attacker 5 is not one of .* 0\.\.4"),
+        (lambda: sampling.uniform(9, 2, attackers=[1, 2, 3]), "3 attackers do not fit"),
+        (
+            lambda: sampling.single_shot(5, 5, attackers=[1], rounds=[0]),
+            "4 benign participants do not fill",
+        ),
+    ],
+)
+def test_impossible_schedules_are_refused(call, said):
+    with pytest.raises(errors.ConfigError, match=said):
+        call()

@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from fl_jax.nn import loss, network
+from fl_jax.train.state import Variables
+
+NET = network.from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
+
+
+def test_cross_entropy_is_the_formula_and_stays_finite():
+    logits = jnp.array([[1.0, -2.0, 0.5], [1e4, 0.0, -1e4]])
+    labels = jnp.array([2, 1])
+    got = loss.cross_entropy(logits, labels)
+    shifted = np.asarray(logits, np.float64)
+    reference = np.log(np.sum(np.exp(shifted[0]))) - 0.5
+    np.testing.assert_allclose(got[0], reference, rtol=1e-6)
+    np.testing.assert_allclose(got[1], 1e4, rtol=1e-6)
+    grads = jax.grad(lambda a: jnp.sum(loss.cross_entropy(a, labels)))(logits)
+    np.testing.assert_allclose(jnp.sum(grads, axis=1), 0, atol=1e-6)
+
+
+def test_masked_examples_do_not_count(key):
+    variables = Variables(*NET.init(key))
+    x, y = jax.random.normal(key, (5, 4)), jnp.array([0, 1, 2, 0, 1])
+    both = loss.classification(NET)
+    full, (_, metrics) = both(variables, {"x": x[:3], "y": y[:3]}, key)
+    mask = jnp.array([1.0, 1, 1, 0, 0])
+    padded, (_, masked) = both(variables, {"x": x, "y": y, "mask": mask}, key)
+    np.testing.assert_allclose(full, padded, rtol=1e-6)
+    np.testing.assert_allclose(metrics["accuracy"], masked["accuracy"])
+    nothing, _ = both(variables, {"x": x, "y": y, "mask": 0 * mask}, key)
+    assert float(nothing) == 0
+
+
+def test_inputs_are_augmented_with_their_own_key(key):
+    variables = Variables(*NET.init(key))
+    seen = []
+    noisy = loss.classification(NET, augment=lambda k, x: seen.append(k) or x + 1)
+    plain = loss.classification(NET)
+    batch = {"x": jnp.ones((2, 4)), "y": jnp.array([0, 1])}
+    moved = {**batch, "x": batch["x"] + 1}
+    np.testing.assert_allclose(
+        noisy(variables, batch, key)[0], plain(variables, moved, key)[0], rtol=1e-6
+    )
+    assert len(seen) == 1

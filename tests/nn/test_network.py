@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from fl_jax.nn import network, norms
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.dense = nnx.Linear(3, 4, rngs=rngs)
+        self.norm = norms.BatchNorm(4, rngs=rngs)
+        self.drop = nnx.Dropout(0.5)
+
+    def __call__(self, x, *, mask=None, rngs=None):
+        return self.drop(self.norm(self.dense(x), mask=mask), rngs=rngs)
+
+
+NET = network.from_nnx(Net)
+X = jnp.arange(12.0).reshape(4, 3) / 10
+
+
+def test_it_is_plain_dictionaries_and_pure(key):
+    params, stats = NET.init(key)
+    assert set(params) == {"dense", "norm"}
+    before = jax.tree.map(np.array, (params, stats))
+    y, moved = NET.apply(params, stats, X, train=True, key=key)
+    jax.tree.map(np.testing.assert_array_equal, before, (params, stats))
+    assert not np.allclose(moved["norm"]["mean"], stats["norm"]["mean"])
+    assert y.shape == (4, 4)
+
+
+def test_training_mode_draws_dropout_from_the_key_and_test_mode_does_not(key):
+    params, stats = NET.init(key)
+    one, _ = NET.apply(params, stats, X, train=True, key=key)
+    two, _ = NET.apply(params, stats, X, train=True, key=jax.random.fold_in(key, 1))
+    assert not np.allclose(one, two)
+    still, same = NET.apply(params, stats, X)
+    again, _ = NET.apply(params, stats, X)
+    np.testing.assert_array_equal(still, again)
+    jax.tree.map(np.testing.assert_array_equal, same, stats)
+
+
+def test_it_is_lifted_over_clients_under_grad_and_scan(key):
+    keys = jax.random.split(key, 3)
+    params, stats = jax.vmap(NET.init)(keys)
+
+    def loss(p, s, k):
+        y, s = NET.apply(p, s, X, train=True, key=k)
+        return jnp.sum(y**2), s
+
+    def train(p, s, k):
+        def one(carry, _):
+            p, s = carry
+            grads, s = jax.grad(loss, has_aux=True)(p, s, k)
+            return (jax.tree.map(lambda a, g: a - 0.01 * g, p, grads), s), None
+
+        return jax.lax.scan(one, (p, s), length=3)[0]
+
+    together = jax.jit(jax.vmap(train))(params, stats, keys)
+    alone = train(*jax.tree.map(lambda a: a[1], (params, stats)), keys[1])
+    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5)
+
+
+def test_modules_that_keep_keys_are_refused():
+    class Keeps(nnx.Module):
+        def __init__(self, rngs):
+            self.drop = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.drop(x)
+
+    with pytest.raises(ValueError, match=r"parameters and batch statistics only.*\['drop'\]"):
+        network.from_nnx(Keeps)
