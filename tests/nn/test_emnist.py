@@ -104,5 +104,10 @@ def test_images_of_another_shape_are_refused(params):
 def test_user_can_call_the_module(batch):
     """A module as such, outside any transformation."""
     x, _ = batch
-    module = emnist.EMNIST(rngs=nnx.Rngs(0))
-    assert module(x, rngs=nnx.Rngs(dropout=1)).shape == (4, 62)
+
+    def use():
+        module = emnist.EMNIST(rngs=nnx.Rngs(0))
+        return module(x, rngs=nnx.Rngs(dropout=1)), module(x)
+
+    dropped, plain = jax.eval_shape(use)
+    assert dropped.shape == plain.shape == (4, 62)
