@@ -16,8 +16,7 @@ def one_of(what: str, name: str, known: Iterable[str]) -> str:
     """`name` if it is known, else a ConfigError that lists what is and guesses what was meant.
 
     Example:
-        >>> # doctest: +ELLIPSIS
-        >>> one_of("preset", "smal", ["smoke", "small", "paper"])
+        >>> one_of("preset", "smal", ["smoke", "small", "paper"])  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         fl_jax.core.errors.ConfigError: unknown preset 'smal'; did you mean 'small'? Known: ...

@@ -98,15 +98,14 @@ def _digits() -> Images:
 def _mnist() -> Images:
     path = require("mnist") / "mnist.npz"
     with np.load(path) as data:
-        keys = set(data.files)
-        expected = {"train_x", "train_y", "test_x", "test_y"}
-        if not expected <= keys:
+        expected = {"x_train", "y_train", "x_test", "y_test"}
+        if not expected <= set(data.files):
             raise errors.DataError(
-                f"{path.name} should hold {sorted(expected)}, but it holds {sorted(keys)}."
+                f"{path.name} should hold {sorted(expected)}, but it holds {sorted(data.files)};"
+                " put the published file in its place."
             )
-        train_x, train_y = data["train_x"], data["train_y"].astype(np.int32)
-        test_x, test_y = data["test_x"], data["test_y"].astype(np.int32)
-    train_x, test_x = (x.reshape(-1, 28, 28, 1) for x in (train_x, test_x))
+        train_x, test_x = (data[k].reshape(-1, 28, 28, 1) for k in ("x_train", "x_test"))
+        train_y, test_y = (data[k].astype(np.int32) for k in ("y_train", "y_test"))
     index = np.arange(len(train_x))
     return Images(train_x, train_y, index, test_x, test_y, 10, "$FL_JAX_DATA/mnist")
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from fl_jax.core.types import Array, Float
 from fl_jax.nn import barrier
 
-Phases = list[list[Float[Array, "n h w c"]]]
+Phases = list[list[Float[Array, "n _ _ _"]]]
 """phases[p][q] = x[:, p::2, q::2] of an image batch x with even height and width."""
 
 

@@ -1,0 +1,92 @@
+"""The shape of the tree: tests mirror it, files stay short, everything public is documented."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGES = ("fl_jax", "algorithmic", "privacy", "experiments")
+FILES = sorted(
+    p
+    for package in PACKAGES
+    for p in (ROOT / package).rglob("*.py")
+    if "peers" not in p.parts[:-1] and p.name != "__init__.py"
+)
+# Run end to end by tests/experiments/test___main__.py, or by hand: they have no test of their own.
+RUN_WHOLE = re.compile(r"experiments/(\w+/(config|run|report|stages|summary|task)|bench/\w+)\.py")
+NAMES = [str(p.relative_to(ROOT)) for p in FILES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_has_its_test(name):
+    if RUN_WHOLE.fullmatch(name):
+        return
+    path = pathlib.Path(name.removeprefix("fl_jax/"))
+    assert (ROOT / "tests" / path.parent / f"test_{path.name}").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_one_idea(name):
+    assert len((ROOT / name).read_text().splitlines()) <= 600
+    assert pathlib.Path(name).name not in {"utils.py", "helpers.py", "misc.py", "common.py"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_public_is_documented(name):
+    tree = ast.parse((ROOT / name).read_text())
+    assert ast.get_docstring(tree), "a module says what it is"
+    for node in tree.body:
+        public = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+        if public and not name.startswith("experiments"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def modules_with_examples():
+    for path, name in zip(FILES, NAMES, strict=True):
+        if ">>>" in path.read_text():
+            yield name.removesuffix(".py").replace("/", ".")
+
+
+@pytest.mark.parametrize("module", sorted(modules_with_examples()))
+def test_examples_in_docstrings_run(module):
+    found = importlib.import_module(module)
+    assert inspect.ismodule(found)
+    failed, tried = doctest.testmod(
+        found, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
+    assert tried > 0
+    assert failed == 0
+
+
+def test_examples_in_the_readme_run():
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_lock_is_hashed_and_names_no_address():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"https?://|--index|--find-links", lock)
+    pinned = re.findall(r"^([a-z0-9][\w.-]*)==", lock, flags=re.MULTILINE)
+    blocks = re.split(r"\n(?=[a-z0-9])", lock)
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block)
+    for needed in ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets"):
+        assert needed in pinned
+    assert not {"tensorflow", "torch"} & set(pinned)
+
+
+def test_no_tracked_file_is_large():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        assert not path.exists() or path.stat().st_size < 2**20, f"{name} is over 1 MiB"

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.data import sources
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_the_digits_need_no_folder(nowhere):
+    digits = sources.images("digits")
+    assert digits.train_x.shape == (1438, 8, 8, 1)
+    assert digits.test_x.shape == (359, 8, 8, 1)
+    assert digits.train_x.dtype == np.uint8
+    assert digits.train_x.max() == 16
+    assert set(digits.train_y) == set(range(10))
+    assert "digits" in digits.origin
+    again = sources.images("digits")
+    np.testing.assert_array_equal(digits.train_y, again.train_y)
+
+
+def test_a_missing_folder_is_one_sentence(monkeypatch, nowhere):
+    with pytest.raises(errors.DataError, match=r"needs the data folder 'cifar10'.*has no folder"):
+        sources.cifar10_backdoor()
+    monkeypatch.delenv("FL_JAX_DATA")
+    with pytest.raises(errors.DataError, match="it is unset; set FL_JAX_DATA"):
+        sources.require("cifar10")
+    with pytest.raises(errors.ConfigError, match="unknown data set 'cifar'; did you mean"):
+        sources.images("cifar")
+
+
+def test_a_folder_that_is_there_comes_first(nowhere):
+    (nowhere / "mnist").mkdir()
+    images = np.arange(3 * 28 * 28, dtype=np.uint32).reshape(3, 28, 28).astype(np.uint8)
+    labels = np.array([3, 1, 4], np.uint8)
+    np.savez(
+        nowhere / "mnist" / "mnist.npz",
+        x_train=images,
+        y_train=labels,
+        x_test=images[:1],
+        y_test=labels[:1],
+    )
+    found = sources.images("mnist")
+    assert found.origin == "$FL_JAX_DATA/mnist"
+    np.testing.assert_array_equal(found.train_x[..., 0], images)
+    assert found.train_y.tolist() == [3, 1, 4]
+
+
+def test_a_file_of_other_contents_is_refused(nowhere):
+    (nowhere / "mnist").mkdir()
+    np.savez(nowhere / "mnist" / "mnist.npz", pictures=np.zeros(3))
+    with pytest.raises(errors.DataError, match=r"should hold .*x_train.* but it holds"):
+        sources.images("mnist")
+
+
+@pytest.mark.skipif(sources.folder("cifar10") is None, reason="needs $FL_JAX_DATA/cifar10")
+def test_cifar10_is_real_and_knows_its_published_order():
+    images = sources.images("cifar10")
+    assert len(images.train_y) == len(np.unique(images.train_index)) == 15_073
+    assert len(images.test_y) == 3_017
+    with np.load(sources.require("cifar10") / "labels_all.npz") as labels:
+        np.testing.assert_array_equal(images.train_y, labels["train"][images.train_index])
+    backdoor, group = sources.cifar10_backdoor()
+    assert np.bincount(group).tolist() == [22, 30, 12]
+    assert backdoor.shape == (64, 32, 32, 3)
+    index = sources.cifar10_backdoor_index()
+    assert not set(index) & set(images.train_index)  # in no benign share
+    assert index[0] == 2180
+
+
+@pytest.mark.skipif(sources.folder("mnist") is None, reason="needs $FL_JAX_DATA/mnist")
+def test_mnist_is_real():
+    images = sources.images("mnist")
+    assert len(images.train_y) == 17_435
+    assert len(images.test_y) == 10_000

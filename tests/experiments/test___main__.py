@@ -1,0 +1,90 @@
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments import __main__ as command
+
+LIGHT = """
+import sys
+from experiments.__main__ import main
+try:
+    code = main({argv})
+except SystemExit as stop:
+    code = stop.code
+heavy = [m for m in ("jax", "flax", "optax", "orbax", "tensorflow", "matplotlib", "scipy")
+         if m in sys.modules]
+print("CODE", code, "HEAVY", heavy)
+"""
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["backdoor", "--help"], ["backdor"]])
+def test_the_table_and_the_help_come_without_jax(argv):
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(argv=argv)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].endswith("HEAVY []")
+    if argv != ["backdor"]:
+        assert "CODE 0" in done.stdout
+
+
+def test_errors_are_one_sentence_and_a_status(capsys):
+    assert command.main(["backdor"]) == 2
+    assert command.main(["backdoor", "--preset", "tiny"]) == 2
+    assert command.main(["bench", "nothing"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("error: unknown ") for line in said)
+
+
+def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("FL_JAX_DATA", raising=False)
+    cases = {
+        ("--cohort", "30"): "m = 30 of n = 20",
+        ("--eta", "0"): "eta must be above 0",
+        ("--gamma", "-3"): "gamma must be above 0",
+        ("--participants", "1000"): "holds no example",
+        ("--dataset", "cifar10"): "needs the data folder|neither under",
+        ("--network", "vgg"): "unknown network 'vgg'",
+    }
+    for i, (words, expected) in enumerate(cases.items()):
+        out = str(tmp_path / str(i))
+        assert command.main(["backdoor", "--preset", "smoke", "--out", out, *words]) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert len(said) == 1, said
+        assert any(e in said[0] for e in expected.split("|")), said
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(command, "run", full)
+    assert command.main(["backdoor"]) == 1
+    assert "the disk is full (metrics.jsonl); make room" in capsys.readouterr().err
+
+
+def test_the_smoke_run_of_the_main_job_leaves_everything_the_contract_names(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["backdoor", "--preset", "smoke", "--out", str(out)]
+    assert command.main(words) == 0
+    assert "| pixel pattern | model replacement |" in capsys.readouterr().out
+    names = {p.name for p in out.iterdir()}
+    assert names >= {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "accuracy.png",
+        "report.md",
+        "result.json",
+    }
+    stored = json.loads((out / "result.json").read_text())
+    assert stored["metrics"]
+    first = (out / "metrics.jsonl").read_bytes()
+    # A finished run that is resumed computes nothing new and ends the same.
+    assert command.main([*words, "--resume"]) == 0
+    assert (out / "metrics.jsonl").read_bytes() == first
+    again = json.loads((out / "result.json").read_text())
+    assert again["metrics"] == stored["metrics"]
