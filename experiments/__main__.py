@@ -42,13 +42,17 @@ def run(name: str, argv: list[str]) -> int:
     asked = arguments.parse(name, presets, argv)
 
     from experiments import result
+    from fl_jax.train import launch  # from here on JAX is there
 
+    launch.initialize()
     directory = result.RunDirectory.open(name, asked.preset, asked.config, asked.out, asked.resume)
-    experiment = systems.module(name, "run")  # from here on JAX is there
+    experiment = systems.module(name, "run")
     directory.write_config()
     start = time.perf_counter()
     outcome = experiment.run(asked.config, directory, resume=asked.resume)
     directory.write_result(outcome, time.perf_counter() - start)
+    if not result.first_process():
+        return 0
     text = systems.module(name, "report").report(outcome, directory)
     print(text)
     print(f"\nreport, plots and checkpoints: {directory.path}")

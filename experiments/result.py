@@ -58,6 +58,13 @@ def device() -> dict[str, Any]:
     }
 
 
+def first_process() -> bool:
+    """Whether this process writes the run's files: the only one, or number 0 of many."""
+    import jax
+
+    return jax.process_index() == 0
+
+
 class RunDirectory:
     """The folder of one run: config.json, metrics.jsonl, checkpoints, plots, report, result."""
 
@@ -97,13 +104,15 @@ class RunDirectory:
                     " one without --resume, or name its folder with --out."
                 )
             path = found[-1].parent
+        elif not first_process():
+            raise errors.ConfigError("a run of several processes needs --out, the same for all.")
         else:
             path = root / f"{experiment}-{preset}-{now:%Y%m%d-%H%M%S}"
         self = cls(path, experiment, preset, config)
         stored = path / "config.json"
         if resume:
             self._check(stored)
-        elif stored.exists():
+        elif stored.exists() and first_process():
             raise errors.ConfigError(
                 f"{path} already holds a run; add --resume to go on with it, or choose another"
                 " --out."
@@ -171,6 +180,8 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """A whole file or none: written beside its place and renamed into it."""
+        if not first_process():
+            return
         target = self.path / name
         fresh = target.with_suffix(".tmp")
         fresh.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

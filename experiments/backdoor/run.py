@@ -8,6 +8,7 @@ from experiments.backdoor import stages, summary
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import Config
 from fl_jax.train import checkpoint, cohort, loop, metrics
+from fl_jax.train import mesh as meshes
 
 
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
@@ -15,8 +16,10 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     del resume  # a fresh directory has no checkpoints: both are the same
     task = tasks.make(config)
     print(f"data: {task.origin}, {config.participants} participants, {config.cohort} a round")
+    mesh = meshes.MeshConfig(clients=-1).make() if jax.device_count() > 1 else None
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
-    plan = _plan(config, task, keys, directory)
+    undecided = stages.Setting(config, task, keys, cohort.Plan("scan"), mesh)
+    setting = undecided._replace(plan=_plan(undecided, directory))
 
     saves = {name: directory.path / "checkpoints" / name for name in ("pretrain", "follow")}
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
@@ -39,12 +42,11 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
                     progress=shown,
                 )
 
-        training = stages.pretrain(config, task, plan, keys)
-        attack = stages.follow(config, task, plan, keys)
+        training, attack = stages.pretrain(setting), stages.follow(setting)
         initial = training.start()
         if checkpoint.Checkpoints(saves["follow"]).latest() is None:
             models = go(training, initial, config.pretrain_rounds, "pretrain").variables
-            for row in stages.before(config, task, keys, models):
+            for row in stages.before(setting, models):
                 log.write(row)
         else:  # the second stage's own checkpoint holds all that it needs
             models = initial.variables
@@ -53,15 +55,16 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     return summary.summarise(config, rows, task.origin)
 
 
-def _plan(config: Config, task: tasks.Task, keys, directory: result.RunDirectory) -> cohort.Plan:
+def _plan(setting: stages.Setting, directory: result.RunDirectory) -> cohort.Plan:
     """How clients run: as the config says, as this run decided before, or the fastest here."""
+    config = setting.config
     if config.plan != "auto":
         return cohort.Plan.parse(config.plan)
     if "plan" not in directory.resolved:
         plans = cohort.candidates(jax.default_backend(), config.cohort)
 
         def runner(plan):
-            stage = stages.pretrain(config, task, plan, keys)
+            stage = stages.pretrain(setting._replace(plan=plan))
             return lambda: stage.advance(stage.start(), 0)
 
         fastest, seconds = cohort.fastest(runner, plans, repeats=1)

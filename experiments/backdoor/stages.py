@@ -18,6 +18,7 @@ from fl_jax.federated import client, round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import anomaly, constrain_and_scale, replacement
 from fl_jax.train import cohort, optimizer
+from fl_jax.train import mesh as meshes
 from fl_jax.train import schedule as schedules
 from fl_jax.train.state import Variables
 
@@ -45,17 +46,37 @@ def stride(config: Config, rounds: int) -> int:
     return next(s for s in range(min(config.rounds_per_dispatch, rounds), 0, -1) if not rounds % s)
 
 
-def pretrain(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array) -> Stage:
+class Setting(NamedTuple):
+    """What both stages share."""
+
+    config: Config
+    task: tasks.Task
+    keys: jax.Array  # (seeds,), one for everything random of a seed
+    plan: cohort.Plan  # how clients run
+    mesh: jax.sharding.Mesh | None  # devices that they are dealt over
+
+    def put(self, values):
+        """The values on every device."""
+        return meshes.replicate(self.mesh, values)
+
+    def compile(self, advance):
+        """advance(state, ...) as one program that works in place; its results are everywhere."""
+        everywhere = None if self.mesh is None else meshes.sharding(self.mesh)
+        return jax.jit(advance, donate_argnums=0, out_shardings=everywhere)
+
+
+def pretrain(setting: Setting) -> Stage:
     """Benign training, one cell per seed; `start()` draws the initial models."""
-    sampler = sampling.uniform(config.participants, config.cohort)
+    config, task, keys, plan, mesh = setting
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
     algorithm = round.make(
         client=_client(config, task),
-        sampler=sampler,
+        sampler=sampling.uniform(config.participants, config.cohort),
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
         server=optimizer.make(optimizer.Optimizer("sgd", rate=1.0, schedule=decay)),
         evaluate=lambda variables, data: {"main": tasks.accuracy(task.test_loss, variables, data)},
         plan=plan,
+        mesh=mesh,
     )
     rounds = stride(config, config.pretrain_rounds)
     many = round.repeat(algorithm.step, rounds)
@@ -71,7 +92,7 @@ def pretrain(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Arra
 
     def start():
         init = lambda key: algorithm.init(Variables(*task.network.init(rng.fold(key, "init"))))
-        return jax.vmap(init)(keys)
+        return setting.put(jax.vmap(init)(keys))
 
     def rows(info, at):
         return [
@@ -87,17 +108,17 @@ def pretrain(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Arra
             for s in range(config.seeds)
         ]
 
-    test = jax.tree.map(jnp.asarray, task.test)
-    jitted = jax.jit(advance, donate_argnums=0)
-    return Stage(start, lambda state, step: jitted(state, task.population, test), on_host(rows))
+    population, test = setting.put((task.population, task.test))
+    compiled = setting.compile(advance)
+    return Stage(start, lambda state, step: compiled(state, population, test), on_host(rows))
 
 
-def follow(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array) -> Stage:
+def follow(setting: Setting) -> Stage:
     """The attack in the first round and what remains of it, one cell per arm and seed.
 
-    `start(models)` takes the pre-trained `Variables` stacked over seeds and returns the state;
-    `before(state)` gives the rows of round 0.
+    `start(models)` takes the pre-trained `Variables`, stacked over seeds.
     """
+    config, task, keys, plan, mesh = setting
     names, cells, cell_keys, seeds = _grid(config, task, keys)
     algorithm = round.make(
         client=_client(config, task),
@@ -108,6 +129,7 @@ def follow(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array)
         attack=_attack(config, task),
         evaluate=tasks.evaluate(task),
         plan=plan,
+        mesh=mesh,
     )
     rounds = stride(config, config.follow_rounds)
     many = round.repeat(algorithm.step, rounds)
@@ -122,7 +144,7 @@ def follow(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array)
         return cohort.map(one, (states, cells, cell_keys), plan=GRID)
 
     def start(models):
-        return jax.vmap(algorithm.init)(jax.tree.map(lambda a: a[seeds], models))
+        return setting.put(jax.vmap(algorithm.init)(jax.tree.map(lambda a: a[seeds], models)))
 
     def rows(info, at):
         out = []
@@ -146,26 +168,24 @@ def follow(config: Config, task: tasks.Task, plan: cohort.Plan, keys: jax.Array)
                 out.append(row)
         return out
 
-    test = jax.tree.map(jnp.asarray, task.test)
-    jitted = jax.jit(advance, donate_argnums=0)
-    return Stage(
-        start, lambda state, step: jitted(state, cells, task.population, test), on_host(rows)
-    )
+    cells, population, test = setting.put((cells, task.population, task.test))
+    compiled = setting.compile(advance)
+    return Stage(start, lambda state, step: compiled(state, cells, population, test), on_host(rows))
 
 
-def before(config: Config, task: tasks.Task, keys: jax.Array, models: Variables) -> list[dict]:
+def before(setting: Setting, models: Variables) -> list[dict]:
     """Rows of round 0: the accuracies of the pre-trained models on both tasks."""
+    config, task, keys, _, _ = setting
     names, cells, _, seeds = _grid(config, task, keys)
     evaluate = tasks.evaluate(task)
-    test = jax.tree.map(jnp.asarray, task.test)
+    backdoors, test = setting.put((cells.backdoor, task.test))
 
-    @jax.jit
     def measure(models, backdoors, test):
         one = lambda item: evaluate(item[0], {"main": test, "backdoor": item[1]})
         return cohort.map(one, (models, backdoors), plan=GRID)
 
     taken = jax.tree.map(lambda a: a[seeds], models)
-    found = jax.device_get(measure(taken, cells.backdoor, test))
+    found = jax.device_get(jax.jit(measure)(taken, backdoors, test))
     return [
         {
             "stage": "follow",

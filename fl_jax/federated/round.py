@@ -121,7 +121,7 @@ def make(
     def train(state: RoundState, population: Population, selected, honest, key):
         """The honest updates as Summed or Stacked, and what their clients report."""
 
-        def one(item):
+        def one(item, state, population, key):
             ident, counts, arrives = item
             size = population.size[ident]
             trained, info = client.train(
@@ -143,7 +143,13 @@ def make(
         steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
         items = (selected.ids, honest, selected.active)
         total, (report, updates) = cohort.sum(
-            one, items, plan=plan, mesh=mesh, cost=steps, stage="local training"
+            one,
+            items,
+            shared=(state, population, key),
+            plan=plan,
+            mesh=mesh,
+            cost=steps,
+            stage="local training",
         )
         return (total if summed else Stacked(updates, report[3])), report
 

@@ -25,6 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, PyTree, Shaped
+from fl_jax.train import mesh as meshes
 
 AXIS = "clients"
 
@@ -65,9 +66,10 @@ class CohortError(RuntimeError):
 
 
 def map(  # `cohort.map` is what it is
-    fn: Callable[[Any], Any],
+    fn: Callable[..., Any],
     items: PyTree,
     *,
+    shared: tuple = (),
     plan: Plan = Plan("vmap"),
     mesh: Mesh | None = None,
     cost: Shaped[Array, " items"] | None = None,
@@ -76,31 +78,35 @@ def map(  # `cohort.map` is what it is
     """fn of every item, stacked on a leading axis in the order of the items.
 
     Args:
-        fn: item -> pytree of arrays; unbatched, and it may close over traced values.
+        fn: (item, *shared) -> pytree of arrays; unbatched.
         items: pytree whose leaves have a leading axis of one length, the number of items.
+        shared: what every item sees, such as the global model. With a mesh it must come this
+            way: a copy goes to every device, where a value that fn closes over may lie on a
+            mesh of its own.
         plan: how they run.
         mesh: a mesh with a `clients` axis to deal the items over; None = where the caller is.
         cost: (items,) relative cost of each, to even out uneven items.
         stage: what the debug plan calls this, should it fail.
     """
-    run = lambda item: ((), fn(item))
-    return _execute(run, items, plan, mesh, cost, stage)[1]
+    run = lambda item, *shared: ((), fn(item, *shared))
+    return _execute(run, items, shared, plan, mesh, cost, stage)[1]
 
 
 def sum(
-    fn: Callable[[Any], tuple[Any, Any]],
+    fn: Callable[..., tuple[Any, Any]],
     items: PyTree,
     *,
+    shared: tuple = (),
     plan: Plan = Plan("vmap"),
     mesh: Mesh | None = None,
     cost: Shaped[Array, " items"] | None = None,
     stage: str = "sum",
 ) -> tuple[PyTree, PyTree]:
-    """Where fn(item) = (contribution, info): the contributions added up, the infos stacked.
+    """The contributions added up and the infos stacked, of fn(item, *shared) = (both).
 
     Only one block of contributions exists at a time. Arguments as in `map`.
     """
-    return _execute(fn, items, plan, mesh, cost, stage)
+    return _execute(fn, items, shared, plan, mesh, cost, stage)
 
 
 def fastest(
@@ -142,13 +148,13 @@ def candidates(backend: str, items: int) -> list[Plan]:
     return [*(Plan("chunk", w) for w in widths), Plan("vmap")]
 
 
-def _execute(fn, items, plan, mesh, cost, stage):
+def _execute(fn, items, shared, plan, mesh, cost, stage):
     lengths = {leaf.shape[0] for leaf in jax.tree.leaves(items)}
     if len(lengths) != 1:
         raise ValueError(f"items of one cohort need one leading length, got {sorted(lengths)}.")
     count = lengths.pop()
     if plan.kind == "debug":
-        return _debug(fn, items, count, stage)
+        return _debug(fn, items, shared, count, stage)
     devices = mesh.shape[AXIS] if mesh is not None else 1
     order = jnp.arange(count) if cost is None else jnp.argsort(-cost)
     # Each device takes whole blocks of its own; the tail is filled with the last (cheapest)
@@ -163,9 +169,9 @@ def _execute(fn, items, plan, mesh, cost, stage):
     taken = order[slots][deal]
     blocks = jax.tree.map(lambda leaf: leaf[taken], items)
     if devices == 1:
-        total, infos = _blocks(fn, blocks, counts[deal], width)
+        total, infos = _blocks(lambda item: fn(item, *shared), blocks, counts[deal], width)
     else:
-        total, infos = _over_devices(fn, blocks, counts[deal], width, mesh)
+        total, infos = _over_devices(fn, blocks, counts[deal], shared, width, mesh)
     # Where the result of item i lies: undo the deal, then the sort.
     position = jnp.zeros(padded, jnp.int32).at[deal].set(jnp.arange(padded, dtype=jnp.int32))
     back = jnp.zeros(count, jnp.int32).at[order].set(position[:count])
@@ -201,24 +207,21 @@ def _blocks(fn, items, counts, width):
     return total, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), infos)
 
 
-def _over_devices(fn, items, counts, width, mesh):
+def _over_devices(fn, items, counts, shared, width, mesh):
     """As `_blocks`, every device of the `clients` axis taking an equal share of the items."""
 
-    def local(local_items, local_counts):
-        total, infos = _blocks(fn, local_items, local_counts, width)
+    def local(items, counts, shared):
+        total, infos = _blocks(lambda item: fn(item, *shared), items, counts, width)
         return jax.lax.psum(total, AXIS), infos
 
     split = PartitionSpec(AXIS)
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(split, split),
-        out_specs=(PartitionSpec(), split),
-        check_vma=False,  # the function's own scans start from constants, which do not vary
-    )(items, counts)
+    # Unchecked: the loops inside the function start from constants, which do not vary over devices.
+    copies = PartitionSpec()
+    dealt = meshes.shard_map(local, mesh, (split, split, copies), (copies, split), check=False)
+    return dealt(items, counts, shared)
 
 
-def _debug(fn, items, count, stage):
+def _debug(fn, items, shared, count, stage):
     """One jitted call per item; the first that raises or returns NaN is named."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(items)):
         raise errors.ConfigError(
@@ -230,7 +233,7 @@ def _debug(fn, items, count, stage):
     for i in range(count):
         item = jax.tree.map(lambda leaf, i=i: leaf[i], items)
         try:
-            contribution, info = call(item)
+            contribution, info = call(item, *shared)
             for name, leaf in tree.named_leaves((contribution, info)).items():
                 if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(leaf)):
                     raise FloatingPointError(f"its result {name} is not finite")

@@ -123,6 +123,16 @@ def sharding(mesh: Mesh, *names: str | None, axes=AXES) -> NamedSharding:
     return NamedSharding(mesh, spec(*names, axes=there))
 
 
+def replicate(mesh: Mesh | None, values):
+    """The pytree with a copy on every device of the mesh; without one, where JAX puts it.
+
+    Under `jax.distributed` every process gives the same values.
+    """
+    if mesh is None:
+        return jax.tree.map(jax.numpy.asarray, values)
+    return jax.device_put(values, sharding(mesh))
+
+
 def shard_map(f: Callable, mesh: Mesh, in_specs, out_specs, *, check: bool = True) -> Callable:
     """`f` on each device's shard, with collectives by axis name.
 

@@ -186,6 +186,20 @@ def test_a_round_without_any_good_update_keeps_the_model():
             np.testing.assert_array_equal(got, want)
 
 
+def test_a_round_over_devices_takes_up_its_own_result():
+    """The state that comes back lies on the mesh; the next round must take it from there."""
+    mesh = meshes.MeshConfig(clients=8).make()
+    made = algorithm(mesh=mesh, evaluate=lambda variables, data: {})
+    one = jax.jit(made.step, donate_argnums=0)
+    state = made.init(toy.variables(jax.random.key(0)))
+    for _ in range(2):
+        state, _ = one(state, DATA, jax.random.key(1))
+    for got, want in zip(
+        jax.tree.leaves(state.variables), jax.tree.leaves(run(2)[0].variables), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 def test_a_client_does_not_feel_padding_nor_its_neighbours(key):
     people, g = toy.people(), toy.variables(key)
 

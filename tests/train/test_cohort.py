@@ -50,14 +50,18 @@ def test_dealing_over_devices_changes_nothing(plan, devices, count):
     np.testing.assert_array_equal(infos, 2 * np.arange(count))
 
 
-def test_values_that_the_function_closes_over_reach_all_devices():
+def test_shared_values_reach_all_devices_wherever_they_lie():
     mesh = meshes.MeshConfig(clients=8).make()
 
+    def one(item, weights):
+        return item["x"] @ weights + jnp.sum(jnp.zeros_like(weights))
+
     def run(weights, items):
-        return cohort.map(lambda item: item["x"] @ weights, items, mesh=mesh)
+        return cohort.map(one, items, shared=(weights,), mesh=mesh)
 
     weights = jnp.array([1.0, 2.0, 3.0])
-    np.testing.assert_allclose(jax.jit(run)(weights, ITEMS), ITEMS["x"] @ weights)
+    for placed in (weights, meshes.replicate(mesh, weights)):
+        np.testing.assert_allclose(jax.jit(run)(placed, ITEMS), ITEMS["x"] @ weights)
 
 
 def test_uneven_items_take_their_own_number_of_steps():
