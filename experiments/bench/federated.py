@@ -3,11 +3,14 @@
 Workload W1: the EMNIST network of Reddi et al. (1,206,590 parameters), clients of 20 to 199
 examples, batches of 20, one local epoch of SGD 0.1, example-weighted mean, server rate 1, dropout
 off. Both sides start from the same weights and visit the same batches in the same order; the
-first gradient must agree to 1e-5 of its norm, leaf by leaf, before anything is timed.
+first gradient must agree to 1e-5 of its norm, leaf by leaf; how far the weights are apart after
+a whole round is printed.
 
 FedJAX runs with its three backends in an environment of its own (`peers/fedjax.txt`), and with
 `pmap` over two virtual devices besides; the best of them counts. All four run with 10 clients;
-with 100, where a round of theirs takes 20 s, the one that was best with 10 and `jit`.
+with 100, where a round of theirs takes 20 s, the one that was best with 10 and `jit`. Over two
+devices FedJAX needs equal batches, and fills the last one of a client up with examples that it
+has seen (its own default); everywhere else it is given the short batch.
 """
 
 import json
@@ -120,7 +123,7 @@ def beside_fedjax(
     peer = {name: measure.median(list(v[1:])) for name, v in backends.items()}
     best = min(peer, key=peer.get)
     moved = tree.sub(ours.pop("params"), params)
-    theirs_moved = {k: theirs[f"{best}/round/{k}"] - v for k, v in flat(params).items()}
+    theirs_moved = {k: theirs[f"jit/round/{k}"] - v for k, v in flat(params).items()}
     steps = int(sum(-(-n // BATCH) for n in sizes))
     return {
         "examples": len(y),
@@ -133,6 +136,9 @@ def beside_fedjax(
         "FedJAX best": best,
         "FedJAX versions": ", ".join(theirs["versions"]),
         "ratio": peer[best] / ours["seconds"],
+        # On a machine that others use too, the fastest rounds are the fairer pair.
+        "ratio of the fastest": min(v[1:].min() for v in backends.values())
+        / ours["fastest seconds"],
         "ratio to the loop": loop / ours["seconds"],
         "largest difference of the first step": step_error[worst],
         "largest difference of the first round": max(errors(moved, theirs_moved).values()),
@@ -168,6 +174,7 @@ def rounds(net, params, x, y, shares, key) -> dict[str, Any]:
             times.append(time.perf_counter() - start)
     return {
         "seconds": measure.median(times),
+        "fastest seconds": min(times),
         "compile seconds": first - measure.median(times),
         "compilations after the first round": len(compiled),
         "dropped updates": int(state.dropped),
@@ -294,7 +301,8 @@ def table(figures: dict[str, Any]) -> str:
             f"  Python loop   {f['hand-written loop seconds']:.3f} s a round"
             f" ({f['ratio to the loop']:.2f} x ours)",
             f"  FedJAX        {peers_seconds} s a round",
-            f"  ratio to the best FedJAX backend ({f['FedJAX best']}): {f['ratio']:.2f}",
+            f"  ratio to the best FedJAX backend ({f['FedJAX best']}): {f['ratio']:.2f}"
+            f" (fastest rounds of both: {f['ratio of the fastest']:.2f})",
             f"  first step equal to {f['largest difference of the first step']:.1e} of its norm,"
             f" first round to {f['largest difference of the first round']:.1e}",
         ]

@@ -27,6 +27,17 @@ LAYERS = {
 NAMES = {"kernel": "w", "bias": "b"}
 
 
+class Visited(fedjax.ClientDataset):
+    """Examples in the order given, the last batch short.
+
+    FedJAX's own `shuffle_repeat_batch` fills the last batch up with examples from the beginning,
+    which would train on them twice.
+    """
+
+    def shuffle_repeat_batch(self, hparams):
+        return self.batch(batch_size=hparams.batch_size)
+
+
 def main(source, target, backends):
     given = dict(np.load(source))
     params = {
@@ -50,10 +61,12 @@ def main(source, target, backends):
     gradient = jax.grad(loss)
     size = given["size"]
     ends = np.cumsum(size)
+    # Batches of several devices are stacked, so that there they must be equally long.
+    dataset = Visited if jax.device_count() == 1 else fedjax.ClientDataset
     clients = [
         (
             b"%06d" % i,
-            fedjax.ClientDataset({"x": given["x"][end - n : end], "y": given["y"][end - n : end]}),
+            dataset({"x": given["x"][end - n : end], "y": given["y"][end - n : end]}),
             jax.random.PRNGKey(i),
         )
         for i, (n, end) in enumerate(zip(size, ends, strict=True))
