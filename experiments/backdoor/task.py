@@ -54,6 +54,7 @@ def make(config: Config) -> Task:
     """
     images = sources.images(config.dataset)
     population.check_labels(images.train_y, images.classes)
+    population.check_images(images.test_x, images.train_x.shape[1:])
     semantic, kept = _semantic(config, images)
     x, y = images.train_x[kept], images.train_y[kept]
     shares = partition.dirichlet(y, config.participants, alpha=config.dirichlet, seed=config.seed)
@@ -123,6 +124,7 @@ def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoo
     rng = np.random.default_rng(config.seed)
     if config.dataset == "cifar10":
         x, group = sources.cifar10_backdoor()
+        population.check_images(x, images.train_x.shape[1:])
         names = ("racing stripes", "green cars", "striped wall")
         groups = {name: x[group == g] for g, name in enumerate(names)}
         target, kept = 2, everything  # bird; the 64 cars are in no share of this copy

@@ -363,8 +363,8 @@ def _storable(leaf):
         leaf = jax.random.key_data(leaf)
     if not isinstance(leaf, jax.Array):
         return np.array(leaf)
-    if jax.process_count() > 1 and leaf.is_fully_addressable:
-        return np.asarray(leaf)  # every process holds it whole; process 0 writes it
+    if jax.process_count() > 1 and (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        return np.asarray(leaf.addressable_data(0))  # all hold it whole; process 0 writes it
     return leaf
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.federated import client, round, sampling
+from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import mean, median
 from fl_jax.federated.attacks import constrain_and_scale
 from fl_jax.federated.attacks.base import View
@@ -269,6 +269,24 @@ def test_memory_does_not_grow_with_the_cohort():
     few, many = temporary(10, mean.mean()), temporary(100, mean.mean())
     assert many < few + 4 * big
     assert temporary(100, median.median()) > 90 * 4 * big  # this test can tell
+
+
+def test_a_population_of_10000_stays_where_it_is():
+    """A round gathers what its cohort needs; the resident examples are not copied."""
+    x = np.zeros((40_000, toy.FEATURES), np.float32)
+    examples = {"x": x, "y": np.zeros(40_000, np.int32)}
+    people = population.make(examples, np.split(np.arange(40_000), 10_000))
+    made = round.make(
+        client=toy.trainer(capacity=4),
+        sampler=sampling.uniform(10_000, 5),
+        aggregator=mean.mean(),
+    )
+    state = made.init(toy.variables(jax.random.key(0)))
+    compiled = jax.jit(made.step).lower(state, round.RoundData(people), jax.random.key(0)).compile()
+    drawing = 3 * 4 * 10_000  # the permutation of the participants
+    assert compiled.memory_analysis().temp_size_in_bytes < drawing + tree.nbytes(people) / 4
+    _, info = compiled(state, round.RoundData(people), jax.random.key(0))
+    assert len(set(info.ids.tolist())) == 5
 
 
 def test_server_optimizer_follows_the_aggregate():
