@@ -25,7 +25,7 @@ Padding = str | int | Sequence[tuple[int, int]]
 
 
 def conv(
-    x: Float[Array, "n h w i"],
+    x: Float[Array, "n h w c"],  # c must be i; left to the check below, which says so
     kernel: Float[Array, "kh kw i o"],
     *,
     strides: int | tuple[int, int] = 1,

@@ -42,7 +42,7 @@ class EMNIST(nnx.Module):
         self.dropout2 = nnx.Dropout(dropout[1])
 
     def __call__(
-        self, x: Float[Array, "batch 28 28 1"], *, rngs: nnx.Rngs | None = None
+        self, x: Float[Array, "batch height width channels"], *, rngs: nnx.Rngs | None = None
     ) -> Float[Array, "batch classes"]:
         """Logits.
 

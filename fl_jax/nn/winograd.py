@@ -51,7 +51,7 @@ def join(phases: Phases) -> Float[Array, "n h w c"]:
     return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, c)
 
 
-def conv(phases: Phases, kernel: Float[Array, "3 3 i o"]) -> Phases:
+def conv(phases: Phases, kernel: Float[Array, "kh kw i o"]) -> Phases:
     """Cross-correlation with a 3 x 3 kernel, stride 1, no padding ("VALID").
 
     Args:
