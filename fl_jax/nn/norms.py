@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from fl_jax.core.types import Array, Float
+from fl_jax.nn import barrier
 
 
 class BatchNorm(nnx.Module):
@@ -48,7 +49,7 @@ class BatchNorm(nnx.Module):
             # The deviations are taken from the true mean: E[x^2] - E[x]^2 loses digits.
             var = jnp.sum(weigh(jnp.square(x - wide(mean))), axis=axes) / count
             # XLA would otherwise recompute both reductions in every fusion that reads them.
-            mean, var = jax.lax.optimization_barrier((mean, var))
+            mean, var = barrier.materialize(mean), barrier.materialize(var)
             unbiased = var * (count / jnp.maximum(count - 1, 1))
             self.mean[...] += self.momentum * (mean - self.mean[...])
             self.var[...] += self.momentum * (unbiased - self.var[...])
