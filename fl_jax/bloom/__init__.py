@@ -1,0 +1,23 @@
+"""BLOOM [arXiv 2211.05100] and BLOOMZ [arXiv 2211.01786]: train, fine-tune, convert, generate.
+
+`load_hf`, `save_hf` and `apply` are the names that stay; everything else is in the modules.
+"""
+
+_PUBLIC = {
+    "Config": "config",
+    "apply": "model",
+    "init": "model",
+    "load_hf": "convert",
+    "save_hf": "convert",
+}
+
+__all__ = ["Config", "apply", "init", "load_hf", "save_hf"]
+
+
+def __getattr__(name: str):
+    """Imports the module behind a public name when it is first used."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fl_jax.bloom' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"fl_jax.bloom.{_PUBLIC[name]}"), name)

@@ -1,0 +1,292 @@
+"""BLOOM's forward pass [Le Scao et al. 2022, section 3.2]: a decoder with ALiBi, readable whole.
+
+Shapes: B batch, T tokens, h hidden, H heads, d = h / H, L layers, V vocabulary. Layers stand on
+a leading axis of every array under `params["layers"]` and are scanned.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.bloom import sharding
+from fl_jax.bloom.config import Config
+from fl_jax.core import errors, rng
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.nn import attention, norms, position
+
+INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens so far, for decoding."""
+
+    k: Float[Array, "layers batch capacity heads width"]
+    v: Float[Array, "layers batch capacity heads width"]
+    mask: Bool[Array, "batch capacity"]  # which places hold a real token
+    used: Int[Array, ""]  # places written so far
+
+
+def shapes(config: Config) -> PyTree:
+    """The parameters as a tree of shapes."""
+    h, heads, d = config.hidden, config.heads, config.head_dim
+    norm = {"scale": (h,), "bias": (h,)}
+    layer = {
+        "attention_norm": norm,
+        "qkv": {"kernel": (h, heads, 3, d), "bias": (heads, 3, d)},
+        "out": {"kernel": (heads, d, h), "bias": (h,)},
+        "mlp_norm": norm,
+        "up": {"kernel": (h, 4 * h), "bias": (4 * h,)},
+        "down": {"kernel": (4 * h, h), "bias": (h,)},
+    }
+    stack = lambda shape: (config.layers, *shape)
+    return {
+        "embedding": {"table": (config.vocab, h), "norm": norm},
+        "layers": jax.tree.map(stack, layer, is_leaf=lambda x: isinstance(x, tuple)),
+        "norm": norm,
+    }
+
+
+def abstract(config: Config, dtype=jnp.float32) -> PyTree:
+    """The parameters as `jax.ShapeDtypeStruct`: nothing is allocated."""
+    is_shape = lambda x: isinstance(x, tuple)
+    make = lambda shape: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))
+    return jax.tree.map(make, shapes(config), is_leaf=is_shape)
+
+
+def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.float32) -> PyTree:
+    """Parameters as the published runs started: normal matrices, zero biases, unit norms.
+
+    Matrices and embedding have standard deviation `std`, the two that write to the residual
+    stream std / sqrt(2 L) [Megatron-DeepSpeed, gpt_model.py]. The runs used 0.0048 at every
+    size; sqrt(1 / (3 h)) is the rule it came from.
+    """
+
+    def leaf(path, like):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name.endswith("scale"):
+            return jnp.ones(like.shape, like.dtype)
+        if name.endswith("bias"):
+            return jnp.zeros(like.shape, like.dtype)
+        small = "/out/" in name or "/down/" in name
+        sigma = std / math.sqrt(2 * config.layers) if small else std
+        return jnp.asarray(sigma, like.dtype) * jax.random.normal(
+            rng.fold(key, name), like.shape, like.dtype
+        )
+
+    return jax.tree_util.tree_map_with_path(leaf, abstract(config, dtype))
+
+
+def apply(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    mask: Bool[Array, "batch time"] | Int[Array, "batch time"] | None = None,
+) -> Float[Array, "batch time vocab"]:
+    """Logits of the next token, float32.
+
+    Args:
+        params: as from `init` or `load_hf`; cast to `config.dtype` for use.
+        config: the model's.
+        tokens: ids in 0..vocab - 1.
+        mask: 1 or True for real tokens; padding may be on the left, on the right or inside.
+
+    Raises:
+        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fl_jax import bloom
+        >>> config = bloom.Config(vocab=32, hidden=24, layers=2, heads=6)
+        >>> params = bloom.init(jax.random.key(0), config)
+        >>> bloom.apply(params, config, jnp.array([[5, 9, 2]])).shape
+        (1, 3, 32)
+    """
+    check_tokens(tokens, config)
+    x, _ = hidden(params, config, tokens, mask)
+    return logits(params, config, x)
+
+
+def hidden(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    mask: Bool[Array, "batch time"] | Int[Array, "batch time"] | None = None,
+    *,
+    segments: Int[Array, "batch time"] | None = None,
+    cache: Cache | None = None,
+    key: Key[Array, ""] | None = None,
+    adapters: PyTree | None = None,
+) -> tuple[Float[Array, "batch time hidden"], Cache | None]:
+    """The normalised last hidden states, before the output matrix.
+
+    Args:
+        params, config, tokens, mask: as for `apply`; with a cache, the mask is of these tokens.
+        segments: ids of packed documents, which do not see each other.
+        cache: from `empty_cache` or from the call before; these tokens come after it.
+        key: turns dropout on.
+        adapters: low-rank updates of the layers' matrices, from `fl_jax.bloom.lora`.
+
+    Returns:
+        (states, the cache with these tokens in it, or None).
+    """
+    dtype = jnp.dtype(config.dtype)
+    mask = None if mask is None else mask.astype(bool)
+    context = Context(config, mask, segments, key)
+    if cache is not None:
+        context, cache = _with_cache(context, cache, tokens)
+    params = jax.tree.map(lambda a: a.astype(dtype), params)
+    embedding = params["embedding"]
+    x = _embed(embedding["table"], tokens)
+    x = norms.layer_norm(x, embedding["norm"]["scale"], embedding["norm"]["bias"], config.norm_eps)
+    x = sharding.constrain(_dropout(x, config.dropout, key, "embedding"), *sharding.ACTIVATIONS)
+
+    def body(x, inputs):
+        return _layer(context, x, *inputs)
+
+    if config.remat != "none":
+        policies = jax.checkpoint_policies
+        keep = {"full": None, "dots": policies.dots_with_no_batch_dims_saveable}
+        body = jax.checkpoint(body, policy=keep[config.remat], prevent_cse=not config.scan)
+    stacked = (
+        jnp.arange(config.layers),
+        params["layers"],
+        adapters,
+        None if cache is None else (cache.k, cache.v),
+    )
+    if config.scan:
+        x, written = jax.lax.scan(body, x, stacked)
+    else:
+        each = []
+        for layer in _unstack(stacked, config.layers):
+            x, kv = body(x, layer)
+            each.append(kv)
+        written = None if cache is None else jax.tree.map(lambda *a: jnp.stack(a), *each)
+    if cache is not None:
+        cache = cache._replace(k=written[0], v=written[1])
+    norm = params["norm"]
+    return norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps), cache
+
+
+def logits(
+    params: PyTree, config: Config, x: Float[Array, "batch time hidden"]
+) -> Float[Array, "batch time vocab"]:
+    """x E^T in float32: the output matrix is the embedding, without bias."""
+    table = params["embedding"]["table"].astype(config.dtype)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.einsum("bth,vh->btv", x, table, preferred_element_type=wide)
+
+
+def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
+    """Room for so many tokens of each sequence, padding included."""
+    shape = (config.layers, batch, capacity, config.heads, config.head_dim)
+    zeros = jnp.zeros(shape, config.dtype)
+    return Cache(zeros, zeros, jnp.zeros((batch, capacity), bool), jnp.zeros((), jnp.int32))
+
+
+def check_tokens(tokens, config: Config) -> None:
+    """Refuses ids outside the vocabulary, which indexing would clamp in silence.
+
+    Raises:
+        DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
+    """
+    if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
+        return
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= config.vocab:
+        bad = low if low < 0 else high
+        raise errors.DataError(
+            f"tokens must be ids from 0 to {config.vocab - 1}, but there is a {bad}; encode the"
+            " text with the tokenizer that belongs to this model."
+        )
+
+
+class Context(NamedTuple):
+    """What is the same for all layers."""
+
+    config: Config
+    mask: Bool[Array, "batch keys"] | None
+    segments: Int[Array, "batch time"] | None
+    key: Key[Array, ""] | None
+    offset: Int[Array, ""] | None = None  # of the first token in the cache
+
+
+def _with_cache(context, cache, tokens):
+    """The context of tokens that are written after what the cache holds."""
+    batch, time = tokens.shape
+    capacity = cache.k.shape[2]
+    filled = None if isinstance(cache.used, jax.core.Tracer) else int(cache.used)
+    if time > capacity or (filled is not None and filled + time > capacity):
+        raise errors.ConfigError(
+            f"a cache of {capacity} tokens cannot take {time} after {filled or 0}; make it with"
+            " a larger capacity."
+        )
+    new = jnp.ones((batch, time), bool) if context.mask is None else context.mask
+    mask = jax.lax.dynamic_update_slice(cache.mask, new, (0, cache.used))
+    context = context._replace(mask=mask, offset=cache.used)
+    return context, cache._replace(mask=mask, used=cache.used + time)
+
+
+def _embed(table, tokens):
+    return table[tokens]
+
+
+def _layer(context, x, index, weights, adapters, kv):
+    """One block: attention and MLP, each on a normalised copy, added to the stream."""
+    config = context.config
+    key = None if context.key is None else rng.fold(context.key, index)
+    x = sharding.constrain(x, *sharding.ACTIVATIONS)
+    norm = weights["attention_norm"]
+    a = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
+    qkv = _matmul(a, weights, adapters, "qkv", "bth,hnkd->btnkd")
+    q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
+    if kv is not None:
+        write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, context.offset, 1)
+        k, v = write(kv[0], k), write(kv[1], v)
+    o = attention.attention(
+        q,
+        k,
+        v,
+        slopes=position.alibi_slopes(config.heads),
+        mask=context.mask,
+        segments=context.segments,
+        offset=context.offset,
+        implementation=config.attention,
+        alibi=config.alibi,
+        dropout=config.attention_dropout,
+        key=None if key is None else rng.fold(key, "weights"),
+    )
+    o = _matmul(o, weights, adapters, "out", "btnd,ndh->bth")
+    x = x + _dropout(o, config.dropout, key, "attention")
+    norm = weights["mlp_norm"]
+    m = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
+    m = jax.nn.gelu(_matmul(m, weights, adapters, "up", "bth,hf->btf"), approximate=True)
+    m = _matmul(m, weights, adapters, "down", "btf,fh->bth")
+    return x + _dropout(m, config.dropout, key, "mlp"), None if kv is None else (k, v)
+
+
+def _matmul(x, weights, adapters, name, equation):
+    """x W + b, plus the low-rank update of W where there is one."""
+    kernel, bias = weights[name]["kernel"], weights[name]["bias"]
+    y = jnp.einsum(equation, x, kernel)
+    if adapters is not None and name in adapters:
+        a, b = (adapters[name][part].astype(x.dtype) for part in ("a", "b"))
+        inputs = kernel.ndim - bias.ndim
+        low = jnp.tensordot(x, a, axes=inputs)
+        y = y + jnp.tensordot(low, b, axes=1)
+    return y + jnp.broadcast_to(bias, y.shape)
+
+
+def _dropout(x, rate, key, name):
+    if not rate or key is None:
+        return x
+    kept = jax.random.bernoulli(rng.fold(key, name), 1 - rate, x.shape)
+    return jnp.where(kept, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros_like(x))
+
+
+def _unstack(tree, count):
+    """The layers one by one; the derivative of a split is one concatenation."""
+    leaves, structure = jax.tree.flatten(tree)
+    parts = [[jnp.squeeze(p, 0) for p in jnp.split(leaf, count)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, [part[i] for part in parts]) for i in range(count)]
