@@ -16,6 +16,7 @@ from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Float, Int, PyTree
 from fl_jax.nn import chunked_loss
+from fl_jax.train import accumulate
 
 NORMS = ("token", "span")
 
@@ -85,8 +86,8 @@ def weights(batch: dict[str, Array], norm: str, parts: int = 1) -> Float[Array, 
 
     Args:
         norm: `token` (pretraining), or `span` (BLOOMZ).
-        parts: > 1 normalises in each of so many equal parts of the batch and averages these,
-            as the published runs did over their micro-batches; 1 normalises over all of it.
+        parts: > 1 normalises in each micro-batch of `train.accumulate` and averages these, as
+            the published runs did; 1 normalises over the whole batch.
 
     Raises:
         ConfigError: an unknown norm; span weights of a batch without spans; parts that do not
@@ -104,9 +105,8 @@ def weights(batch: dict[str, Array], norm: str, parts: int = 1) -> Float[Array, 
     rows = batch["tokens"].shape[0]
     if rows % parts:
         raise errors.ConfigError(f"{parts} micro-batches do not divide a batch of {rows} rows.")
-    cut = jax.tree.map(lambda a: a.reshape(parts, rows // parts, *a.shape[1:]), batch)
-    each = jax.vmap(function)(cut) / parts
-    return each.reshape(rows, -1)
+    each = jax.vmap(function)(accumulate.split(batch, parts)) / parts
+    return accumulate.join(each)
 
 
 def make(

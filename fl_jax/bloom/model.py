@@ -142,29 +142,24 @@ def hidden(
     x = norms.layer_norm(x, embedding["norm"]["scale"], embedding["norm"]["bias"], config.norm_eps)
     x = sharding.constrain(_dropout(x, config.dropout, key, "embedding"), *sharding.ACTIVATIONS)
 
-    def body(x, inputs):
-        return _layer(context, x, *inputs)
+    def body(carry, inputs):
+        return _layer(context, *carry, *inputs), None
 
     if config.remat != "none":
         policies = jax.checkpoint_policies
         keep = {"full": None, "dots": policies.dots_with_no_batch_dims_saveable}
         body = jax.checkpoint(body, policy=keep[config.remat], prevent_cse=not config.scan)
-    stacked = (
-        jnp.arange(config.layers),
-        params["layers"],
-        adapters,
-        None if cache is None else (cache.k, cache.v),
-    )
+    stacked = (jnp.arange(config.layers), params["layers"], adapters)
+    # The cache travels with x and is written in place; scanned over, it would be copied whole.
+    carry = x, None if cache is None else (cache.k, cache.v)
     if config.scan:
-        x, written = jax.lax.scan(body, x, stacked)
+        carry, _ = jax.lax.scan(body, carry, stacked)
     else:
-        each = []
         for layer in _unstack(stacked, config.layers):
-            x, kv = body(x, layer)
-            each.append(kv)
-        written = None if cache is None else jax.tree.map(lambda *a: jnp.stack(a), *each)
+            carry, _ = body(carry, layer)
+    x, kv = carry
     if cache is not None:
-        cache = cache._replace(k=written[0], v=written[1])
+        cache = cache._replace(k=kv[0], v=kv[1])
     norm = params["norm"]
     return norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps), cache
 
@@ -232,7 +227,7 @@ def _embed(table, tokens):
     return table[tokens]
 
 
-def _layer(context, x, index, weights, adapters, kv):
+def _layer(context, x, kv, index, weights, adapters):
     """One block: attention and MLP, each on a normalised copy, added to the stream."""
     config = context.config
     key = None if context.key is None else rng.fold(context.key, index)
@@ -242,8 +237,10 @@ def _layer(context, x, index, weights, adapters, kv):
     qkv = _matmul(a, weights, adapters, "qkv", "bth,hnkd->btnkd")
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
-        write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, context.offset, 1)
-        k, v = write(kv[0], k), write(kv[1], v)
+        start = (index, 0, context.offset, 0, 0)
+        kv = [jax.lax.dynamic_update_slice(a, new[None], start) for a, new in zip(kv, (k, v))]
+        k, v = (jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for a in kv)
+        kv = tuple(kv)
     o = attention.attention(
         q,
         k,
@@ -263,7 +260,7 @@ def _layer(context, x, index, weights, adapters, kv):
     m = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
     m = jax.nn.gelu(_matmul(m, weights, adapters, "up", "bth,hf->btf"), approximate=True)
     m = _matmul(m, weights, adapters, "down", "btf,fh->bth")
-    return x + _dropout(m, config.dropout, key, "mlp"), None if kv is None else (k, v)
+    return x + _dropout(m, config.dropout, key, "mlp"), kv
 
 
 def _matmul(x, weights, adapters, name, equation):

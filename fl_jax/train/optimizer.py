@@ -35,13 +35,21 @@ def decay_matrices(params: PyTree) -> PyTree:
 
 
 def make(
-    config: Optimizer, *, decay_mask: Callable[[PyTree], PyTree] | None = None
+    config: Optimizer,
+    *,
+    decay_mask: Callable[[PyTree], PyTree] | None = None,
+    rate: optax.Schedule | None = None,
+    muon_dimensions: Callable[[PyTree], PyTree] | None = None,
 ) -> optax.GradientTransformation:
     """The optimizer as optax's pair of pure functions.
 
     Args:
         config: what to make.
         decay_mask: params -> tree of bool, which leaves are decayed; None decays all of them.
+        rate: step -> learning rate, in place of `config.rate` and `config.schedule`, for rates
+            that follow something else than steps (samples seen, with a batch that grows).
+        muon_dimensions: params -> tree of `optax.contrib.MuonDimensionNumbers` (None: that leaf
+            takes AdamW), for matrices of more than two axes; None takes all plain matrices.
 
     Raises:
         ConfigError: an unknown name, or a rate that is not above 0.
@@ -55,8 +63,12 @@ def make(
     """
     errors.one_of("optimizer", config.name, NAMES)
     errors.positive("learning rate", config.rate)
-    rate = schedules.make(config.schedule, config.rate)
-    if config.schedule == CONSTANT:
+    if rate is None:
+        rate = schedules.make(config.schedule, config.rate)
+        constant = config.schedule == CONSTANT
+    else:
+        constant = False
+    if constant:
         rate = config.rate  # a plain number: no step counter in the state
     decay = config.weight_decay
     moments = {"b1": config.b1, "b2": config.b2}
@@ -82,7 +94,14 @@ def make(
         decay = 0.0
     else:
         base = optax.contrib.muon(
-            rate, beta=config.momentum or 0.95, weight_decay=decay, weight_decay_mask=decay_mask
+            rate,
+            beta=config.momentum or 0.95,
+            weight_decay=decay,
+            weight_decay_mask=decay_mask,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            adam_weight_decay=decay,
+            muon_weight_dimension_numbers=muon_dimensions,
         )
         decay = 0.0
     if decay:
@@ -96,10 +115,10 @@ def make(
 
 
 def _promoting(base: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same where the user runs JAX with strict dtype promotion, which optax does not."""
+    """The same where the user runs JAX with strict promotion, which optax does not."""
 
     def update(updates, state, params=None, **extra):
-        with jax.numpy_dtype_promotion("standard"):
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             return base.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(base.init, update)

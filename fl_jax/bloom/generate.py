@@ -1,0 +1,170 @@
+"""Generation: batched, cached, greedy or sampled, prompts of any lengths padded on the left."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.bloom import model
+from fl_jax.bloom.config import Config
+from fl_jax.core import errors
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+
+
+class Sampling(NamedTuple):
+    """How the next token is drawn; the default is greedy."""
+
+    temperature: float = 0.0  # 0: the likeliest token
+    top_k: int = 0  # only the k likeliest; 0 = all
+    top_p: float = 1.0  # only the likeliest that hold this probability together
+
+
+GREEDY = Sampling()
+
+
+def sample(
+    key: Key[Array, ""] | None, logits: Float[Array, "batch vocab"], sampling: Sampling
+) -> Int[Array, " batch"]:
+    """One token for each row of logits.
+
+    Top-k is applied before top-p [Holtzman et al. 2020], and the likeliest token always stays.
+    """
+    if not sampling.temperature:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    logits = logits / sampling.temperature
+    if sampling.top_k or sampling.top_p < 1:
+        ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
+        least = ordered[:, -1]
+        if sampling.top_k:
+            k = min(sampling.top_k, logits.shape[-1])
+            least = ordered[:, k - 1]
+            ordered = jnp.where(jnp.arange(logits.shape[-1])[None] < k, ordered, -jnp.inf)
+        if sampling.top_p < 1:
+            before = jnp.cumsum(jax.nn.softmax(ordered, axis=-1), axis=-1)
+            before = jnp.pad(before[:, :-1], [(0, 0), (1, 0)])
+            kept = jnp.where(before < sampling.top_p, ordered, jnp.inf)
+            least = jnp.maximum(least, jnp.min(kept, axis=-1))
+        logits = jnp.where(logits < least[:, None], -jnp.inf, logits)
+    return jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count", "sampling", "capacity"))
+def generate(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    mask: Bool[Array, "batch time"] | None = None,
+    *,
+    count: int,
+    sampling: Sampling = GREEDY,
+    key: Key[Array, ""] | None = None,
+    capacity: int | None = None,
+) -> Int[Array, "batch count"]:
+    """The next `count` tokens of every prompt.
+
+    A row that has produced `config.eos` continues with `config.pad`; when all rows have, no
+    further step is computed. Row i of a batch gets the tokens that it gets alone, up to
+    rounding.
+
+    Args:
+        params: as for `model.apply`.
+        config: the model's.
+        tokens: prompts.
+        mask: False for padding; prompts end at the right edge, so pad on the left.
+        count: tokens to add.
+        sampling: greedy, or how to draw.
+        key: for drawing; each row and place has its own.
+        capacity: of the cache; by default just what is needed.
+
+    Raises:
+        ConfigError: a cache that is too small, or drawing without a key.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fl_jax import bloom
+        >>> config = bloom.Config(vocab=32, hidden=24, layers=2, heads=6, eos=31, pad=0)
+        >>> params = bloom.init(jax.random.key(0), config)
+        >>> generate(params, config, jnp.array([[5, 9, 2]]), count=4).shape
+        (1, 4)
+    """
+    batch, time = tokens.shape
+    capacity = time + count if capacity is None else capacity
+    if capacity < time + count:
+        raise errors.ConfigError(
+            f"a cache of {capacity} tokens cannot hold {time} of a prompt and {count} new ones."
+        )
+    if sampling.temperature and key is None:
+        raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
+    params = jax.tree.map(lambda a: a.astype(config.dtype), params)  # once, not at every step
+    cache = model.empty_cache(config, batch, capacity)
+    x, cache = model.hidden(params, config, tokens, mask, cache=cache)
+    out = jnp.full((batch, count), config.pad, jnp.int32)
+    done = jnp.zeros(batch, bool)
+    first = model.logits(params, config, x[:, -1:])[:, 0]
+
+    def draw(logits, i, done):
+        if not sampling.temperature:
+            token = sample(None, logits, sampling)
+        else:
+            keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, i), r))(
+                jnp.arange(batch)
+            )
+            one = lambda k, row: sample(k, row[None], sampling)[0]
+            token = jax.vmap(one)(keys, logits)
+        token = jnp.where(done, config.pad, token)
+        return token, done | (token == config.eos)
+
+    def unfinished(carry):
+        i, _, done, _, _ = carry
+        return (i < count) & ~jnp.all(done)
+
+    def step(carry):
+        i, logits, done, cache, out = carry
+        token, done = draw(logits, i, done)
+        out = jax.lax.dynamic_update_slice(out, token[:, None], (0, i))
+        x, cache = model.hidden(params, config, token[:, None], cache=cache)
+        return i + 1, model.logits(params, config, x)[:, 0], done, cache, out
+
+    return jax.lax.while_loop(unfinished, step, (jnp.int32(0), first, done, cache, out))[-1]
+
+
+def pad_left(prompts: Sequence[Sequence[int]], pad: int, *, multiple: int = 1):
+    """Prompts of any lengths as (tokens (batch, time) int32, mask), padded on the left.
+
+    Args:
+        prompts: token ids; none may be empty.
+        pad: id that fills.
+        multiple: the width is rounded up to one, so that fewer shapes are compiled.
+
+    Raises:
+        DataError: an empty prompt: nothing predicts its first token.
+    """
+    if any(not len(p) for p in prompts) or not len(prompts):
+        raise errors.DataError("a prompt is empty; begin it with <s> (id 1) to generate freely.")
+    width = -(-max(map(len, prompts)) // multiple) * multiple
+    tokens = np.full((len(prompts), width), pad, np.int32)
+    mask = np.zeros((len(prompts), width), bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, width - len(prompt) :] = prompt
+        mask[row, width - len(prompt) :] = True
+    return jnp.asarray(tokens), jnp.asarray(mask)
+
+
+def complete(
+    params: PyTree,
+    config: Config,
+    tokenizer,
+    prompts: Sequence[str],
+    *,
+    count: int,
+    sampling: Sampling = GREEDY,
+    key: Key[Array, ""] | None = None,
+) -> list[str]:
+    """Texts that continue the prompts, without them."""
+    ids = [tokenizer.encode(prompt) or [config.bos] for prompt in prompts]
+    tokens, mask = pad_left(ids, config.pad, multiple=16)
+    out = generate(params, config, tokens, mask, count=count, sampling=sampling, key=key)
+    return [tokenizer.decode(row) for row in np.asarray(out)]
