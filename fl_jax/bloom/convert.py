@@ -146,20 +146,41 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
     return jax.tree_util.tree_map_with_path(leaf, like, sharding), config
 
 
+def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
+    """Parameters from HF tensors in memory, named without prefix."""
+
+    def leaf(path, spec):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        whole = tuple(slice(n) for n in spec.shape)
+        return jnp.asarray(_read(name, spec, whole, tensors, config))
+
+    dtype = _common({tensor.dtype for tensor in tensors.values()})
+    return jax.tree_util.tree_map_with_path(leaf, model.abstract(config, dtype))
+
+
+def to_tensors(params: PyTree, config: Config) -> dict[str, np.ndarray]:
+    """HF tensors in memory, named without prefix; of parameters, or of their gradients."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    by_path = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    return {
+        hf_name(path, layer): to_torch(
+            path, np.asarray(by_path[path][layer] if "layers/" in path else by_path[path])
+        )
+        for path, _, layer in _places(config)
+    }
+
+
 def _read(path, spec, index, tensors, config) -> np.ndarray:
     """The part of a parameter that `index` (a slice for each axis) cuts out."""
     if not path.startswith("layers/"):
         view = from_torch(path, tensors[hf_name(path, 0)], config)[index]
         return np.array(view, spec.dtype)
     layers, rest = range(*index[0].indices(config.layers)), index[1:]
-    out = np.empty((len(layers), *(len(range(*s.indices(n))) for s, n in _zip(rest, spec))), spec.dtype)
+    sizes = [len(range(*s.indices(n))) for s, n in zip(rest, spec.shape[1:], strict=True)]
+    out = np.empty((len(layers), *sizes), spec.dtype)
     for row, layer in zip(out, layers, strict=True):
         row[...] = from_torch(path, tensors[hf_name(path, layer)], config)[rest]
     return out
-
-
-def _zip(slices, spec):
-    return zip(slices, spec.shape[1:], strict=True)
 
 
 def _common(dtypes) -> jnp.dtype:
@@ -174,7 +195,7 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
         if path not in opened:
             opened[path] = safetensors.File(path)
         tensors[name.removeprefix("transformer.")] = opened[path].tensor(name)
-    expected = _expected(config)
+    expected = expected(config)
     head = tensors.pop("lm_head.weight", None)
     for name, shape in expected.items():
         if name not in tensors:
@@ -209,8 +230,8 @@ def _same(a, b, rows: int = 4096) -> bool:
     return all(np.array_equal(a[i : i + rows], b[i : i + rows]) for i in range(0, len(a), rows))
 
 
-def _expected(config) -> dict[str, tuple[int, ...]]:
-    """HF name (without prefix) -> shape, in the order of the files that HF writes."""
+def expected(config: Config) -> dict[str, tuple[int, ...]]:
+    """HF name (without prefix) -> torch shape of every tensor of a checkpoint, in file order."""
     found = {}
     for path, spec, layer in _places(config):
         shape = spec.shape[1:] if path.startswith("layers/") else spec.shape
