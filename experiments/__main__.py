@@ -38,7 +38,10 @@ def main(argv: list[str]) -> int:
 
 def run(name: str, argv: list[str]) -> int:
     """`python -m experiments NAME ...`"""
-    presets = systems.module(name, "config").PRESETS
+    settings = systems.module(name, "config")
+    if argv and argv[0] in getattr(settings, "COMMANDS", {}):
+        return getattr(systems.module(name, "commands"), argv[0])(argv[1:])
+    presets = settings.PRESETS
     asked = arguments.parse(name, presets, argv)
 
     from experiments import result

@@ -1,0 +1,84 @@
+"""`python -m experiments bloom convert` and `bloom plan`."""
+
+import argparse
+import os
+
+from fl_jax.core import errors
+
+
+def convert(argv: list[str]) -> int:
+    """An HF checkpoint read and written again: another dtype, another sharding, checked."""
+    parser = _parser("convert", "Reads an HF BLOOM checkpoint and writes it again.")
+    parser.add_argument("source", help="folder with config.json and safetensors")
+    parser.add_argument("target", help="folder to write")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16; as it is unless given")
+    parser.add_argument("--shard-bytes", type=int, default=5_000_000_000)
+    asked = _parse(parser, argv)
+    if os.path.realpath(asked.source) == os.path.realpath(asked.target):
+        raise errors.ConfigError("source and target are one folder; write to another one.")
+    if asked.dtype is not None:
+        errors.one_of("dtype", asked.dtype, ("float32", "bfloat16", "float16"))
+
+    import pathlib
+    import shutil
+
+    from fl_jax.bloom import convert as converter
+
+    params, config = converter.load_hf(asked.source)
+    converter.save_hf(
+        asked.target, params, config, dtype=asked.dtype, shard_bytes=asked.shard_bytes
+    )
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (pathlib.Path(asked.source) / name).is_file():
+            shutil.copy(pathlib.Path(asked.source) / name, asked.target)
+    print(f"{config.parameters:,} parameters written to {asked.target}")
+    return 0
+
+
+def plan(argv: list[str]) -> int:
+    """Compiles one training step for a mesh that need not exist, and prints what it takes."""
+    parser = _parser("plan", "What one training step takes of each device, without weights.")
+    parser.add_argument("size", help="560m, 1b1, 1b7, 3b, 7b1 or 176b")
+    parser.add_argument("--devices", type=int, default=8)
+    parser.add_argument("--fsdp", type=int, default=1)
+    parser.add_argument("--tensor", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=0, help="sequences; data x fsdp unless given")
+    parser.add_argument("--length", type=int, default=2048)
+    parser.add_argument("--remat", default="full", help="none, dots or full")
+    parser.add_argument("--dtype", default="bfloat16")
+    asked = _parse(parser, argv)
+
+    import jax
+
+    # Must be said before the backend starts; the devices are virtual and hold nothing.
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", asked.devices)
+    from fl_jax.bloom import config, plan
+
+    model = config.size(asked.size, remat=asked.remat, dtype=asked.dtype)
+    found = plan.make(
+        model,
+        devices=asked.devices,
+        fsdp=asked.fsdp,
+        tensor=asked.tensor,
+        batch=asked.batch or None,
+        length=asked.length,
+    )
+    print(plan.render(asked.size, found))
+    return 0
+
+
+def _parser(name: str, what: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        f"python -m experiments bloom {name}", description=what, exit_on_error=False
+    )
+
+
+def _parse(parser, argv):
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    if rest:
+        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
+    return asked

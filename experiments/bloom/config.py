@@ -1,0 +1,75 @@
+"""BLOOM: A 176B-Parameter Open-Access Multilingual Language Model [arXiv 2211.05100]; and
+Crosslingual Generalization through Multitask Finetuning, BLOOMZ [arXiv 2211.01786].
+
+    python -m experiments bloom                    about 10 minutes on two cores
+    python -m experiments bloom --preset smoke     seconds
+    python -m experiments bloom convert FOLDER OUT [--dtype bfloat16] [--shard-bytes N]
+    python -m experiments bloom plan 176b --devices 384 --fsdp 16 --tensor 8 --batch 48
+
+What is expected is in RESULTS.md beside this file.
+"""
+
+import dataclasses
+
+from fl_jax.core import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run: tokenizer, pretraining, evaluation, fine-tuning twice, evaluation."""
+
+    seed: int = 0
+    vocab: int = 4096  # tokens of the tokenizer, and rows of the embedding
+    tokenizer_alpha: float = 0.5  # languages count as n^alpha when the tokenizer is trained
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 6
+    length: int = 256
+    dtype: str = "float32"
+    batch: int = 16  # sequences of a pretraining step
+    steps: int = 500
+    rate: float = 2e-3  # peak; the published 560m has 3e-4
+    warmup: int = 30  # steps
+    optimizer: str = "adamw"  # adamw or muon
+    micro_batches: int = 1
+    mixture_alpha: float = 0.4  # languages get the published ratio ^ alpha; 1 = as published
+    finetune_steps: int = 120
+    finetune_rate: float = 5e-4  # the published one is 2e-5
+    per_task: int = 600  # prompted examples of a task, at most
+    questions: int = 200  # of a held-out task, at most
+    text_bytes: int = 400_000  # of one source that the tokenizer is trained on, at most
+    stride: int = 20  # steps between two rows of metrics.jsonl
+    save_every: int = 200
+    data: int = 1  # mesh: examples
+    fsdp: int = 1  # mesh: examples and parameters
+    tensor: int = 1  # mesh: heads, MLP, vocabulary
+
+    def __post_init__(self):
+        """Refuses steps that the stride does not meet.
+
+        Raises:
+            ConfigError: then.
+        """
+        if self.steps % self.stride:
+            raise errors.ConfigError(
+                f"{self.steps} steps are no multiple of stride {self.stride}; change one."
+            )
+
+
+SMOKE = Config(
+    vocab=512, hidden=48, layers=2, length=256, batch=4, steps=8, stride=4, warmup=2,
+    finetune_steps=4, per_task=24, questions=8, text_bytes=20_000, save_every=4,
+)  # fmt: skip
+SMALL = Config()
+PAPER = Config(
+    vocab=250_880, hidden=1024, layers=24, heads=16, length=2048, dtype="bfloat16", batch=256,
+    steps=160_000, rate=3e-4, warmup=715, mixture_alpha=1.0, finetune_steps=6_000,
+    finetune_rate=2e-5, tokenizer_alpha=0.3, per_task=100_000, stride=100, save_every=1000,
+    text_bytes=10**9, micro_batches=8, data=-1,
+)  # fmt: skip
+
+PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+COMMANDS = {
+    "convert": "an HF checkpoint to another dtype or sharding, through this package",
+    "plan": "what one step takes of each device, compiled without weights",
+}

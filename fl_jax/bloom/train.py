@@ -1,0 +1,91 @@
+"""BLOOM's training step: the shared step, with its loss, recipe and mesh; one CPU or a pod."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from fl_jax.bloom import loss as losses
+from fl_jax.bloom import model, recipe, sharding
+from fl_jax.bloom.config import Config
+from fl_jax.core.types import PyTree
+from fl_jax.train import accumulate
+from fl_jax.train import mesh as meshes
+from fl_jax.train import state as states
+from fl_jax.train import step as steps
+
+
+class Trainer(NamedTuple):
+    """How to begin and how to go on; parameters and moments are float32 whatever the dtype."""
+
+    init: Callable[..., states.TrainState]
+    """key -> state, or (key, params) -> state that starts from these parameters"""
+    step: Callable[..., tuple[states.TrainState, states.StepInfo]]
+    """(state, batch, key) -> (state, info), compiled; the state given is used up"""
+    raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
+    """the same function, neither compiled nor placed, to be lifted by `vmap` or lowered"""
+
+
+def make(
+    config: Config,
+    recipe_: recipe.Recipe,
+    *,
+    norm: str = "token",
+    microbatch_norm: bool = False,
+    mesh: Mesh | None = None,
+    chunk: int | None = None,
+) -> Trainer:
+    """The trainer of a model by a recipe.
+
+    Args:
+        config: `dtype` bfloat16 computes in it, on float32 parameters.
+        recipe_: optimizer, rate and micro-batches.
+        norm: `token` for pretraining, `span` for BLOOMZ.
+        microbatch_norm: normalise in each micro-batch, as published, and not over the batch.
+        mesh: parameters are split over fsdp and tensor, batches over data and fsdp; the step
+            gives what one device gives, up to rounding.
+        chunk: tokens of a sequence whose logits exist at once.
+
+    Raises:
+        ConfigError: a mesh that does not divide the model.
+    """
+    optimizer = recipe.optimizer(recipe_)
+    parts = recipe_.micro_batches
+    inner = accumulate.over(losses.make(config, norm=norm, chunk=chunk), parts)
+
+    def loss(variables, batch, key):
+        if "weights" not in batch:
+            weights = losses.weights(batch, norm, parts if microbatch_norm else 1)
+            batch = {**batch, "weights": weights}
+        return inner(variables, batch, key)
+
+    raw = steps.make(loss, optimizer)
+
+    def begin(key, params=None):
+        if params is None:
+            params = model.init(key, config)
+        params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
+        return states.init(states.Variables(params, {}), optimizer)
+
+    if mesh is None:
+        # A copy, because the step uses its state up and these parameters are the caller's.
+        own = lambda key, params=None: jax.tree.map(jnp.copy, begin(key, params))
+        return Trainer(own, jax.jit(raw, donate_argnums=0), raw)
+    abstract = jax.eval_shape(begin, jax.random.key(0))
+    placed = sharding.state(abstract, config, mesh)
+    rows = sharding.batch(mesh)
+
+    def init(key, params=None) -> states.TrainState:
+        with meshes.use(mesh):
+            return jax.jit(begin, out_shardings=placed)(key, params)
+
+    compiled = jax.jit(raw, out_shardings=(placed, None), donate_argnums=0)
+
+    def step(state: PyTree, batch: dict, key):
+        batch = {name: jax.device_put(value, rows) for name, value in batch.items()}
+        with meshes.use(mesh):
+            return compiled(state, batch, key)
+
+    return Trainer(init, step, raw)
