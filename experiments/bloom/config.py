@@ -36,7 +36,7 @@ class Config:
     finetune_steps: int = 120
     finetune_rate: float = 5e-4  # the published one is 2e-5
     per_task: int = 600  # prompted examples of a task, at most
-    questions: int = 200  # of a held-out task, at most
+    questions: int = 100  # of a held-out task, at most
     text_bytes: int = 400_000  # of one source that the tokenizer is trained on, at most
     stride: int = 20  # steps between two rows of metrics.jsonl
     save_every: int = 200

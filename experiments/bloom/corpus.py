@@ -156,7 +156,15 @@ def _tasks(articles, problems, seed):
         held_out |= {f"XCOPA {lang}": rows for lang, rows in sorted(by_language.items())}
     for name in tasks:
         draw.shuffle(tasks[name])
+    held_out = {name: _shuffled(rows, seed) for name, rows in held_out.items()}
     return {k: v for k, v in tasks.items() if v}, held_out
+
+
+def _shuffled(rows, seed):
+    """Every prompt's questions in one new order, so that the first n are a fair sample."""
+    order = list(range(len(rows[0])))
+    random.Random(seed).shuffle(order)
+    return [[row[i] for i in order] for row in rows]
 
 
 def _copa(record) -> dict:
@@ -193,7 +201,7 @@ def _embedded(seed: int) -> Corpus:
     draw.shuffle(tasks["kind"])
     held = [[fill(t, x, lang) for lang, xs in valid.items() for x in xs] for t in ask]
     origin = "embedded: Python's language reference and library"
-    return Corpus(train, valid, never, tasks, {"English or Python, unseen": held}, origin)
+    return Corpus(train, valid, never, tasks, {"English or Python, unseen": _shuffled(held, seed)}, origin)
 
 
 # Article 1 of the Universal Declaration of Human Rights (UN, free to reproduce).

@@ -69,18 +69,28 @@ def sequence_scores(
 ) -> np.ndarray:
     """(pieces,) float64 log-likelihood of the scored tokens of each piece.
 
-    Every batch has the shape (batch, length + 1), filled up on the right: attention is causal,
-    so what stands behind a piece does not touch it.
+    Pieces of like length go together, in batches whose width is a multiple of 64, so that few
+    shapes are compiled; they are filled up on the right, which causal attention does not see.
+
+    Raises:
+        DataError: a piece of more than length + 1 tokens.
     """
     out = np.zeros(len(pieces))
+    order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
+    if order and len(pieces[order[0]].tokens) > length + 1:
+        raise errors.DataError(
+            f"a piece of {len(pieces[order[0]].tokens)} tokens is longer than {length + 1}."
+        )
     for start in range(0, len(pieces), batch):
-        some = pieces[start : start + batch]
-        tokens = np.zeros((batch, length + 1), np.int32)
-        for row, piece in enumerate(some):
-            tokens[row, : len(piece.tokens)] = piece.tokens
+        some = order[start : start + batch]
+        longest = len(pieces[some[0]].tokens) - 1
+        width = min(length, -(-max(longest, 1) // 64) * 64)
+        tokens = np.zeros((batch, width + 1), np.int32)
+        for row, i in enumerate(some):
+            tokens[row, : len(pieces[i].tokens)] = pieces[i].tokens
         scores = np.asarray(loss.log_likelihoods(params, config, jnp.asarray(tokens)), np.float64)
-        for row, piece in enumerate(some):
-            out[start + row] = scores[row, piece.first - 1 : len(piece.tokens) - 1].sum()
+        for row, i in enumerate(some):
+            out[i] = scores[row, pieces[i].first - 1 : len(pieces[i].tokens) - 1].sum()
     return out
 
 
