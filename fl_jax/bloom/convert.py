@@ -184,7 +184,8 @@ def _read(path, spec, index, tensors, config) -> np.ndarray:
 
 
 def _common(dtypes) -> jnp.dtype:
-    return functools.reduce(jnp.promote_types, dtypes)
+    """The dtype of a file; float32 where it mixes several."""
+    return jnp.dtype(next(iter(dtypes))) if len(dtypes) == 1 else jnp.dtype("float32")
 
 
 def _tensors(folder, config) -> dict[str, np.ndarray]:

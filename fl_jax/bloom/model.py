@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors, rng
+from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import attention, norms, position
 
@@ -169,7 +169,7 @@ def logits(
 ) -> Float[Array, "batch time vocab"]:
     """x E^T in float32: the output matrix is the embedding, without bias."""
     table = params["embedding"]["table"].astype(config.dtype)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = dtypes.wide(x.dtype)
     return jnp.einsum("bth,vh->btv", x, table, preferred_element_type=wide)
 
 

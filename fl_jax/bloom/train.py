@@ -25,7 +25,9 @@ class Trainer(NamedTuple):
     step: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """(state, batch, key) -> (state, info), compiled; the state given is used up"""
     raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
-    """the same function, neither compiled nor placed, to be lifted by `vmap` or lowered"""
+    """the same function, neither compiled nor placed, to be lifted by `vmap`"""
+    lower: Callable[..., jax.stages.Lowered]
+    """batch of shapes -> the step lowered for its mesh; nothing is allocated"""
 
 
 def make(
@@ -69,23 +71,32 @@ def make(
         params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
         return states.init(states.Variables(params, {}), optimizer)
 
+    abstract = jax.eval_shape(begin, jax.random.key(0))
+    key_shape = jax.eval_shape(lambda: jax.random.key(0))
     if mesh is None:
+        compiled = jax.jit(raw, donate_argnums=0)
         # A copy, because the step uses its state up and these parameters are the caller's.
         own = lambda key, params=None: jax.tree.map(jnp.copy, begin(key, params))
-        return Trainer(own, jax.jit(raw, donate_argnums=0), raw)
-    abstract = jax.eval_shape(begin, jax.random.key(0))
+        lower = lambda batch: compiled.lower(abstract, batch, key_shape)
+        return Trainer(own, compiled, raw, lower)
     placed = sharding.state(abstract, config, mesh)
     rows = sharding.batch(mesh)
+    compiled = jax.jit(raw, out_shardings=(placed, None), donate_argnums=0)
+    lay = lambda shape, where: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
 
     def init(key, params=None) -> states.TrainState:
         with meshes.use(mesh):
             return jax.jit(begin, out_shardings=placed)(key, params)
-
-    compiled = jax.jit(raw, out_shardings=(placed, None), donate_argnums=0)
 
     def step(state: PyTree, batch: dict, key):
         batch = {name: jax.device_put(value, rows) for name, value in batch.items()}
         with meshes.use(mesh):
             return compiled(state, batch, key)
 
-    return Trainer(init, step, raw)
+    def lower(batch):
+        state = jax.tree.map(lay, abstract, placed)
+        batch = jax.tree.map(lambda shape: lay(shape, rows), batch)
+        with meshes.use(mesh):
+            return compiled.lower(state, batch, lay(key_shape, meshes.sharding(mesh)))
+
+    return Trainer(init, step, raw, lower)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key
 from fl_jax.nn import position
 
@@ -137,13 +137,9 @@ def _per_head(slopes, dtype=jnp.float32):
     return jnp.asarray(slopes, dtype)[None, :, None, None]
 
 
-def _wide(dtype):
-    return jnp.promote_types(dtype, jnp.float32)
-
-
 def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key):
     """The definition, word for word."""
-    wide = _wide(q.dtype)
+    wide = dtypes.wide(q.dtype)
     queries, keys = q.shape[1], k.shape[1]
     scores = jnp.einsum("bthd,bshd->bhts", q, k, preferred_element_type=wide) * _scale(q)
     at = seen.positions.astype(wide)
@@ -189,7 +185,7 @@ def _blocked(q, k, v, seen, slopes, block):
 
 
 def _blocked_forward(q, k, v, seen, slopes, block):
-    wide = _wide(q.dtype)
+    wide = dtypes.wide(q.dtype)
     heads_first = [a.transpose(0, 2, 1, 3) for a in (q, k, v)]
     qh, kh, vh = heads_first
     outs, sums = [], []
@@ -212,7 +208,7 @@ def _blocked_forward(q, k, v, seen, slopes, block):
 
 def _blocked_backward(slopes, block, residuals, g):
     q, k, v, seen, out, sums = residuals
-    wide = _wide(q.dtype)
+    wide = dtypes.wide(q.dtype)
     g = g.transpose(0, 2, 1, 3)
     inner = jnp.sum(g.astype(wide) * out.astype(wide), axis=-1, keepdims=True)
     dq, dk, dv = [], [], []
@@ -269,15 +265,16 @@ def _folded(q, k, v, slopes, seen, backend):
     if seen.segments is not None:
         same = seen.segments[:, None, :, None] == seen.segments[:, None, None, :]
         visible = same if visible is None else visible & same
-    out = jax.nn.dot_product_attention(
-        folded_q,
-        folded_k,
-        jnp.pad(v, fill),  # cuDNN before 9.10 wants one width for q, k and v
-        mask=visible,
-        scale=_scale(q),
-        is_causal=True,
-        implementation=backend,
-    )
+    with jax.numpy_dtype_promotion("standard"):  # JAX's own code does not hold without it
+        out = jax.nn.dot_product_attention(
+            folded_q,
+            folded_k,
+            jnp.pad(v, fill),  # cuDNN before 9.10 wants one width for q, k and v
+            mask=visible,
+            scale=_scale(q),
+            is_causal=True,
+            implementation=backend,
+        )
     return out[..., :width]
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Float, Int
 
 BATCH_AXES = ("data", "fsdp")
@@ -100,7 +101,7 @@ def _per_token(x, table, labels, chunk, valid):
 
 
 def _per_token_forward(x, table, labels, chunk, valid):
-    ones = jnp.ones(labels.shape, _wide(x))
+    ones = jnp.ones(labels.shape, dtypes.wide(x.dtype))
     _, losses, sums = _scan(x, table, labels, ones, None, chunk, valid, "losses")
     return losses, (x, table, labels, sums)
 
@@ -112,10 +113,6 @@ def _per_token_backward(chunk, valid, residuals, g):
 
 
 _per_token.defvjp(_per_token_forward, _per_token_backward)
-
-
-def _wide(x):
-    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _scan(x, table, labels, weights, sums, chunk, valid, what: str):
@@ -161,7 +158,7 @@ def _local(vocab_axis, batch_axes, chunk, valid, what, x, table, labels, weights
         a = jnp.moveaxis(a, 0, 1)
         return a.reshape(batch, steps * chunk, *a.shape[3:])[:, :time]
 
-    wide = _wide(x)
+    wide = dtypes.wide(x.dtype)
     inputs = [cut(x), cut(labels), cut(weights)] + ([] if sums is None else [cut(sums)])
 
     def step(carry, one):
@@ -196,7 +193,7 @@ class _Chunk:
 
 
 def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Chunk:
-    wide = _wide(x)
+    wide = dtypes.wide(x.dtype)
     rows = table.shape[0]
     first = jax.lax.axis_index(vocab_axis) * rows if vocab_axis is not None else 0
     over: Callable = lambda reduce, a: a if vocab_axis is None else reduce(a, vocab_axis)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Float
 from fl_jax.nn import barrier
 
@@ -76,15 +77,11 @@ def layer_norm(
     return _layer_norm_forward(x, scale, bias, eps)[0]
 
 
-def _statistics_dtype(x):
-    return jnp.promote_types(x.dtype, jnp.float32)
-
-
 def _layer_norm_forward(x, scale, bias, eps):
-    wide = x.astype(_statistics_dtype(x))
+    wide = x.astype(dtypes.wide(x.dtype))
     mean = jnp.mean(wide, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(wide - mean), axis=-1, keepdims=True)
-    mean, rstd = jax.lax.optimization_barrier((mean, jax.lax.rsqrt(variance + eps)))
+    mean, rstd = (barrier.materialize(a) for a in (mean, jax.lax.rsqrt(variance + eps)))
     widened = lambda p: jnp.broadcast_to(p.astype(wide.dtype), wide.shape)
     y = (wide - mean) * rstd * widened(scale) + widened(bias)
     return y.astype(x.dtype), (x, scale, bias, mean, rstd)
@@ -100,7 +97,7 @@ def _layer_norm_backward(eps, residuals, dy):
     dscale, dbias = jnp.sum(dy * normal, axis=rows), jnp.sum(dy, axis=rows)
     g = dy * jnp.broadcast_to(scale.astype(mean.dtype), dy.shape)
     means = jnp.mean(g, axis=-1, keepdims=True), jnp.mean(g * normal, axis=-1, keepdims=True)
-    (g_mean, g_normal), dscale, dbias = jax.lax.optimization_barrier((means, dscale, dbias))
+    g_mean, g_normal = (barrier.materialize(a) for a in means)
     dx = rstd * (g - g_mean - normal * g_normal)
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core import errors
+from fl_jax.core import dtypes, errors
 from fl_jax.core.types import PyTree
 from fl_jax.train.state import Variables
 from fl_jax.train.step import Loss
@@ -66,7 +66,7 @@ def over(loss: Loss, parts: int) -> Loss:
             own = None if key is None else jax.random.fold_in(key, index)
             return loss(variables._replace(params=params), micro, own)
 
-        wide = lambda a: jnp.promote_types(a.dtype, jnp.float32)
+        wide = lambda a: dtypes.wide(a.dtype)
 
         def step(carry, inputs):
             micro, index = inputs

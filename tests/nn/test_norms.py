@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from fl_jax.nn import network, norms
@@ -46,3 +47,36 @@ def test_it_equals_the_library_layer(key):
     y, _ = NET.apply(*NET.init(key), jnp.asarray(X), train=True)
     with jax.numpy_rank_promotion("allow"):
         np.testing.assert_allclose(y, layer(jnp.asarray(X)), rtol=1e-4, atol=1e-5)
+
+
+def plain(x, scale, bias, eps=1e-5):
+    mean = jnp.mean(x, -1, keepdims=True)
+    variance = jnp.var(x, -1, keepdims=True)
+    shape = (1,) * (x.ndim - 1) + (-1,)
+    return (x - mean) / jnp.sqrt(variance + eps) * scale.reshape(shape) + bias.reshape(shape)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 16)])
+def test_layer_norm_and_its_derivative(shape):
+    keys = jax.random.split(jax.random.key(0), 4)
+    x, g = (3 * jax.random.normal(k, shape) + 2 for k in keys[:2])
+    scale, bias = (jax.random.normal(k, shape[-1:]) for k in keys[2:])
+    wanted, wanted_pull = jax.vjp(plain, x, scale, bias)
+    found, pull = jax.vjp(norms.layer_norm, x, scale, bias)
+    for a, b in zip([found, *pull(g)], [wanted, *wanted_pull(g)], strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-5)
+
+
+def test_layer_norm_of_a_constant_row_is_finite():
+    x = jnp.full((2, 8), 5.0)
+    grad = jax.grad(lambda x: jnp.sum(norms.layer_norm(x, jnp.ones(8), jnp.zeros(8)) ** 2))(x)
+    assert bool(jnp.all(jnp.isfinite(grad)))
+
+
+def test_layer_norm_keeps_bfloat16_and_counts_in_float32():
+    x = (1000 + jax.random.normal(jax.random.key(0), (4, 64))).astype(jnp.bfloat16)
+    ones, zeros = jnp.ones(64, jnp.bfloat16), jnp.zeros(64, jnp.bfloat16)
+    found = norms.layer_norm(x, ones, zeros)
+    assert found.dtype == jnp.bfloat16
+    wanted = plain(x.astype(jnp.float32), jnp.ones(64), jnp.zeros(64))
+    np.testing.assert_allclose(found.astype(jnp.float32), wanted, atol=0.02)

@@ -1,0 +1,161 @@
+"""Checkpoints: bit-equal both ways, any sharding, one copy in memory, and clear refusals."""
+
+import dataclasses
+import json
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax import bloom
+from fl_jax.bloom import convert, sharding
+from fl_jax.bloom.config import Config
+from fl_jax.core import errors, tree
+from fl_jax.data import safetensors
+from fl_jax.train.mesh import MeshConfig
+from tests.bloom import golden
+
+CONFIG = dataclasses.replace(golden.CONFIG, vocab=32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    bloom.save_hf(tmp_path, golden.params(), CONFIG)
+    return tmp_path
+
+
+def same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(np.asarray(x).view("u1"), np.asarray(y).view("u1"))
+
+
+@pytest.mark.parametrize("shard_bytes", [10**9, 5000, 1])
+def test_import_of_export_is_bit_equal(tmp_path, shard_bytes):
+    params = golden.params()
+    bloom.save_hf(tmp_path, params, CONFIG, shard_bytes=shard_bytes)
+    assert (tmp_path / "model.safetensors").is_file() == (shard_bytes == 10**9)
+    again, config = bloom.load_hf(tmp_path)
+    same(again, params)
+    assert dataclasses.replace(config, attention=CONFIG.attention) == CONFIG
+
+
+def test_export_of_import_is_the_file(folder, tmp_path):
+    params, config = bloom.load_hf(folder)
+    second = tmp_path / "second"
+    bloom.save_hf(second, params, config)
+    first = (folder / "model.safetensors").read_bytes()
+    assert (second / "model.safetensors").read_bytes() == first
+
+
+def test_tensors_are_those_of_the_specification(folder):
+    entries = safetensors.File(folder / "model.safetensors").entries
+    assert len(entries) == 5 + 12 * CONFIG.layers
+    name = "transformer.h.1.self_attention.query_key_value.weight"
+    assert entries[name].shape == (72, 24)
+    assert entries["transformer.h.0.mlp.dense_4h_to_h.weight"].shape == (24, 96)
+    written = json.loads((folder / "config.json").read_text())
+    assert written["model_type"] == "bloom" and written["n_head"] == 6
+    assert written["architectures"] == ["BloomForCausalLM"]
+
+
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_both_prefixes_and_a_stored_head_are_read(folder, prefix):
+    tensors = golden.tensors(prefix=prefix)
+    tensors["lm_head.weight"] = tensors[prefix + "word_embeddings.weight"]
+    safetensors.write(folder / "model.safetensors", tensors)
+    same(bloom.load_hf(folder)[0], golden.params())
+    tensors["lm_head.weight"] = tensors["lm_head.weight"] + 1
+    safetensors.write(folder / "model.safetensors", tensors)
+    with pytest.raises(errors.DataError, match="lm_head.weight differs"):
+        bloom.load_hf(folder)
+
+
+def test_straight_into_a_sharding(folder):
+    mesh = MeshConfig(fsdp=4, tensor=2).make()
+    params, _ = bloom.load_hf(folder, sharding=sharding.parameters(CONFIG, mesh))
+    same(params, golden.params())
+    kernel = params["layers"]["qkv"]["kernel"]
+    assert {s.data.shape for s in kernel.addressable_shards} == {(2, 6, 3, 3, 4)}
+
+
+def test_dtypes(folder, tmp_path):
+    params, _ = bloom.load_hf(folder, dtype="bfloat16")
+    assert {a.dtype for a in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
+    bloom.save_hf(tmp_path / "short", params, CONFIG)
+    again, _ = bloom.load_hf(tmp_path / "short")
+    same(again, params)
+    assert json.loads((tmp_path / "short" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_never_two_copies_in_memory(tmp_path):
+    """Beyond what is loaded, at most one stacked parameter is in host memory."""
+    config = Config(vocab=4000, hidden=128, layers=6, heads=4)
+    params = bloom.init(jax.random.key(0), config)
+    largest = max(a.nbytes for a in jax.tree.leaves(params))
+    tracemalloc.start()
+    bloom.save_hf(tmp_path, params, config)
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * largest
+    tracemalloc.reset_peak()
+    bloom.load_hf(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < tree.nbytes(params) + 1.5 * largest
+
+
+def rewrite(folder, change):
+    tensors = golden.tensors(prefix="transformer.")
+    change(tensors)
+    safetensors.write(folder / "model.safetensors", tensors)
+
+
+def test_missing_unknown_and_misshapen_tensors_are_named(folder):
+    name = "transformer.h.1.mlp.dense_h_to_4h.bias"
+    rewrite(folder, lambda t: t.pop(name))
+    with pytest.raises(errors.DataError, match=r"no tensor 'h.1.mlp.dense_h_to_4h.bias'.*\[96\]"):
+        bloom.load_hf(folder)
+    rewrite(folder, lambda t: t.update({name: np.zeros(95, np.float32)}))
+    with pytest.raises(errors.DataError, match=r"should have the shape \[96\].*it has \[95\]"):
+        bloom.load_hf(folder)
+    rewrite(folder, lambda t: t.update({"transformer.h.7.x": np.zeros(1, np.float32)}))
+    with pytest.raises(errors.DataError, match="1 tensors that BLOOM has not, first 'h.7.x'"):
+        bloom.load_hf(folder)
+    rewrite(folder, lambda t: t.update({name: np.zeros(96, np.int32)}))
+    with pytest.raises(errors.DataError, match="is int32, not a float"):
+        bloom.load_hf(folder)
+    with pytest.raises(errors.DataError, match="by the config, but is"):
+        bloom.save_hf(folder, bloom.init(jax.random.key(0), CONFIG), dataclasses.replace(CONFIG, layers=3))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model_type": "gpt2"}, "not of a BLOOM"),
+        ({"apply_residual_connection_post_layernorm": True}, "no released BLOOM"),
+        ({"tie_word_embeddings": False}, "unties"),
+        ({"n_head": "six"}, "no int"),
+        ({"n_layer": True}, "no int"),
+        ({"n_head": 7}, "do not divide"),
+        ({"hidden_size": None}, "does not say hidden"),
+        ({"hidden_size": 48}, "should have the shape"),
+    ],
+)
+def test_configs_that_describe_something_else(folder, change, why):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(errors.DataError, match=why):
+        bloom.load_hf(folder)
+
+
+def test_legacy_configs_are_read(folder):
+    old = {
+        "vocab_size": 32, "n_embed": 24, "num_hidden_layers": 2, "num_attention_heads": 6,
+        "offset_alibi": 100, "skip_bias_add": True, "attention_softmax_in_fp32": True,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(old))
+    assert convert.read_config(folder).heads == 6
+    (folder / "config.json").write_text("{")
+    with pytest.raises(errors.DataError, match="is no JSON"):
+        convert.read_config(folder)

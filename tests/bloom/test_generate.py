@@ -1,0 +1,84 @@
+"""Generation against recomputing everything; sampling against its definition."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.bloom import generate, model
+from fl_jax.core import errors
+from tests.bloom import golden
+
+CONFIG = dataclasses.replace(golden.CONFIG, eos=-1, pad=3)
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Random and large: greedy continuations that vary."""
+    return model.init(jax.random.key(3), CONFIG, std=0.7)
+
+
+def slow(params, config, prompt, count):
+    tokens = list(prompt)
+    for _ in range(count):
+        logits = model.apply(params, config, jnp.array([tokens]))
+        tokens.append(int(jnp.argmax(logits[0, -1])))
+    return tokens[len(prompt) :]
+
+
+def test_golden_continuation():
+    config = dataclasses.replace(golden.CONFIG, eos=-1)
+    made = generate.generate(golden.params(), config, golden.TOKENS, count=8)
+    np.testing.assert_array_equal(made, [[18] * 8])
+
+
+def test_a_padded_batch_gives_what_each_prompt_gives_alone(params):
+    prompts = [[5, 9, 2], [7, 3, 4, 5, 6, 1]]
+    tokens, mask = generate.pad_left(prompts, CONFIG.pad)
+    made = generate.generate(params, CONFIG, tokens, mask, count=5)
+    for row, prompt in zip(made, prompts, strict=True):
+        assert np.asarray(row).tolist() == slow(params, CONFIG, prompt, 5)
+
+
+def test_a_finished_row_continues_with_padding(params):
+    first = slow(params, CONFIG, [5, 9, 2], 4)
+    config = dataclasses.replace(CONFIG, eos=first[1])
+    made = np.asarray(generate.generate(params, config, jnp.array([[5, 9, 2]]), count=4))[0]
+    end = first.index(first[1])
+    assert made.tolist() == [*first[: end + 1], *[3] * (3 - end)]
+
+
+def test_drawing_depends_on_key_and_row_alone(params, key):
+    drawn = generate.Sampling(temperature=1.0)
+    prompt = jnp.array([[5, 9, 2]])
+    make = lambda tokens, key: generate.generate(
+        params, CONFIG, tokens, count=6, sampling=drawn, key=key
+    )
+    two = make(jnp.tile(prompt, (2, 1)), key)
+    np.testing.assert_array_equal(make(prompt, key)[0], two[0])
+    assert not np.array_equal(two[0], two[1])
+    with pytest.raises(errors.ConfigError, match="needs a key"):
+        make(prompt, None)
+
+
+def test_top_k_and_top_p_keep_what_they_should(key):
+    logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
+    rows = jnp.tile(logits, (2000, 1))
+    shares = lambda sampling: np.bincount(generate.sample(key, rows, sampling), minlength=4) / 2000
+    np.testing.assert_allclose(shares(generate.Sampling(1.0)), [0.5, 0.3, 0.15, 0.05], atol=0.04)
+    kept = shares(generate.Sampling(1.0, top_k=2))
+    np.testing.assert_allclose(kept, [0.625, 0.375, 0, 0], atol=0.04)
+    kept = shares(generate.Sampling(1.0, top_p=0.81))
+    np.testing.assert_allclose(kept, [0.526, 0.316, 0.158, 0], atol=0.04)
+    np.testing.assert_array_equal(shares(generate.Sampling(1.0, top_p=1e-9)), [1, 0, 0, 0])
+    both = shares(generate.Sampling(1.0, top_k=3, top_p=0.6))
+    assert (both > 0).tolist() == [True, True, False, False]
+
+
+def test_refusals(params):
+    with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot hold 3"):
+        generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=5, capacity=4)
+    with pytest.raises(errors.DataError, match="a prompt is empty"):
+        generate.pad_left([[1], []], 3)

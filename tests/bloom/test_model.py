@@ -1,0 +1,194 @@
+"""The forward pass against golden values, and against itself under padding, holes and a cache."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.bloom import config as configs
+from fl_jax.bloom import loss, model
+from fl_jax.core import errors, tree
+from tests.bloom import golden
+
+CONFIG = golden.CONFIG
+WAYS = [
+    {"attention": "einsum"},
+    {"attention": "blocked"},
+    {"attention": "folded"},
+    {"scan": False},
+    {"remat": "dots"},
+    {"remat": "full"},
+]
+
+
+def with_(**changes):
+    return dataclasses.replace(CONFIG, **changes)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return golden.params()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_golden_values_without_torch(params, way):
+    config = with_(**way)
+    logits = model.apply(params, config, golden.TOKENS)
+    near = lambda a, b, tol: np.testing.assert_allclose(a, b, atol=tol, rtol=0)
+    near(logits[0, 0, :4], [0.452461, 0.683245, -1.621141, 2.089692], 1e-5)
+    near(logits[0, 7, :4], [-4.081275, 4.443486, -3.519240, 1.576121], 1e-5)
+    near(jnp.sum(logits), -3.046654, 1e-4)
+    near(jnp.sum(jnp.abs(logits)), 309.525091, 1e-3)
+
+    def value(params):
+        weights = jnp.full((1, 7), 1 / 7)
+        x, _ = model.hidden(params, config, golden.TOKENS[:, :-1])
+        table = params["embedding"]["table"]
+        return loss.chunked_loss.summed(x, table, golden.TOKENS[:, 1:], weights)
+
+    total, grads = jax.value_and_grad(value)(params)
+    near(total, 4.0463347, 1e-5)
+    layers = grads["layers"]
+    near(tree.norm(grads["embedding"]["table"]), 2.3677359, 1e-5)
+    near(tree.norm(layers["qkv"]["kernel"][0]), 0.7710709, 1e-5)
+    near(tree.norm(layers["down"]["bias"][1]), 0.2995712, 1e-5)
+    near(tree.norm(grads["embedding"]["norm"]["bias"]), 0.3818287, 1e-5)
+    near(tree.norm(grads), 10.6684099, 1e-4)
+
+
+def test_golden_hidden_state(params):
+    x, _ = model.hidden(params, CONFIG, golden.TOKENS)
+    np.testing.assert_allclose(tree.norm(x), 15.122687, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "without_embedding"),
+    [
+        ("560m", 559_214_592, 302_313_472),
+        ("1b1", 1_065_314_304, 679_962_624),
+        ("1b7", 1_722_408_960, 1_208_606_720),
+        ("3b", 3_002_557_440, 2_360_304_640),
+        ("7b1", 7_069_016_064, 6_041_411_584),
+        ("176b", 176_247_271_424, 172_650_655_744),
+    ],
+)
+def test_published_sizes(name, count, without_embedding):
+    config = configs.size(name)
+    assert config.parameters == count
+    shapes = model.abstract(config)
+    assert tree.size(shapes) == count
+    assert count - tree.size(shapes["embedding"]["table"]) == without_embedding
+
+
+def test_init_is_the_published_one(key):
+    config = with_(hidden=96, layers=8, vocab=500)
+    params = model.init(key, config)
+    std = lambda a: float(jnp.std(a))
+    assert std(params["embedding"]["table"]) == pytest.approx(0.0048, rel=0.02)
+    assert std(params["layers"]["qkv"]["kernel"]) == pytest.approx(0.0048, rel=0.02)
+    for name in ("out", "down"):
+        assert std(params["layers"][name]["kernel"]) == pytest.approx(0.0048 / 4, rel=0.02)
+    assert float(jnp.abs(params["layers"]["up"]["bias"]).max()) == 0
+    assert float(jnp.min(params["norm"]["scale"])) == 1
+
+
+@pytest.mark.parametrize("attention", ["einsum", "blocked"])
+def test_padding_on_either_side_changes_nothing(params, attention):
+    config = with_(attention=attention)
+    plain = model.apply(params, config, golden.TOKENS)
+    for left, right in ((5, 0), (0, 5), (3, 2)):
+        padded = jnp.pad(golden.TOKENS, [(0, 0), (left, right)], constant_values=3)
+        mask = jnp.pad(jnp.ones((1, 8), bool), [(0, 0), (left, right)])
+        logits = model.apply(params, config, padded, mask)
+        np.testing.assert_allclose(logits[:, left : left + 8], plain, atol=2e-5)
+        assert bool(jnp.all(jnp.isfinite(logits)))
+
+
+@pytest.mark.parametrize("attention", ["einsum", "blocked"])
+def test_holes_are_stepped_over(params, attention):
+    """A masked token inside counts neither as a key nor as a position."""
+    config = with_(attention=attention)
+    plain = model.apply(params, config, golden.TOKENS)
+    tokens = jnp.array([[5, 9, 2, 30, 30, 31, 7, 7, 30, 0, 18]])
+    mask = jnp.array([[1, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1]])
+    logits = model.apply(params, config, tokens, mask)
+    np.testing.assert_allclose(logits[:, np.flatnonzero(mask[0])], plain, atol=2e-5)
+
+
+@pytest.mark.parametrize("attention", ["einsum", "blocked", "folded"])
+def test_rows_without_any_token_have_finite_gradients(params, attention):
+    config = with_(attention=attention)
+    tokens = jnp.tile(golden.TOKENS, (2, 1))
+    mask = jnp.array([[True] * 8, [False] * 8])
+    value = lambda p: jnp.sum(model.apply(p, config, tokens, mask) ** 2)
+    grads = jax.grad(value)(params)
+    assert bool(tree.all_finite(grads))
+
+
+@pytest.mark.parametrize("attention", ["einsum", "blocked", "folded"])
+def test_packed_documents_do_not_see_each_other(params, attention):
+    config = with_(attention=attention)
+    first, second = jnp.array([[5, 9, 2]]), jnp.array([[31, 7, 7, 0, 18]])
+    packed = jnp.concatenate([first, second], axis=1)
+    segments = jnp.array([[1, 1, 1, 2, 2, 2, 2, 2]])
+    x, _ = model.hidden(params, config, packed, segments=segments)
+    apart = [model.hidden(params, config, t)[0] for t in (first, second)]
+    np.testing.assert_allclose(x, jnp.concatenate(apart, axis=1), atol=2e-5)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_cache_changes_nothing(params, scan):
+    """Whole, in pieces, and token by token behind left padding."""
+    config = with_(scan=scan)
+    whole, _ = model.hidden(params, config, golden.TOKENS)
+    cache = model.empty_cache(config, 1, 12)
+    parts = []
+    for start, end in ((0, 3), (3, 7), (7, 8)):
+        x, cache = model.hidden(params, config, golden.TOKENS[:, start:end], cache=cache)
+        parts.append(x)
+    np.testing.assert_allclose(jnp.concatenate(parts, axis=1), whole, atol=1e-5)
+    padded = jnp.pad(golden.TOKENS[:, :4], [(0, 0), (2, 0)])
+    mask = jnp.array([[False, False, True, True, True, True]])
+    x, cache = model.hidden(params, config, padded, mask, cache=model.empty_cache(config, 1, 10))
+    np.testing.assert_allclose(x[:, 2:], whole[:, :4], atol=1e-5)
+    x, _ = model.hidden(params, config, golden.TOKENS[:, 4:], cache=cache)
+    np.testing.assert_allclose(x, whole[:, 4:], atol=1e-5)
+
+
+def test_bfloat16_stays_near_float32(params):
+    logits = model.apply(params, CONFIG, golden.TOKENS)
+    for attention in ("einsum", "blocked", "folded"):
+        short = model.apply(params, with_(dtype="bfloat16", attention=attention), golden.TOKENS)
+        assert float(jnp.sqrt(jnp.mean((short - logits) ** 2)) / jnp.std(logits)) < 0.02
+
+
+def test_dropout_is_on_with_a_key_alone(params, key):
+    config = with_(dropout=0.5, attention_dropout=0.1)
+    plain, _ = model.hidden(params, config, golden.TOKENS)
+    np.testing.assert_allclose(plain, model.hidden(params, CONFIG, golden.TOKENS)[0], atol=1e-5)
+    dropped, _ = model.hidden(params, config, golden.TOKENS, key=key)
+    again, _ = model.hidden(params, config, golden.TOKENS, key=key)
+    assert not np.allclose(plain, dropped, atol=0.1)
+    np.testing.assert_array_equal(dropped, again)
+
+
+def test_what_cannot_be_is_refused(params):
+    with pytest.raises(errors.DataError, match="ids from 0 to 31, but there is a 32"):
+        model.apply(params, CONFIG, jnp.array([[1, 32]]))
+    with pytest.raises(errors.DataError, match="there is a -1"):
+        model.apply(params, CONFIG, jnp.array([[-1]]))
+    with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot take 8"):
+        model.hidden(params, CONFIG, golden.TOKENS, cache=model.empty_cache(CONFIG, 1, 4))
+    with pytest.raises(errors.ConfigError, match="7 heads do not divide"):
+        with_(heads=7)
+    with pytest.raises(errors.ConfigError, match="did you mean '560m'"):
+        configs.size("560")
+
+
+def test_examples_of_one_batch_do_not_touch(params):
+    other = jnp.array([[1, 1, 1, 1, 1, 1, 1, 1]])
+    both = model.apply(params, CONFIG, jnp.concatenate([golden.TOKENS, other]))
+    alone = model.apply(params, CONFIG, golden.TOKENS)
+    np.testing.assert_allclose(both[:1], alone, atol=1e-5)
