@@ -4,9 +4,9 @@
 |---|---|---|
 | `einsum` | anywhere | the whole score matrix; the slow twin that the others are tested against |
 | `blocked` | anywhere | block by block of queries, only the keys that they see; own derivative |
-| `folded` | anywhere | `jax.nn.dot_product_attention`, ALiBi folded into queries and keys |
-| `cudnn` | NVIDIA | the same with cuDNN's flash attention: no bias, no score matrix |
-| `splash` | TPU | the same with splash attention, which also takes segments |
+| `folded` | anywhere | the score matrix, ALiBi folded into queries and keys: `cudnn` on paper |
+| `cudnn` | NVIDIA | folded, `jax.nn.dot_product_attention`: flash, no bias, no score matrix |
+| `splash` | TPU | folded, splash attention, which also takes segments |
 """
 
 import functools
@@ -89,7 +89,7 @@ def attention(
         return _blocked(q, k, v, seen, tuple(np.asarray(slopes).tolist()), BLOCK)
     if name == "splash":
         return _splash(q, k, v, slopes, seen)
-    return _folded(q, k, v, slopes, seen, "cudnn" if name == "cudnn" else "xla")
+    return (_cudnn if name == "cudnn" else _folded)(q, k, v, slopes, seen)
 
 
 def choose(asked: str, training: bool, unmasked: bool, unsegmented: bool, dtype) -> str:
@@ -137,13 +137,16 @@ def _per_head(slopes, dtype=jnp.float32):
     return jnp.asarray(slopes, dtype)[None, :, None, None]
 
 
-def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key):
-    """The definition, word for word."""
+def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key, scale=None):
+    """The definition, word for word; without slopes, ALiBi is in q and k already."""
     wide = dtypes.wide(q.dtype)
     queries, keys = q.shape[1], k.shape[1]
-    scores = jnp.einsum("bthd,bshd->bhts", q, k, preferred_element_type=wide) * _scale(q)
+    scores = jnp.einsum("bthd,bshd->bhts", q, k, preferred_element_type=wide)
+    scores *= scale or _scale(q)
     at = seen.positions.astype(wide)
-    if alibi == "relative":
+    if slopes is None:
+        pass
+    elif alibi == "relative":
         own = jax.lax.dynamic_slice_in_dim(at, offset, queries, axis=1)
         distance = at[:, None, None, :] - own[:, None, :, None]
         scores += _per_head(slopes, wide) * distance
@@ -255,25 +258,23 @@ def _fold(q, k, slopes, positions, multiple):
     return join(q, columns), join(k, at)
 
 
-def _folded(q, k, v, slopes, seen, backend):
+def _folded(q, k, v, slopes, seen):
+    folded_q, folded_k = _fold(q, k, slopes, seen.positions, 8)
+    return _einsum(folded_q, folded_k, v, None, seen, 0, None, 0.0, None, _scale(q))
+
+
+def _cudnn(q, k, v, slopes, seen):
     width = q.shape[-1]
     folded_q, folded_k = _fold(q, k, slopes, seen.positions, 8)
     fill = [(0, 0)] * 3 + [(0, folded_k.shape[-1] - width)]
-    visible = None
-    if seen.mask is not None:
-        visible = seen.mask[:, None, None, :]
-    if seen.segments is not None:
-        same = seen.segments[:, None, :, None] == seen.segments[:, None, None, :]
-        visible = same if visible is None else visible & same
     with jax.numpy_dtype_promotion("standard"):  # JAX's own code does not hold without it
         out = jax.nn.dot_product_attention(
             folded_q,
             folded_k,
             jnp.pad(v, fill),  # cuDNN before 9.10 wants one width for q, k and v
-            mask=visible,
             scale=_scale(q),
             is_causal=True,
-            implementation=backend,
+            implementation="cudnn",
         )
     return out[..., :width]
 

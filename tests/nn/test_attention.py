@@ -21,8 +21,12 @@ def values_and_gradients(way, q, k, v, g, slopes, **options):
     def run(q, k, v):
         return attention.attention(q, k, v, slopes=slopes, implementation=way, **options)
 
-    out, pull = jax.vjp(run, q, k, v)
-    return [out, *pull(g.astype(out.dtype))]
+    @jax.jit
+    def both(q, k, v, g):
+        out, pull = jax.vjp(run, q, k, v)
+        return [out, *pull(g.astype(out.dtype))]
+
+    return both(q, k, v, g)
 
 
 def by_hand(q, k, v, slopes):

@@ -1,0 +1,133 @@
+"""The trainer: meshes give what one device gives, the loss falls, the second step compiles nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.bloom import recipe, sharding, train
+from fl_jax.bloom.config import Config
+from fl_jax.core import errors, tree
+from fl_jax.train import checkpoint, loop
+from fl_jax.train.mesh import MeshConfig
+
+CONFIG = Config(vocab=64, hidden=32, layers=2, heads=4)
+RECIPE = recipe.Recipe(rate=3e-3, warmup=8, decay=800, batch=8, ramp_start=0)
+MESHES = [{"data": 8}, {"fsdp": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+
+
+def batch(step=0, rows=8):
+    """Counting modulo something, from somewhere: easy to learn."""
+    rng = np.random.default_rng(step)
+    start, pace = rng.integers(0, 64, (2, rows, 1))
+    return {"tokens": ((start + (pace % 3 + 1) * np.arange(17)) % 64).astype(np.int32)}
+
+
+def start(trainer):
+    return trainer.init(jax.random.key(0))
+
+
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+def test_one_step_on_a_mesh_is_one_step(sizes):
+    """Loss to 1e-5, update to 1e-5 of its norm."""
+    one = train.make(CONFIG, RECIPE)
+    mesh = MeshConfig(**sizes).make()
+    many = train.make(CONFIG, RECIPE, mesh=mesh)
+    key = jax.random.key(1)
+    # Not from step 0, where the rate is 0 and Adam's first step is all sign.
+    warm = start(one)
+    for i in range(3):
+        warm, _ = one.step(warm, batch(i), key)
+    before = jax.tree.map(np.asarray, warm.variables.params)
+    placed = jax.tree.map(jax.device_put, warm, sharding.state(warm, CONFIG, mesh))
+    after, info = one.step(warm, batch(9), key)
+    after_many, info_many = many.step(placed, batch(9), key)
+    np.testing.assert_allclose(info_many.loss, info.loss, rtol=1e-5)
+    wanted = jax.tree.map(lambda a, b: np.asarray(a) - b, after.variables.params, before)
+    found = jax.tree.map(lambda a, b: np.asarray(a) - b, after_many.variables.params, before)
+    assert tree.norm(tree.sub(found, wanted)) <= 1e-5 * tree.norm(wanted)
+    kernel = after_many.variables.params["layers"]["qkv"]["kernel"]
+    pieces = sizes.get("fsdp", 1) * sizes.get("tensor", 1)
+    assert kernel.addressable_shards[0].data.size * pieces == kernel.size
+
+
+def test_it_learns_and_the_second_step_compiles_nothing():
+    trainer = train.make(CONFIG, RECIPE)
+    state = start(trainer)
+    state, first = trainer.step(state, batch(0), jax.random.key(0))
+    compiled = trainer.step._cache_size()
+    for i in range(1, 40):
+        state, info = trainer.step(state, batch(i), jax.random.key(0))
+    assert trainer.step._cache_size() == compiled
+    assert float(info.loss) < float(first.loss) - 0.5
+    assert int(state.skipped) == 0
+
+
+def test_bfloat16_keeps_float32_state():
+    config = dataclasses.replace(CONFIG, dtype="bfloat16")
+    trainer = train.make(config, RECIPE)
+    state, info = trainer.step(start(trainer), batch(), jax.random.key(0))
+    assert {a.dtype.name for a in jax.tree.leaves(state.variables)} == {"float32"}
+    full = train.make(CONFIG, RECIPE)
+    _, wanted = full.step(start(full), batch(), jax.random.key(0))
+    np.testing.assert_allclose(info.loss, wanted.loss, rtol=5e-3)
+
+
+def test_accumulated_spans_equal_the_whole_batch_and_the_published_way_does_not():
+    given = batch()
+    spans = np.zeros_like(given["tokens"])
+    spans[:, 10:] = 1
+    spans[0, 4:7] = 2  # an uneven number of spans over the micro-batches
+    spans[2, 2:3] = 2
+    given = {**given, "segments": np.ones_like(spans), "spans": spans}
+    losses = {}
+    for parts, published in ((1, False), (4, False), (4, True)):
+        plan = dataclasses.replace(RECIPE, micro_batches=parts)
+        trainer = train.make(CONFIG, plan, norm="span", microbatch_norm=published)
+        state = start(trainer)
+        # Larger weights, so that rows differ.
+        params = jax.tree.map(lambda a: a * 30 if a.ndim > 2 else a, state.variables.params)
+        state = state._replace(variables=state.variables._replace(params=params))
+        _, info = trainer.step(state, given, jax.random.key(0))
+        losses[parts, published] = float(info.loss), float(info.grad_norm)
+    np.testing.assert_allclose(losses[4, False], losses[1, False], rtol=1e-5)
+    assert abs(losses[4, True][0] - losses[1, False][0]) > 1e-5
+
+
+def test_resume_is_bit_equal(tmp_path):
+    trainer = train.make(CONFIG, RECIPE)
+
+    def advance(state, step):
+        return trainer.step(state, batch(step), jax.random.fold_in(jax.random.key(0), step))
+
+    def run(steps, directory=None):
+        state = start(trainer)
+        if directory is None:
+            return loop.run(advance, state, steps=steps)
+        with checkpoint.Checkpoints(directory) as saved:
+            return loop.run(advance, state, steps=steps, checkpoints=saved)
+
+    straight = run(7)
+    run(3, tmp_path)
+    resumed = run(7, tmp_path)
+    for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_mesh_that_does_not_divide_the_model_is_refused():
+    mesh = MeshConfig(tensor=8).make()
+    with pytest.raises(errors.ConfigError, match="'tensor' of 8 does not divide 4 heads"):
+        train.make(CONFIG, RECIPE, mesh=mesh)
+    odd = dataclasses.replace(CONFIG, vocab=63)
+    with pytest.raises(errors.ConfigError, match="63 rows of the vocabulary"):
+        train.make(odd, RECIPE, mesh=MeshConfig(data=4, tensor=2).make())
+
+
+def test_a_step_that_is_not_finite_is_skipped():
+    trainer = train.make(CONFIG, RECIPE)
+    state = start(trainer)
+    weights = jnp.full((8, 16), jnp.nan)
+    state, info = trainer.step(state, {**batch(), "weights": weights}, jax.random.key(0))
+    assert not bool(info.finite) and int(state.skipped) == 1 and int(state.step) == 0
