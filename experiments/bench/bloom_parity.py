@@ -13,6 +13,10 @@ from fl_jax.bloom import convert, generate, loss, model
 from fl_jax.bloom.config import Config
 
 LENGTH = 24
+HEAD = (
+    "logits, worst of all masks", "loss", "gradient of key bias, absolute",
+    "gradients, relative norm", "generated tokens that differ", "keys missing or unexpected",
+)  # fmt: skip
 NEW = 12
 
 
@@ -37,6 +41,7 @@ class Case:
         )
 
 
+FIXTURE = Case(6, 8, layers=2, vocab=96)  # tests/experiments/bench/transformers.npz
 CASES = {
     "6 heads": Case(6, 8),
     "8 heads": Case(8, 8),
@@ -148,11 +153,30 @@ def differences(ours, theirs, given) -> dict[str, float]:
     return found
 
 
-def compare(name: str, attention: str = "einsum") -> dict[str, float]:
-    """The table of one case."""
-    config = CASES[name].config
+def compare(case: Case, attention: str = "einsum", reference=None) -> dict[str, float]:
+    """The table of one case; `reference` is what transformers gave, if that is known already."""
+    config = case.config
     params = random_params(config)
     given = inputs(config)
-    reference = theirs(params, config, given)
+    reference = theirs(params, config, given) if reference is None else reference
     mine = ours(params, dataclasses.replace(config, attention=attention), given)
     return differences(mine, reference, {**given, "heads": np.array(config.heads)})
+
+
+def write_fixture(path) -> None:
+    """What transformers gives for the small case, so that it is compared with without torch."""
+    config = FIXTURE.config
+    np.savez_compressed(path, **theirs(random_params(config), config, inputs(config)))
+
+
+def main() -> None:
+    """`python -m experiments bench bloom_parity`: the table of all head counts."""
+    print("| heads | attention | " + " | ".join(HEAD) + " |")
+    print("|" + "---|" * (len(HEAD) + 2))
+    for name, case in CASES.items():
+        for attention in ("einsum", "blocked"):
+            found = compare(case, attention)
+            logits = max(v for k, v in found.items() if k.startswith("logits"))
+            rest = [v for k, v in found.items() if not k.startswith("logits")]
+            cells = " | ".join(f"{v:.1e}" if isinstance(v, float) else str(v) for v in (logits, *rest))
+            print(f"| {name.split()[0]} | {attention} | {cells} |", flush=True)

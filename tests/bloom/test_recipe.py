@@ -86,7 +86,8 @@ def test_muon_orthogonalises_each_matrix_and_leaves_the_rest_to_adamw(key):
         before = np.linalg.svd(np.asarray(grads["layers"]["up"]["kernel"][layer]))[1]
         assert before.max() / before.min() > singular.max() / singular.min()
     table = np.asarray(updates["embedding"]["table"])
-    np.testing.assert_allclose(np.abs(table), 1.0, atol=1e-4)  # AdamW's first step
+    # The first step of Adam has one size everywhere; an orthogonal matrix has not.
+    assert np.ptp(np.abs(table)) < 1e-3 and np.ptp(np.abs(up)) > 0.1
 
 
 def test_impossible_recipes():

@@ -1,0 +1,88 @@
+"""Perplexity and ranking against the likelihoods of whole sequences."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.bloom import model, score
+from fl_jax.core import errors
+from fl_jax.data import bpe
+
+TEXTS = ["The cat sat on the mat.", "Ein kürzerer Satz", "", "x" * 90]
+
+
+@pytest.fixture(scope="module")
+def held():
+    words = bpe.train(bpe.count({"x": TEXTS}), 290)
+    config = model.Config(vocab=290, hidden=24, layers=1, heads=2, length=16)
+    return model.init(jax.random.key(0), config, std=0.4), config, words
+
+
+def whole(held, ids):
+    """log p of each token but the first, in one go."""
+    params, config, _ = held
+    logits = model.apply(params, config, jnp.array([ids]))[0]
+    picked = jax.nn.log_softmax(logits[:-1])
+    return np.asarray(picked)[np.arange(len(ids) - 1), ids[1:]]
+
+
+def test_byte_perplexity_of_texts_that_fit(held):
+    params, config, words = held
+    found = score.perplexity(params, config, words, TEXTS, length=128)
+    nats = -sum(whole(held, [2, *words.encode(t)]).sum() for t in TEXTS if t)
+    size = sum(len(t.encode()) for t in TEXTS)
+    assert found.bytes == size and found.tokens == sum(len(words.encode(t)) for t in TEXTS)
+    assert found.nats == pytest.approx(nats, rel=1e-5)
+    assert found.per_byte == pytest.approx(math.exp(nats / size), rel=1e-5)
+    assert found.bits_per_byte == pytest.approx(math.log2(found.per_byte))
+
+
+@pytest.mark.parametrize("count", [1, 2, 17, 18, 40, 57])
+def test_windows_score_every_token_but_the_first_once(count):
+    tokens = list(range(count))
+    seen = []
+    for window in score.windows(0, tokens, 16, 8):
+        assert len(window.tokens) <= 17 and window.first >= 1
+        seen += window.tokens[window.first :]
+    assert seen == tokens[1:]
+
+
+def test_rank_chooses_by_the_answers_likelihood(held):
+    params, config, words = held
+    questions = [
+        score.Question("The cat sat on", ("the mat.", "Satz"), 0),
+        score.Question("Ein", ("kürzerer Satz", "cat", "x"), 2),
+    ]
+    found = score.rank(params, config, words, questions, length=128)
+    for question, scores in zip(questions, found.scores, strict=True):
+        prompt = [2, *words.encode(question.prompt)]
+        for choice, value in zip(question.choices, scores, strict=True):
+            answer = words.encode(" " + choice)
+            wanted = whole(held, [*prompt, *answer])[-len(answer) :].sum()
+            assert value == pytest.approx(wanted, rel=1e-4)
+    right = [int(np.argmax(s)) == q.answer for s, q in zip(found.scores, questions, strict=True)]
+    assert found.accuracy == np.mean(right)
+    with pytest.raises(errors.DataError, match="no questions"):
+        score.rank(params, config, words, [])
+
+
+def test_the_harness_speaks_its_three_languages(held):
+    params, config, words = held
+    config = dataclasses.replace(config, length=64, eos=2)
+    adapter = score.Harness(params, config, words, batch=2)
+    ask = lambda *args: SimpleNamespace(args=args)
+    made = adapter.generate_until([ask("The cat", {"until": [], "max_gen_toks": 4})])[0]
+    likely = adapter.loglikelihood([ask("The cat", " sat"), ask("The", " cat")])
+    prompt = [2, *words.encode("The cat")]
+    answer = words.encode(" sat")
+    assert likely[0][0] == pytest.approx(whole(held, [*prompt, *answer])[-len(answer) :].sum(), rel=1e-4)
+    rolling = adapter.loglikelihood_rolling([ask(TEXTS[0])])[0]
+    assert rolling == pytest.approx(whole(held, [2, *words.encode(TEXTS[0])]).sum(), rel=1e-4)
+    assert isinstance(made, str) and isinstance(likely[0][1], bool)
+    with pytest.raises(errors.ConfigError, match="install the package lm-eval"):
+        score.harness(params, config, words)
