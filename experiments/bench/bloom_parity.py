@@ -126,9 +126,7 @@ def differences(ours, theirs, given) -> dict[str, float]:
     """The largest deviations, and how many generated tokens differ."""
     real = given["mask"] > 0
     found = {
-        f"logits, {name}": float(
-            np.max(np.abs(ours["logits"] - theirs["logits"])[row][real[row]])
-        )
+        f"logits, {name}": float(np.max(np.abs(ours["logits"] - theirs["logits"])[row][real[row]]))
         for row, name in enumerate(("no padding", "left", "right", "interior"))
     }
     found["loss"] = abs(float(ours["loss"]) - float(theirs["loss"]))
@@ -178,5 +176,7 @@ def main() -> None:
             found = compare(case, attention)
             logits = max(v for k, v in found.items() if k.startswith("logits"))
             rest = [v for k, v in found.items() if not k.startswith("logits")]
-            cells = " | ".join(f"{v:.1e}" if isinstance(v, float) else str(v) for v in (logits, *rest))
+            cells = " | ".join(
+                f"{v:.1e}" if isinstance(v, float) else str(v) for v in (logits, *rest)
+            )
             print(f"| {name.split()[0]} | {attention} | {cells} |", flush=True)

@@ -40,18 +40,14 @@ LANGUAGE = (
     Template("language-2", "Name the language of this text: {text}\nLanguage:", "{name}"),
     Template("language-3", "{text}\nThe text above is written in", "{name}"),
 )
-ARTICLE = (
-    Template("article-1", "{text}\nWhich article of the declaration is this?", "{number}"),
-)
+ARTICLE = (Template("article-1", "{text}\nWhich article of the declaration is this?", "{number}"),)
 CODE = (Template("code-1", "{description}\nWrite it in {language}.\n{signature}", "{solution}"),)
 XCOPA = (
     Template("copa-1", "{premise} {connective}", "{right}", ("{choice1}", "{choice2}")),
     Template(
         "copa-2", "{premise}\nWhat was the {question}?", "{right}", ("{choice1}", "{choice2}")
     ),
-    Template(
-        "copa-3", "{question}: {premise}\nAnswer:", "{right}", ("{choice1}", "{choice2}")
-    ),
+    Template("copa-3", "{question}: {premise}\nAnswer:", "{right}", ("{choice1}", "{choice2}")),
 )
 
 
@@ -77,7 +73,7 @@ def load(seed: int) -> Corpus:
     train: dict[str, list[str]] = {}
     valid: dict[str, list[str]] = {}
     never: dict[str, list[str]] = {}
-    articles = [r for r in _lines(sources.require("udhr") / "udhr_bloom_langs.jsonl.gz")]
+    articles = list(_lines(sources.require("udhr") / "udhr_bloom_langs.jsonl.gz"))
     for record in articles:
         language = record["lang"]
         if language in NEVER_SEEN:
@@ -201,7 +197,9 @@ def _embedded(seed: int) -> Corpus:
     draw.shuffle(tasks["kind"])
     held = [[fill(t, x, lang) for lang, xs in valid.items() for x in xs] for t in ask]
     origin = "embedded: Python's language reference and library"
-    return Corpus(train, valid, never, tasks, {"English or Python, unseen": _shuffled(held, seed)}, origin)
+    return Corpus(
+        train, valid, never, tasks, {"English or Python, unseen": _shuffled(held, seed)}, origin
+    )
 
 
 # Article 1 of the Universal Declaration of Human Rights (UN, free to reproduce).

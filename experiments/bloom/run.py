@@ -94,9 +94,7 @@ def streams(config: Config, corpus, words) -> tuple[loader.Mixture, dict[str, lo
         documents = [np.array([*words.encode(text), 2], np.int32) for text in texts if text]
         if sum(map(len, documents)) <= config.length + 1:
             continue
-        made[language] = loader.Stream(
-            documents, config.length, seed=config.seed, name=language
-        )
+        made[language] = loader.Stream(documents, config.length, seed=config.seed, name=language)
         share = corpora.ratio(language, corpus.train)
         weights[language] = share**config.mixture_alpha
     block = max(1000, int(10 * sum(weights.values()) / min(weights.values())))

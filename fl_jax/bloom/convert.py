@@ -196,9 +196,9 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
         if path not in opened:
             opened[path] = safetensors.File(path)
         tensors[name.removeprefix("transformer.")] = opened[path].tensor(name)
-    expected = expected(config)
+    wanted = expected(config)
     head = tensors.pop("lm_head.weight", None)
-    for name, shape in expected.items():
+    for name, shape in wanted.items():
         if name not in tensors:
             raise errors.DataError(
                 f"the checkpoint in {folder} has no tensor {name!r} (shape {list(shape)}); is it"
@@ -211,11 +211,11 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
             )
         if tensors[name].dtype.kind not in "fV":
             raise errors.DataError(f"tensor {name!r} is {tensors[name].dtype}, not a float.")
-    unknown = sorted(set(tensors) - set(expected))
+    unknown = sorted(set(tensors) - set(wanted))
     if unknown:
         raise errors.DataError(
             f"the checkpoint in {folder} has {len(unknown)} tensors that BLOOM has not, first"
-            f" {unknown[0]!r}; expected are {len(expected)}."
+            f" {unknown[0]!r}; expected are {len(wanted)}."
         )
     if head is not None and not _same(head, tensors["word_embeddings.weight"]):
         raise errors.DataError(
@@ -368,7 +368,9 @@ def read_config(folder) -> Config:
         kind = type(getattr(defaults, field))
         number = isinstance(value, int) if kind is int else isinstance(value, int | float)
         if isinstance(value, bool) or not number:
-            raise errors.DataError(f"{path} gives {value!r} for {field}, which is no {kind.__name__}.")
+            raise errors.DataError(
+                f"{path} gives {value!r} for {field}, which is no {kind.__name__}."
+            )
         fields[field] = kind(value)
     try:
         return Config(**fields)

@@ -134,7 +134,9 @@ def make(
     def loss(variables, batch, key):
         params, batch_stats = variables
         weight = batch["weights"] if "weights" in batch else weights(batch, norm)
-        total = _summed(params, config, batch, weight, key if random else None, forward, chunk, valid)
+        total = _summed(
+            params, config, batch, weight, key if random else None, forward, chunk, valid
+        )
         return total, (batch_stats, {})
 
     return loss

@@ -238,9 +238,9 @@ def _layer(context, x, kv, index, weights, adapters):
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
         start = (index, 0, context.offset, 0, 0)
-        kv = [jax.lax.dynamic_update_slice(a, new[None], start) for a, new in zip(kv, (k, v))]
-        k, v = (jax.lax.dynamic_index_in_dim(a, index, keepdims=False) for a in kv)
-        kv = tuple(kv)
+        write = lambda old, new: jax.lax.dynamic_update_slice(old, new[None], start)
+        kv = write(kv[0], k), write(kv[1], v)
+        k, v = (jax.lax.dynamic_index_in_dim(old, index, keepdims=False) for old in kv)
     o = attention.attention(
         q,
         k,

@@ -73,9 +73,9 @@ def read_xp3(path) -> list[Prompted]:
         DataError: a line that is not that; which one.
     """
     path = pathlib.Path(path)
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    opener = gzip.open if path.suffix == ".gz" else open
     found = []
-    with opened as file:
+    with opener(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -165,6 +165,4 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
     )
     rate = lambda step: rate_at(recipe, samples_at(recipe, jnp.asarray(step)))
     dimensions = muon_dimensions if recipe.optimizer == "muon" else None
-    return optimizers.make(
-        config, decay_mask=decayed, rate=rate, muon_dimensions=dimensions
-    )
+    return optimizers.make(config, decay_mask=decayed, rate=rate, muon_dimensions=dimensions)

@@ -209,9 +209,7 @@ class Harness:
         out = []
         for request in requests:
             (text,) = request.args
-            found = perplexity(
-                self.params, self.config, self.tokenizer, [text], batch=self.batch
-            )
+            found = perplexity(self.params, self.config, self.tokenizer, [text], batch=self.batch)
             out.append(-found.nats)
         return out
 

@@ -2,6 +2,7 @@
 
 import collections
 import heapq
+import itertools
 from collections.abc import Iterable, Mapping
 
 from fl_jax.core import errors
@@ -81,7 +82,7 @@ def train(
     pairs: collections.Counter = collections.Counter()
     where = collections.defaultdict(set)
     for w, word in enumerate(words):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in itertools.pairwise(word):
             pairs[pair] += weights[w]
             where[pair].add(w)
     heap = [(-c, pair) for pair, c in pairs.items()]

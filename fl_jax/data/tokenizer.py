@@ -109,7 +109,9 @@ class Tokenizer:
         self._ranks = {}
         for rank, (left, right) in enumerate(self.merges):
             if not {left, right, left + right} <= self.vocab.keys():
-                raise errors.DataError(f"merge {rank} ({left!r}, {right!r}) is not in the vocabulary.")
+                raise errors.DataError(
+                    f"merge {rank} ({left!r}, {right!r}) is not in the vocabulary."
+                )
             pair = self.vocab[left], self.vocab[right]
             self._ranks.setdefault(pair, (rank, self.vocab[left + right]))
         of_letter = {letter: b for b, letter in enumerate(letters)}
@@ -269,7 +271,9 @@ def load(path) -> Tokenizer:
         "ignore_merges" * bool(model.get("ignore_merges")),
     ]
     if any(unsupported):
-        raise errors.DataError(f"{path.name} uses {next(filter(None, unsupported))}, not read here.")
+        raise errors.DataError(
+            f"{path.name} uses {next(filter(None, unsupported))}, not read here."
+        )
     return Tokenizer(vocab, merges, special, _pattern(path.name, body.get("pre_tokenizer")))
 
 

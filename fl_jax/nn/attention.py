@@ -158,7 +158,7 @@ def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key, scale=None):
     if seen.mask is not None:
         visible &= seen.mask[:, None, None, :]
     if seen.segments is not None:
-        visible &= (seen.segments[:, None, :, None] == seen.segments[:, None, None, :])
+        visible &= seen.segments[:, None, :, None] == seen.segments[:, None, None, :]
     weights = jax.nn.softmax(jnp.where(visible, scores, HIDDEN), axis=-1)
     if dropout and key is not None:
         kept = jax.random.bernoulli(key, 1 - dropout, weights.shape)
@@ -194,9 +194,7 @@ def _blocked_forward(q, k, v, seen, slopes, block):
     outs, sums = [], []
     for start in range(0, q.shape[1], block):
         end = min(start + block, q.shape[1])
-        scores = _block_scores(
-            qh[:, :, start:end], kh[:, :, :end], *seen, slopes, start, wide
-        )
+        scores = _block_scores(qh[:, :, start:end], kh[:, :, :end], *seen, slopes, start, wide)
         top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
         weights = jnp.exp(scores - top)
         total = jnp.sum(weights, axis=-1, keepdims=True)

@@ -10,7 +10,7 @@ from fl_jax.train.step import Loss
 
 
 def split(batch: PyTree, parts: int) -> PyTree:
-    """Leaves (rows, ...) as (parts, rows / parts, ...): micro-batch j has the rows j, j + parts, ...
+    """Leaves (rows, ...) as (parts, rows / parts, ...): micro-batch j has rows j, j + parts, ...
 
     Rows are dealt and not cut, so that rows sharded over devices stay where they are.
 

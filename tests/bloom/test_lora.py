@@ -1,7 +1,6 @@
 """Adapters: start as the model, merge exactly, train alone, stack over clients."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,9 +44,9 @@ def test_clients_side_by_side_are_clients_alone(key):
     function = lora.make(params, CONFIG, alpha=4.0)
     clients = jax.vmap(adapters)(jax.random.split(key, 3))
     tokens = jax.random.randint(key, (3, 2, 9), 0, 32)
-    one = lambda low, t: jax.grad(
-        lambda low: function(Variables(low, {}), {"tokens": t}, None)[0]
-    )(low)
+    one = lambda low, t: jax.grad(lambda low: function(Variables(low, {}), {"tokens": t}, None)[0])(
+        low
+    )
     together = jax.jit(jax.vmap(one))(clients, tokens)
     alone = jax.jit(one)
     for i in range(3):

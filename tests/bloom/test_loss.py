@@ -21,7 +21,10 @@ def batch():
     segments = np.array([[1, 1, 1, 1, 2, 2, 2, 2, 2], [1, 1, 1, 1, 1, 0, 0, 0, 0]], np.int32)
     spans = np.array([[0, 0, 1, 1, 0, 2, 2, 2, 2], [0, 0, 0, 0, 1, 0, 0, 0, 0]], np.int32)
     tokens = rng.integers(0, 32, segments.shape).astype(np.int32)
-    return {k: jnp.asarray(v) for k, v in zip(("tokens", "segments", "spans"), (tokens, segments, spans), strict=True)}
+    return {
+        k: jnp.asarray(v)
+        for k, v in zip(("tokens", "segments", "spans"), (tokens, segments, spans), strict=True)
+    }
 
 
 def test_span_shares_of_the_published_example():

@@ -43,7 +43,7 @@ def test_xp3_files(tmp_path, zipped):
 def test_lines_that_are_no_examples_are_named(tmp_path, line):
     path = tmp_path / "x.jsonl"
     path.write_text('{"inputs": "Q", "targets": "A"}\n' + line + "\n")
-    with pytest.raises(errors.DataError, match="x.jsonl, line 2"):
+    with pytest.raises(errors.DataError, match=r"x\.jsonl, line 2"):
         prompts.read_xp3(path)
 
 

@@ -80,7 +80,9 @@ def test_the_harness_speaks_its_three_languages(held):
     likely = adapter.loglikelihood([ask("The cat", " sat"), ask("The", " cat")])
     prompt = [2, *words.encode("The cat")]
     answer = words.encode(" sat")
-    assert likely[0][0] == pytest.approx(whole(held, [*prompt, *answer])[-len(answer) :].sum(), rel=1e-4)
+    assert likely[0][0] == pytest.approx(
+        whole(held, [*prompt, *answer])[-len(answer) :].sum(), rel=1e-4
+    )
     rolling = adapter.loglikelihood_rolling([ask(TEXTS[0])])[0]
     assert rolling == pytest.approx(whole(held, [2, *words.encode(TEXTS[0])]).sum(), rel=1e-4)
     assert isinstance(made, str) and isinstance(likely[0][1], bool)

@@ -1,4 +1,4 @@
-"""The trainer: meshes give what one device gives, the loss falls, the second step compiles nothing."""
+"""The trainer: meshes give what one device gives, it learns, it compiles once, it resumes."""
 
 import dataclasses
 

@@ -1,6 +1,7 @@
 """Training against the slow definition."""
 
 import collections
+import itertools
 
 import pytest
 
@@ -18,7 +19,7 @@ def slow_train(counts, size):
     while len(vocab) < size:
         pairs = collections.Counter()
         for piece, parts in words.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in itertools.pairwise(parts):
                 pairs[pair] += counts[piece]
         if not pairs:
             break

@@ -142,5 +142,5 @@ def test_hostile_indices_are_refused(tmp_path, index, why):
 
 def test_a_folder_without_checkpoint_says_what_to_do(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80")
-    with pytest.raises(errors.DataError, match="pickled .bin checkpoints are not read"):
+    with pytest.raises(errors.DataError, match=r"pickled \.bin checkpoints are not read"):
         safetensors.files(tmp_path)

@@ -1,5 +1,6 @@
 """The tokenizer: BLOOM's pieces, exact round trips, HF's file, hostile files."""
 
+import itertools
 import json
 
 import pytest
@@ -47,11 +48,7 @@ def slow_encode(words, text):
     for piece in tokenizer.pieces(text):
         parts = [tokenizer.byte_letters()[b] for b in piece.encode()]
         while True:
-            pairs = [
-                (ranks[p], i)
-                for i, p in enumerate(zip(parts, parts[1:], strict=False))
-                if p in ranks
-            ]
+            pairs = [(ranks[p], i) for i, p in enumerate(itertools.pairwise(parts)) if p in ranks]
             if not pairs:
                 break
             _, i = min(pairs)

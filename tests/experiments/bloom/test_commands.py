@@ -1,0 +1,35 @@
+"""`python -m experiments bloom convert` and what it refuses."""
+
+import jax
+import numpy as np
+
+from experiments import __main__ as experiments
+from fl_jax import bloom
+from fl_jax.data import safetensors
+
+
+def test_convert_changes_dtype_and_sharding(tmp_path, capsys):
+    config = bloom.Config(vocab=32, hidden=24, layers=2, heads=6)
+    params = bloom.init(jax.random.key(0), config)
+    source, target = tmp_path / "a", tmp_path / "b"
+    bloom.save_hf(source, params, config)
+    (source / "tokenizer.json").write_text("{}")
+    words = ["bloom", "convert", str(source), str(target), "--dtype", "bfloat16"]
+    assert experiments.main([*words, "--shard-bytes", "4000"]) == 0
+    assert f"{config.parameters:,} parameters" in capsys.readouterr().out
+    assert len(list(target.glob("*.safetensors"))) > 1
+    assert (target / "tokenizer.json").is_file()
+    again, _ = bloom.load_hf(target)
+    wanted = np.asarray(params["embedding"]["table"].astype("bfloat16"))
+    np.testing.assert_array_equal(np.asarray(again["embedding"]["table"]), wanted)
+    assert len(safetensors.files(target)) == 29
+
+
+def test_what_cannot_be_converted(tmp_path, capsys):
+    same = ["bloom", "convert", str(tmp_path), str(tmp_path)]
+    assert experiments.main(same) == 2
+    assert "source and target are one folder" in capsys.readouterr().err
+    assert experiments.main(["bloom", "convert", str(tmp_path), str(tmp_path / "b")]) == 2
+    assert "has no config.json" in capsys.readouterr().err
+    assert experiments.main([*same, "--nonsense"]) == 2
+    assert "could not be read from '--nonsense'" in capsys.readouterr().err

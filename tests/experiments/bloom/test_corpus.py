@@ -1,0 +1,43 @@
+"""The texts: splits do not meet, prompts have their answers, with and without a data folder."""
+
+import pytest
+
+from experiments.bloom import corpus
+from fl_jax.data import sources
+
+
+@pytest.fixture(params=["embedded", "real"])
+def texts(request, monkeypatch):
+    if request.param == "embedded":
+        monkeypatch.delenv("FL_JAX_DATA", raising=False)
+    elif sources.folder("udhr") is None:
+        pytest.skip("FL_JAX_DATA has no udhr")
+    return corpus.load(0)
+
+
+def test_training_and_held_out_texts_do_not_meet(texts):
+    for language, some in texts.valid.items():
+        assert not set(some) & set(texts.train[language])
+    assert not set(texts.never) & set(texts.train)
+    assert all(texts.train.values()) and all(texts.valid.values())
+
+
+def test_every_question_has_its_answer_among_the_choices(texts):
+    for prompts in texts.held_out.values():
+        assert len({len(row) for row in prompts}) == 1
+        for row in prompts:
+            for example in row:
+                assert example.question().choices[example.question().answer] == example.target
+
+
+def test_prompts_are_made_of_training_texts_alone(texts):
+    held = {example.inputs for rows in texts.held_out.values() for r in rows for example in r}
+    trained = {example.inputs for task in texts.tasks.values() for example in task}
+    assert trained and not held & trained
+
+
+def test_ratios_add_up():
+    assert sum(corpus.RATIOS.values()) + corpus.NIGER_CONGO == pytest.approx(1, abs=2e-3)
+    present = ["en", "sw", "yo", "zu"]
+    assert corpus.ratio("sw", present) == corpus.NIGER_CONGO / 3
+    assert corpus.ratio("en", present) == corpus.RATIOS["en"]
