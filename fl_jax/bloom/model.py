@@ -224,7 +224,10 @@ def _with_cache(context, cache, tokens):
 
 
 def _embed(table, tokens):
-    return table[tokens]
+    """Rows of the table. On a mesh its columns are gathered first and the result is laid out at
+    once: otherwise the compiler carries the columns' layout into the activations."""
+    table = sharding.constrain(table, "vocab", None)
+    return sharding.constrain(table[tokens], *sharding.ACTIVATIONS)
 
 
 def _layer(context, x, kv, index, weights, adapters):

@@ -153,7 +153,7 @@ class Tokenizer:
                 ids += self._cached(piece)
         return ids
 
-    def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
+    def decode(self, ids: Iterable, *, special: bool = False) -> str:
         """The text of ids; special tokens are left out unless asked for.
 
         Broken UTF-8, as where a text was cut, shows as U+FFFD. Ids that are no token are left
