@@ -40,8 +40,10 @@ def test_one_step_on_a_mesh_is_one_step(sizes):
     warm = start(one)
     for i in range(3):
         warm, _ = one.step(warm, batch(i), key)
-    before = jax.tree.map(np.asarray, warm.variables.params)
-    placed = jax.tree.map(jax.device_put, warm, sharding.state(warm, CONFIG, mesh))
+    # Copies: the step uses its state up, and what shares its memory with it.
+    held = jax.tree.map(np.array, warm)
+    before = held.variables.params
+    placed = jax.tree.map(jax.device_put, held, sharding.state(warm, CONFIG, mesh))
     after, info = one.step(warm, batch(9), key)
     after_many, info_many = many.step(placed, batch(9), key)
     np.testing.assert_allclose(info_many.loss, info.loss, rtol=1e-5)
