@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithmic.clrs import specs
+from algorithmic.clrs.traces import machine
 from fl_jax.core import errors
 from fl_jax.core.types import Array
 
@@ -100,17 +101,17 @@ def _check(name: str, given: Values) -> None:
             )
 
 
-def positions(string: Array | None, n: int, dtype) -> Array:
+def positions(string: Array | None, n: Array | int, dtype) -> Array:
     """`pos`: i / n, or for two strings i / length within each."""
     if string is None:
-        return jnp.arange(n).astype(dtype) / jnp.asarray(n, dtype)
+        return machine.ratio(jnp.arange(n), n, dtype)
     string = string.astype(jnp.int32)
     at = jnp.arange(string.shape[0], dtype=jnp.int32)
     inside = at < n
     first = jnp.sum(inside & (string == 0), dtype=jnp.int32)
     second = jnp.asarray(n, jnp.int32) - first
     local, length = jnp.where(string == 0, at, at - first), jnp.where(string == 0, first, second)
-    ratio = local.astype(dtype) / jnp.maximum(length, 1).astype(dtype)
+    ratio = machine.ratio(local, jnp.maximum(length, 1), dtype)
     return jnp.where(inside, ratio, jnp.zeros((), dtype))
 
 

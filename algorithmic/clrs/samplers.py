@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from algorithmic.clrs import inputs, specs
+from algorithmic.clrs.traces import machine
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Int, Key
 
@@ -120,7 +121,7 @@ def _draw(name, key, size, n, config):
         out["pos"] = _random_positions(pos_key, size, count, string)
     elif string is None:
         at = jnp.arange(size, dtype=jnp.int32)
-        ratio = at.astype(jnp.float32) / jnp.asarray(count, jnp.float32)
+        ratio = machine.ratio(at, count, jnp.float32)
         out["pos"] = jnp.where(at < count, ratio, 0.0)
     else:
         out["pos"] = inputs.positions(string, count, jnp.float32)

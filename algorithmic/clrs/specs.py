@@ -6,6 +6,7 @@ NumPy only: nothing here imports JAX.
 """
 
 import types
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fl_jax.core import errors
@@ -77,7 +78,7 @@ topological_sort  pos:N.sc A:E.sc adj:E.m | topo:N.ptr topo_head:N.m1 | topo_h:N
 """
 
 
-def _parse(table: str) -> dict[str, dict[str, Probe]]:
+def _parse(table: str) -> dict[str, Mapping[str, Probe]]:
     specs = {}
     for line in table.replace("\n    ", " ").strip().splitlines():
         name, _, rest = line.partition(" ")
@@ -146,7 +147,7 @@ TEST_MULTIPLIER = types.MappingProxyType(
 )
 
 
-def of(name: str) -> types.MappingProxyType:
+def of(name: str) -> Mapping[str, Probe]:
     """The probes of an algorithm.
 
     Raises:

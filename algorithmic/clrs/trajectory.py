@@ -80,9 +80,7 @@ def trace(name: str, *, max_length: int | None = None, **inputs: Any) -> Traject
 def _trace_exact(name, compact, max_length, dtype):
     n = jnp.int32(compact["pos"].shape[0])
     batched = jax.tree.map(lambda v: v[None], compact)
-    run = lambda m, x, n, t: jax.tree.map(
-        lambda a: a, _unbatch(machine.run_batch(m, batched, n[None], t))
-    )
+    run = lambda m, x, n, t: _unbatch(machine.run_batch(m, batched, n[None], t))
     return _finish(name, compact, n, run, max_length, dtype)
 
 

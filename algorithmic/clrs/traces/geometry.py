@@ -149,5 +149,5 @@ MACHINES = {
         _segments_start, _segments_step, _segments_outputs, lambda n: 5
     ),
     "graham_scan": Machine(_graham_start, _graham_step, _hull, lambda n: 2 * n + 3),
-    "jarvis_march": Machine(_jarvis_start, _jarvis_step, _hull, lambda n: 2 + n * (n + 1)),
+    "jarvis_march": Machine(_jarvis_start, _jarvis_step, _hull, lambda n: 1 + n * (n + 1)),
 }

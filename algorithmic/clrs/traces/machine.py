@@ -36,7 +36,7 @@ class Machine(NamedTuple):
     """the scalar hints that count in steps of 0.01"""
 
 
-def put(x: Array, i: Array, value: Any) -> Array:
+def put(x: Array, i: Array | int, value: Any) -> Array:
     """x with x[i] = value, as a select: under `vmap` a scatter runs element by element."""
     return jnp.where(jnp.arange(x.shape[0], dtype=jnp.int32) == i, jnp.asarray(value, x.dtype), x)
 
@@ -54,6 +54,11 @@ def places(x: Array) -> Int[Array, " N"]:
 def int8(x: Array) -> Array:
     """As a mask is stored."""
     return x.astype(jnp.int8)
+
+
+def ratio(a: Array, b: Array | int, dtype) -> Array:
+    """a / b, rounded once: a constant b would be turned into a product with 1 / b."""
+    return a.astype(dtype) / jax.lax.optimization_barrier(jnp.asarray(b).astype(dtype))
 
 
 def predecessors(order: Int[Array, " N"], n: Array) -> Int[Array, " N"]:

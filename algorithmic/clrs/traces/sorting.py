@@ -5,7 +5,7 @@
 
 import jax.numpy as jnp
 
-from algorithmic.clrs.traces.machine import Machine, int8, places, predecessors, put
+from algorithmic.clrs.traces.machine import Machine, int8, places, predecessors, put, ratio
 
 
 def _start(x, n):
@@ -177,15 +177,14 @@ def _quickselect_step(x, n, state):
     # The rank is counted from the array's start while comparing, from p after the partition:
     # the reference does so, and it is kept.
     rank = jnp.where(closing, middle - p, middle)
-    size = n.astype(key.dtype)
     hint = {
         "pred_h": _pred(order, n),
         "p": order[p].astype(jnp.int16),
         "r": order[r].astype(jnp.int16),
         "i": order[middle].astype(jnp.int16),
         "j": order[j].astype(jnp.int16),
-        "i_rank": rank.astype(key.dtype) / size,
-        "target": target.astype(key.dtype) / size,
+        "i_rank": ratio(rank, n, key.dtype),
+        "target": ratio(target, n, key.dtype),
         "pivot": jnp.where(closing, order[middle], order[r]).astype(jnp.int16),
     }
     k = middle - p
