@@ -56,14 +56,14 @@ def _plain(logits, truth, table: Channels, cells, nodes):
     """Scalars, masks, one-hots over nodes, classes; (C,) sums and counts."""
     scalar, binary, one, classes = (table.kind[:, k] for k in range(4))
     weight = cells[..., None]
-    asked = truth != -1
+    asked = (truth != -1).astype(jnp.float32)
     hit = (truth == 1).astype(jnp.float32)
     squares = jnp.square(logits - truth)
     bce = jnp.maximum(logits, 0) - logits * hit + jnp.log1p(jnp.exp(-jnp.abs(logits)))
     class_loss = -hit * _log_classes(logits, table)
     shape = (1,) * (logits.ndim - 1) + (-1,)
     loss = squares * scalar.reshape(shape)
-    loss = loss + jnp.where(asked, bce, 0) * binary.reshape(shape)
+    loss = loss + bce * asked * binary.reshape(shape)
     loss = loss + class_loss * classes.reshape(shape)
     # A scalar counts its cells, a mask those that are asked, a one-hot or class its ones.
     counted = scalar.reshape(shape) + asked * binary.reshape(shape)

@@ -145,7 +145,7 @@ def run(
     apply = processor(config).apply
     size = lanes.inputs.node.shape[2]
     at = jnp.arange(size, dtype=jnp.int32)
-    flat = lambda v: v.reshape(-1, *v.shape[2:])
+    flat = lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:])
     masks = (at[None, None] < lanes.nodes[..., None]).astype(jnp.float32)  # (S, B, N)
     w, b = _edge_tables(own, table)
 

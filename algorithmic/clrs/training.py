@@ -203,6 +203,12 @@ def make(model: net.Config, config: Training):
 
         return value, output, finite, jax.tree.map(clipped, grads)
 
+    def descend(grads, opt, params):
+        # optax raises a Python float to an integer power, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt = transform.update(grads, opt, params)
+        return optax.apply_updates(params, updates), opt
+
     def step(state: State, batch: tuple[net.Lanes, ...], key: Key[Array, ""]):
         total, counted = None, jnp.float32(0)
         own, own_optimizer, skipped, infos = [], [], [], []
@@ -213,15 +219,13 @@ def make(model: net.Config, config: Training):
             summed = jax.tree.map(lambda g: jnp.sum(g, axis=0), of_shared)
             total = summed if total is None else tree.add(total, summed)
             counted = counted + jnp.sum(finite, dtype=jnp.float32)
-            updates, opt = jax.vmap(transform.update)(of_own, state.own_optimizer[i], state.own[i])
-            moved = optax.apply_updates(state.own[i], updates)
+            moved, opt = jax.vmap(descend)(of_own, state.own_optimizer[i], state.own[i])
             own.append(_where(finite, moved, state.own[i]))
             own_optimizer.append(_where(finite, opt, state.own_optimizer[i]))
             skipped.append(state.skipped[i] + (~finite).astype(jnp.int32))
             infos.append((value, output, finite))
         mean = tree.scale(1 / jnp.maximum(counted, 1), total)
-        updates, opt = transform.update(mean, state.shared_optimizer, state.shared)
-        moved = optax.apply_updates(state.shared, updates)
+        moved, opt = descend(mean, state.shared_optimizer, state.shared)
         some = counted > 0
         new = State(
             step=state.step + some.astype(jnp.int32),
