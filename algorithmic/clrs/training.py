@@ -29,6 +29,7 @@ class Training:
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, drawn per task and update
     optimizer: optimizers.Optimizer = optimizers.Optimizer("adam", rate=1e-3)
     clip: float = 1.0  # bound on the norm of each task's gradient
+    plan: str = "scan"  # how the tasks of a group run: scan (CPU) or vmap
 
 
 class State(NamedTuple):
@@ -64,6 +65,7 @@ def check(config: Training) -> None:
     for name in config.tasks:
         for n in lengths(name, config):
             samplers.options(name, n, **dataclasses.asdict(samplers.training(name)))
+    errors.one_of("plan", config.plan, ("scan", "vmap"))
     errors.positive("batch", config.batch)
     errors.positive("steps", config.steps)
 
@@ -190,9 +192,10 @@ def make(model: net.Config, config: Training):
 
         keys = jnp.stack([rng.fold(key, "noise", name) for name in group.names])
         both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-        (value, output), grads = jax.vmap(both, in_axes=(None, 0, 0, 0, 0))(
-            shared, own, table, lane, keys
-        )
+        one = lambda item: both(shared, *item)
+        items = (own, table, lane, keys)
+        # Not `train.cohort`, which cannot hold the empty channel tables that some groups have.
+        (value, output), grads = (jax.vmap(one) if config.plan == "vmap" else _in_turn(one))(items)
         norms = jax.vmap(tree.norm)(grads)
         finite = jnp.isfinite(value) & jnp.isfinite(norms)
         factor = jnp.minimum(1.0, config.clip / jnp.maximum(norms, 1e-12))
@@ -239,6 +242,11 @@ def make(model: net.Config, config: Training):
         return new, Info(*(tuple(column) for column in zip(*infos, strict=True)))
 
     return step
+
+
+def _in_turn(one):
+    """One task after another, in one trace: on CPU, products batched over tasks are slow."""
+    return lambda items: jax.lax.map(one, items)
 
 
 def _where(finite, new, old):

@@ -158,7 +158,7 @@ def sample(
     if isinstance(key, jax.core.Tracer):
         return _sample(name, key, batch_size, length, max_length, config, "float32")
     with jax.enable_x64(True):
-        rooms = [max_length] if max_length else _rooms(name, samplers.nodes(name, length))
+        rooms = [max_length] if max_length else rooms(name, samplers.nodes(name, length))
         for room in rooms:
             batch = _sample_jit(name, key, batch_size, length, room, config, "float64")
             if room == rooms[-1] or int(jnp.max(batch.length)) <= room:
@@ -166,7 +166,7 @@ def sample(
     return batch
 
 
-def _rooms(name: str, n: int) -> list[int]:
+def rooms(name: str, n: int) -> list[int]:
     """Numbers of hints to try: what runs commonly take, doubled until nothing can exceed it."""
     bound = longest(name, n)
     rooms = []
