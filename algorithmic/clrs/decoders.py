@@ -80,8 +80,10 @@ def decode(
     edge = graph_logits = None
     p = params["edge"]
     if p["b"].shape[1]:
-        edge = (h_t @ p["from"])[:, :, None] + (h_t @ p["to"])[:, None] + of_edges(
-            p["edge"], jnp.sum(p["b"], 0)
+        edge = (
+            (h_t @ p["from"])[:, :, None]
+            + (h_t @ p["to"])[:, None]
+            + of_edges(p["edge"], jnp.sum(p["b"], 0))
         )
     else:
         edge = jnp.zeros((*h_t.shape[:2], h_t.shape[1], 0))
@@ -120,7 +122,9 @@ def _pointer(p, h_t, of_edges):
 def _edge_pointer(p, h_t, of_edges):
     """score_ijk = w max(q_ij, r_k), one k after another: no tensor of rank five."""
     b = p["b"]
-    q = (h_t @ p["from"] + b[0][None, None])[:, :, None] + (h_t @ p["to"] + b[1][None, None])[:, None]
+    q = (h_t @ p["from"] + b[0][None, None])[:, :, None] + (h_t @ p["to"] + b[1][None, None])[
+        :, None
+    ]
     q = q + of_edges(p["edge"], b[2])
     r = h_t @ p["target"] + b[3][None, None]
 

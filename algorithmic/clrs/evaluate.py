@@ -204,4 +204,7 @@ def means(scores: dict[str, float]) -> dict[str, float]:
         for names in specs.FAMILIES.values()
         if any(n in scores for n in names)
     ]
-    return {"algorithms": float(np.mean(list(scores.values()))), "families": float(np.mean(families))}
+    return {
+        "algorithms": float(np.mean(list(scores.values()))),
+        "families": float(np.mean(families)),
+    }

@@ -37,12 +37,16 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
         errors.one_of(f"input of {name}", probe, spec)
     missing = [p for p in spec if p not in given and p not in ("pos", "adj")]
     if missing:
-        raise errors.ConfigError(f"{name} also needs the input {missing[0]!r}; it takes {list(spec)}.")
+        raise errors.ConfigError(
+            f"{name} also needs the input {missing[0]!r}; it takes {list(spec)}."
+        )
     values = {probe: jnp.asarray(value) for probe, value in given.items()}
     lead = "A" if "A" in spec else "q" if name == "optimal_bst" else list(spec)[-1]
     lead = "key" if "key" in spec else lead
     if values[lead].ndim == 0:
-        raise errors.DataError(f"{lead} of {name} must have one entry per node, got a single number.")
+        raise errors.DataError(
+            f"{lead} of {name} must have one entry per node, got a single number."
+        )
     n = values[lead].shape[0]
     if n < specs.smallest(name) or (name == "segments_intersect" and n != 4):
         need = "exactly 4" if name == "segments_intersect" else f"at least {specs.smallest(name)}"

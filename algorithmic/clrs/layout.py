@@ -60,8 +60,6 @@ class Values(NamedTuple):
     edge_pointer: Any
 
 
-
-
 def slots(name: str, stage: str) -> Slots:
     """The probes that the network reads or writes at one stage, by location."""
     chosen = [(k, p) for k, p in specs.training_spec(name).items() if p.stage == stage]

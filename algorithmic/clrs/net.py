@@ -158,10 +158,10 @@ def run(
         hints = jax.tree.map(begin, encoders.one_hot(now, size), predicted)
         hidden = begin(jnp.zeros_like(hidden), hidden)
         given = encoders.one_hot(given, size)
-        after, logits, state = _one_step(shared, own, table, apply, given, hints, hidden, mask, w, b)
-        tallied = losses.tally(
-            logits, following, table.hints, mask, valid.astype(jnp.float32)
+        after, logits, state = _one_step(
+            shared, own, table, apply, given, hints, hidden, mask, w, b
         )
+        tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
         predicted = losses.soften(logits, table.hints, mask)
         if places == 1:
             keep = lambda a, c: jnp.where(last.reshape(-1, *[1] * (a.ndim - 1)), a, c)
@@ -201,9 +201,7 @@ def run(
             )
         )
     truth = jax.tree.map(flat, lanes.outputs)
-    outputs = losses.tally(
-        logits, truth, table.outputs, mask, flat(finished).astype(jnp.float32)
-    )
+    outputs = losses.tally(logits, truth, table.outputs, mask, flat(finished).astype(jnp.float32))
     return logits, outputs, jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
 
 

@@ -131,7 +131,7 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
     return Processor(init, apply)
 
 
-def edge_outputs(params: PyTree, t: Float[Array, "B N N 8"]) -> Float[Array, "B N N h"]:
+def edge_outputs(params: PyTree, t: Float[Array, "B N N f"]) -> Float[Array, "B N N h"]:
     """Edge outputs from triplet maxima: ReLU of a linear map."""
     return jax.nn.relu(initial.apply(params["t_out"], t))
 

@@ -347,4 +347,3 @@ _SAMPLERS = {
     "graham_scan": _disk,
     "jarvis_march": _disk,
 }
-

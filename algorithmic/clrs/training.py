@@ -166,9 +166,7 @@ def task_loss(shared, own, table, lane, key, *, model: net.Config, permutation: 
     """(loss, output loss) of one task: the sum over probes of each probe's mean [spec A7]."""
     from algorithmic.clrs import losses
 
-    _, outputs, hints = net.run(
-        shared, own, table, lane, model, permutation=permutation, key=key
-    )
+    _, outputs, hints = net.run(shared, own, table, lane, model, permutation=permutation, key=key)
     output = losses.mean(outputs)
     return output + losses.mean(hints), output
 

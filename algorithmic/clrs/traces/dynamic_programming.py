@@ -121,7 +121,9 @@ MACHINES = {
     "matrix_chain_order": Machine(
         _matrix_start, _matrix_step, lambda x, n, state: {"s": state["split"]}, lambda n: n
     ),
-    "lcs_length": Machine(_lcs_start, _lcs_step, lambda x, n, state: {"b": state["b"]}, lambda n: n),
+    "lcs_length": Machine(
+        _lcs_start, _lcs_step, lambda x, n, state: {"b": state["b"]}, lambda n: n
+    ),
     "optimal_bst": Machine(
         _bst_start, _bst_step, lambda x, n, state: {"root": state["root"]}, lambda n: n
     ),

@@ -145,9 +145,7 @@ def _hull(x, n, state):
 
 
 MACHINES = {
-    "segments_intersect": Machine(
-        _segments_start, _segments_step, _segments_outputs, lambda n: 5
-    ),
+    "segments_intersect": Machine(_segments_start, _segments_step, _segments_outputs, lambda n: 5),
     "graham_scan": Machine(_graham_start, _graham_step, _hull, lambda n: 2 * n + 3),
     "jarvis_march": Machine(_jarvis_start, _jarvis_step, _hull, lambda n: 1 + n * (n + 1)),
 }

@@ -77,9 +77,7 @@ def _heap_step(x, n, state):
     # Sift: the larger child of `at`, if it is larger than `at`.
     top = key.shape[0] - 1
     left, right = 2 * at + 1, 2 * at + 2
-    largest = jnp.where(
-        (left < size) & (key[jnp.minimum(left, top)] > key[at]), left, at
-    )
+    largest = jnp.where((left < size) & (key[jnp.minimum(left, top)] > key[at]), left, at)
     largest = jnp.where(
         (right < size) & (key[jnp.minimum(right, top)] > key[largest]), right, largest
     )
@@ -90,9 +88,7 @@ def _heap_step(x, n, state):
     shown_size = jnp.where(extract, size - 1, size)
     nodes = places(order)
     parent = nodes.at[order].set(
-        jnp.where(
-            (nodes >= 1) & (nodes < shown_size), order[jnp.maximum(nodes - 1, 0) // 2], order
-        )
+        jnp.where((nodes >= 1) & (nodes < shown_size), order[jnp.maximum(nodes - 1, 0) // 2], order)
     )
     pick = lambda start, swap, sift: jnp.where(opening, start, jnp.where(extract, swap, sift))
     hint = {
@@ -107,7 +103,9 @@ def _heap_step(x, n, state):
     # What comes next: a deeper sift, the next root of the build, or the next extraction.
     deeper = ~opening & ~extract & (largest != at)
     build_on = (phase == 0) & ~deeper & (root > 0)
-    next_phase = jnp.where(opening, 0, jnp.where(extract, 2, jnp.where(deeper | build_on, phase, 1)))
+    next_phase = jnp.where(
+        opening, 0, jnp.where(extract, 2, jnp.where(deeper | build_on, phase, 1))
+    )
     next_at = jnp.where(
         opening, at, jnp.where(extract, 0, jnp.where(deeper, largest, jnp.maximum(root - 1, 0)))
     )
@@ -116,7 +114,11 @@ def _heap_step(x, n, state):
     )
     last = ~opening & (next_phase == 1) & (shown_size <= 1)
     new = {"key": key, "order": order, "t": state["t"] + 1}
-    return new | {"at": next_at, "root": next_root, "size": shown_size, "phase": next_phase}, hint, last
+    return (
+        new | {"at": next_at, "root": next_root, "size": shown_size, "phase": next_phase},
+        hint,
+        last,
+    )
 
 
 def _compare(state, key, order):

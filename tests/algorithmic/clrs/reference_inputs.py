@@ -63,7 +63,9 @@ def graph(name: str, n: int, rng: np.random.RandomState, p: float) -> dict[str, 
     elif name not in ("dfs", "strongly_connected_components"):
         coins |= coins.T
         weights = np.sqrt(weights * weights.T)
-    unweighted = "articulation_points bridges bfs dfs topological_sort strongly_connected_components"
+    unweighted = (
+        "articulation_points bridges bfs dfs topological_sort strongly_connected_components"
+    )
     A = coins * (1.0 if name in unweighted.split() else weights)
     return {"A": A} | ({"s": np.int64(rng.randint(n))} if name in SOURCED else {})
 
