@@ -33,7 +33,7 @@ def init(key: Key[Array, ""], name: str, stage: str, padded: Counts, hidden: int
 
     def table(key, probes, count):
         w = []
-        for k, p in probes:
+        for _, p in probes:
             size = max(p.classes, 1)
             scalar = stage == specs.HINT and p.kind == specs.SCALAR
             part = jax.random.fold_in(key, len(w))

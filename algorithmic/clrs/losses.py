@@ -1,4 +1,4 @@
-"""Losses per probe, and the soft values that hints are fed back as [Ibarz et al. 2022, 3.2; spec A7].
+"""Losses per probe, and the soft values that hints are fed back as [Ibarz et al. 2022, 3.2].
 
 Every loss of a probe is a sum over cells over a count of cells; both are returned, so that they
 may be added up over steps and devices before they are divided.

@@ -19,8 +19,8 @@ LETTERS = 4
 COMMUNITIES = 4
 
 # Default edge probability; an undirected edge needs two draws, so it appears with p * p.
-_P = {name: (0.5,) for name in specs.FAMILIES["graphs"]}
-_P |= {name: (0.2,) for name in ("articulation_points", "bridges", "mst_kruskal")}
+_P = dict.fromkeys(specs.FAMILIES["graphs"], (0.5,))
+_P |= dict.fromkeys(("articulation_points", "bridges", "mst_kruskal"), (0.2,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def options(name: str, length: int, **given: Any) -> Options:
     if name in specs.MATCHERS:
         needle = config.needle
         most = (1 if length < 5 else length // 5) if needle is None else abs(needle)
-        if not 1 <= most or length <= 2 * most:
+        if most < 1 or length <= 2 * most:
             raise errors.ConfigError(
                 f"a needle of {most} letters does not fit into {length} letters in all: the"
                 " haystack must be the longer one."
@@ -332,8 +332,8 @@ def _reject(key, propose, refused):
 
 
 _SAMPLERS = {
-    **{name: _graph for name in specs.FAMILIES["graphs"]},
-    **{name: _sequence for name in (*specs.SORTS, "quickselect", "minimum")},
+    **dict.fromkeys(specs.FAMILIES["graphs"], _graph),
+    **dict.fromkeys((*specs.SORTS, "quickselect", "minimum"), _sequence),
     "find_maximum_subarray_kadane": _sequence,
     "matrix_chain_order": _sequence,
     "strongly_connected_components": _communities,
@@ -342,7 +342,7 @@ _SAMPLERS = {
     "task_scheduling": _tasks,
     "optimal_bst": _tree_weights,
     "lcs_length": _lcs,
-    **{name: _needle for name in specs.MATCHERS},
+    **dict.fromkeys(specs.MATCHERS, _needle),
     "segments_intersect": _segments,
     "graham_scan": _disk,
     "jarvis_march": _disk,

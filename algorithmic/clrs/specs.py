@@ -37,7 +37,8 @@ articulation_points  pos:N.sc A:E.sc adj:E.m | is_cut:N.m | is_cut_h:N.m pi_h:N.
 activity_selector  pos:N.sc s:N.sc f:N.sc | selected:N.m | pred_h:N.ptr selected_h:N.m m:N.m1 k:N.m1
 bellman_ford  pos:N.sc s:N.m1 A:E.sc adj:E.m | pi:N.ptr | pi_h:N.ptr d:N.sc msk:N.m
 bfs  pos:N.sc s:N.m1 A:E.sc adj:E.m | pi:N.ptr | reach_h:N.m pi_h:N.ptr
-binary_search  pos:N.sc key:N.sc target:G.sc | return:N.m1 | pred_h:N.ptr low:N.m1 high:N.m1 mid:N.m1
+binary_search  pos:N.sc key:N.sc target:G.sc | return:N.m1 | pred_h:N.ptr low:N.m1 high:N.m1
+    mid:N.m1
 bridges  pos:N.sc A:E.sc adj:E.m | is_bridge:E.m | is_bridge_h:E.m pi_h:N.ptr color:N.cat3 d:N.sc
     f:N.sc low:N.sc s_prev:N.ptr s:N.m1 u:N.m1 v:N.m1 s_last:N.m1 time:G.sc
 bubble_sort  pos:N.sc key:N.sc | pred:N.perm | pred_h:N.ptr i:N.m1 j:N.m1
@@ -63,18 +64,21 @@ matrix_chain_order  pos:N.sc p:N.sc | s:E.ptr | pred_h:N.ptr m:E.sc s_h:E.ptr ms
 minimum  pos:N.sc key:N.sc | min:N.m1 | pred_h:N.ptr min_h:N.m1 i:N.m1
 mst_kruskal  pos:N.sc A:E.sc adj:E.m | in_mst:E.m | in_mst_h:E.m pi:N.ptr u:N.m1 v:N.m1 root_u:N.m1
     root_v:N.m1 mask_u:N.m mask_v:N.m phase:G.cat3
-mst_prim  pos:N.sc s:N.m1 A:E.sc adj:E.m | pi:N.ptr | pi_h:N.ptr key:N.sc mark:N.m in_queue:N.m u:N.m1
-naive_string_matcher  string:N.m pos:N.sc key:N.cat4 | match:N.m1 | pred_h:N.ptr s:N.m1 i:N.m1 j:N.m1
+mst_prim  pos:N.sc s:N.m1 A:E.sc adj:E.m | pi:N.ptr | pi_h:N.ptr key:N.sc mark:N.m in_queue:N.m
+    u:N.m1
+naive_string_matcher  string:N.m pos:N.sc key:N.cat4 | match:N.m1 | pred_h:N.ptr s:N.m1 i:N.m1
+    j:N.m1
 optimal_bst  pos:N.sc p:N.sc q:N.sc | root:E.ptr | pred_h:N.ptr root_h:E.ptr e:E.sc w:E.sc msk:E.m
 quickselect  pos:N.sc key:N.sc | median:N.m1 | pred_h:N.ptr p:N.m1 r:N.m1 i:N.m1 j:N.m1 i_rank:G.sc
     target:G.sc pivot:N.m1
 quicksort  pos:N.sc key:N.sc | pred:N.perm | pred_h:N.ptr p:N.m1 r:N.m1 i:N.m1 j:N.m1
-segments_intersect  pos:N.sc x:N.sc y:N.sc | intersect:G.m | i:N.m1 j:N.m1 k:N.m1 dir:N.sc on_seg:N.m
+segments_intersect  pos:N.sc x:N.sc y:N.sc | intersect:G.m | i:N.m1 j:N.m1 k:N.m1 dir:N.sc
+    on_seg:N.m
 strongly_connected_components  pos:N.sc A:E.sc adj:E.m | scc_id:N.ptr | scc_id_h:N.ptr A_t:E.m
     color:N.cat3 d:N.sc f:N.sc s_prev:N.ptr s:N.m1 u:N.m1 v:N.m1 s_last:N.m1 time:G.sc phase:G.m
 task_scheduling  pos:N.sc d:N.sc w:N.sc | selected:N.m | pred_h:N.ptr selected_h:N.m i:N.m1 t:G.sc
-topological_sort  pos:N.sc A:E.sc adj:E.m | topo:N.ptr topo_head:N.m1 | topo_h:N.ptr topo_head_h:N.m1
-    color:N.cat3 s_prev:N.ptr s:N.m1 u:N.m1 v:N.m1 s_last:N.m1
+topological_sort  pos:N.sc A:E.sc adj:E.m | topo:N.ptr topo_head:N.m1 | topo_h:N.ptr
+    topo_head_h:N.m1 color:N.cat3 s_prev:N.ptr s:N.m1 u:N.m1 v:N.m1 s_last:N.m1
 """
 
 
@@ -138,12 +142,11 @@ FAMILIES = types.MappingProxyType(
 
 # Test samples are 32 times this: more where one output per sample is scored.
 TEST_MULTIPLIER = types.MappingProxyType(
-    {name: 1 for name in ALGORITHMS}
+    dict.fromkeys(ALGORITHMS, 1)
     | {"find_maximum_subarray_kadane": 32}
-    | {
-        name: 64
-        for name in ("quickselect", "minimum", "binary_search", "segments_intersect", *MATCHERS)
-    }
+    | dict.fromkeys(
+        ("quickselect", "minimum", "binary_search", "segments_intersect", *MATCHERS), 64
+    )
 )
 
 

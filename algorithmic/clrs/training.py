@@ -18,6 +18,8 @@ from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.train import optimizer as optimizers
 
+ADAM = optimizers.Optimizer("adam", rate=1e-3)
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -27,7 +29,7 @@ class Training:
     batch: int = 32  # lanes per task
     steps: int = 16  # L, hints per lane and update
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, drawn per task and update
-    optimizer: optimizers.Optimizer = optimizers.Optimizer("adam", rate=1e-3)
+    optimizer: optimizers.Optimizer = ADAM
     clip: float = 1.0  # bound on the norm of each task's gradient
     plan: str = "scan"  # how the tasks of a group run: scan (CPU) or vmap
 

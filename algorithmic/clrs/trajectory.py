@@ -158,10 +158,10 @@ def sample(
     if isinstance(key, jax.core.Tracer):
         return _sample(name, key, batch_size, length, max_length, config, "float32")
     with jax.enable_x64(True):
-        rooms = [max_length] if max_length else rooms(name, samplers.nodes(name, length))
-        for room in rooms:
+        tried = [max_length] if max_length else rooms(name, samplers.nodes(name, length))
+        for room in tried:
             batch = _sample_jit(name, key, batch_size, length, room, config, "float64")
-            if room == rooms[-1] or int(jnp.max(batch.length)) <= room:
+            if room == tried[-1] or int(jnp.max(batch.length)) <= room:
                 break
     return batch
 

@@ -94,7 +94,7 @@ def _bst_start(x, n):
 
 
 def _bst_step(x, n, state):
-    """Shows the tables, then fills the next diagonal. n counts the dummy keys q: keys p plus one."""
+    """Shows the tables, then fills the next diagonal. n is the number of gaps q: keys plus one."""
     e, w, root, known = state["e"], state["w"], state["root"], state["known"]
     hint = {
         "pred_h": chain(n, x["q"]),

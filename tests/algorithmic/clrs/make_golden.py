@@ -47,7 +47,9 @@ def main():
 
     golden, full = {}, {}
     for name in asked.names or specs.CLRS_30_ALGS:
-        for n, seeds in zip(asked.sizes, [asked.seeds] * 99 if asked.seeds else SEEDS):
+        for n, seeds in zip(
+            asked.sizes, [asked.seeds] * 99 if asked.seeds else SEEDS, strict=False
+        ):
             if name == "segments_intersect" and n != 4:
                 continue
             for seed in range(seeds):

@@ -8,10 +8,20 @@ import zlib
 
 import numpy as np
 
-GRAPHS = (
-    "articulation_points bellman_ford bfs bridges dag_shortest_paths dfs dijkstra floyd_warshall"
-    " mst_kruskal mst_prim strongly_connected_components topological_sort"
-).split()
+GRAPHS = [
+    "articulation_points",
+    "bellman_ford",
+    "bfs",
+    "bridges",
+    "dag_shortest_paths",
+    "dfs",
+    "dijkstra",
+    "floyd_warshall",
+    "mst_kruskal",
+    "mst_prim",
+    "strongly_connected_components",
+    "topological_sort",
+]
 SOURCED = ("bellman_ford", "bfs", "dag_shortest_paths", "dijkstra", "mst_prim")
 
 

@@ -11,7 +11,7 @@ import pytest
 from algorithmic.clrs import decoders, lanes, net, processors, samplers, training
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import direct  # noqa: E402
+import direct
 
 MODEL = net.Config(hidden=8, triplets=4)
 
