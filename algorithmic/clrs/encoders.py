@@ -66,15 +66,21 @@ def one_hot(given: Values, nodes: int) -> Values:
     )
 
 
-def edge_channels(given: Values, mask: Float[Array, "B N"]) -> Float[Array, "B N N C"]:
+def edge_channels(
+    given: Values, tables: Values, mask: Float[Array, "B N"]
+) -> Float[Array, "B N N C"]:
     """Everything that goes into edge features: edge probes, node pointers, and of an edge pointer
-    its mean over senders and its mean over receivers, which commute with the linear maps."""
+    its mean over senders and its mean over receivers, which commute with the linear maps.
+
+    Slots that a task does not have are zero: what fills them points somewhere too.
+    """
     parts = [given.edge]
     if given.pointer is not None:
-        parts.append(jnp.moveaxis(given.pointer, 1, -1))
+        parts.append(jnp.moveaxis(given.pointer, 1, -1) * tables.pointer[None, None, None])
     if given.edge_pointer is not None:
         count = jnp.sum(mask, axis=1).reshape(-1, 1, 1, 1)
-        p = given.edge_pointer * mask[:, None, :, None, None] * mask[:, None, None, :, None]
+        p = given.edge_pointer * tables.edge_pointer.reshape(1, -1, 1, 1, 1)
+        p = p * mask[:, None, :, None, None] * mask[:, None, None, :, None]
         parts.append(jnp.moveaxis(jnp.sum(p, axis=2) / count, 1, -1))
         parts.append(jnp.moveaxis(jnp.sum(p, axis=3) / count, 1, -1))
     return jnp.concatenate(parts, axis=-1)

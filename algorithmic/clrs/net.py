@@ -211,7 +211,10 @@ def _one_step(shared, own, table, apply, given, hints, hidden, mask, w, b):
     node = node + encoders.node_features(own["encode_hints"], table.hints, hints)
     graph = encoders.graph_features(own["encode_inputs"], table.inputs, given)
     graph = graph + encoders.graph_features(own["encode_hints"], table.hints, hints)
-    x = [encoders.edge_channels(given, mask), encoders.edge_channels(hints, mask)]
+    x = [
+        encoders.edge_channels(given, table.inputs, mask),
+        encoders.edge_channels(hints, table.hints, mask),
+    ]
     x = jnp.concatenate(x, axis=-1)
     edges = processors.Edges(x, w, b)
     z = jnp.concatenate([node, hidden], axis=-1)

@@ -1,4 +1,4 @@
-"""The multi-task update: it learns, it leaves out a task that is not finite, it refuses nonsense."""
+"""The update of many tasks: it learns, leaves out a task that is not finite, refuses nonsense."""
 
 import jax
 import jax.numpy as jnp
