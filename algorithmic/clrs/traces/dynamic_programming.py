@@ -108,11 +108,16 @@ def _bst_step(x, n, state):
     diagonal = (at[None, :] - at[:, None] == span) & (at[None, :] < n)
     weight = jnp.roll(w, 1, axis=1) + jnp.roll(p, 1)[None, :] + q[None, :]
     w = jnp.where(diagonal, weight, w)
-    i, j, r = at[:, None, None], at[None, :, None], at[None, None, :]
-    cost = e[:, None, :] + jnp.roll(e, -1, axis=0).T[None] + w[:, :, None]
-    cost = jnp.where((i <= r) & (r < j) & diagonal[:, :, None], cost, jnp.inf)
-    e = jnp.where(diagonal, jnp.min(cost, axis=2), e)
-    root = jnp.where(diagonal, jnp.argmin(cost, axis=2).astype(jnp.int16), root)
+    # Row i stands for the one cell (i, i + span) of this diagonal; columns are its roots r.
+    i, r = at[:, None], at[None, :]
+    j = i + span
+    top = at.shape[0] - 1
+    right = e[jnp.minimum(at + 1, top)].T[jnp.minimum(at + span, top)]  # e[r + 1, j]
+    weights = jnp.sum(jnp.where(diagonal, w, 0), axis=1)
+    cost = e + right + weights[:, None]
+    cost = jnp.where((i <= r) & (r < j) & (j < n), cost, jnp.inf)
+    e = jnp.where(diagonal, jnp.min(cost, axis=1)[:, None], e)
+    root = jnp.where(diagonal, jnp.argmin(cost, axis=1).astype(jnp.int16)[:, None], root)
     new = {"e": e, "w": w, "root": root, "known": known | diagonal, "t": span}
     return new, hint, span >= n
 
