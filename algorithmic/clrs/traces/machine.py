@@ -57,8 +57,9 @@ def int8(x: Array) -> Array:
 
 
 def ratio(a: Array, b: Array | int, dtype) -> Array:
-    """a / b, rounded once: a constant b would be turned into a product with 1 / b."""
-    return a.astype(dtype) / jax.lax.optimization_barrier(jnp.asarray(b).astype(dtype))
+    """a / b, rounded once: a divisor that is one number for all would be inverted first."""
+    divisor = jnp.broadcast_to(jnp.asarray(b).astype(dtype), a.shape)
+    return a.astype(dtype) / jax.lax.optimization_barrier(divisor)
 
 
 def predecessors(order: Int[Array, " N"], n: Array) -> Int[Array, " N"]:
