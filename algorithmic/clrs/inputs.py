@@ -1,0 +1,143 @@
+"""Input probes as a user gives them, as the machines read them, and as dm-clrs stores them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from algorithmic.clrs import specs
+from algorithmic.clrs.traces import machine
+from fl_jax.core import errors
+from fl_jax.core.types import Array
+
+Values = dict[str, Any]
+
+
+def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
+    """Checked inputs in the form that machines read.
+
+    Args:
+        name: the algorithm.
+        given: input probes by name, unbatched. `pos` and `adj` may be left out, for they follow
+            from the others. A mask_one may be given as its index, letters as numbers, the `p` of
+            optimal_bst without its padding.
+        dtype: of scalars.
+
+    Returns:
+        (inputs, number of nodes): scalars of `dtype`, a mask_one as an int32 index, letters int32.
+
+    Raises:
+        ConfigError: an unknown algorithm or probe, or one that is missing.
+        DataError: a shape that does not fit, too few nodes, strings that do not fit, a cycle
+            where the algorithm needs none.
+    """
+    spec = specs.stage(name, specs.INPUT)
+    for probe in given:
+        errors.one_of(f"input of {name}", probe, spec)
+    missing = [p for p in spec if p not in given and p not in ("pos", "adj")]
+    if missing:
+        raise errors.ConfigError(
+            f"{name} also needs the input {missing[0]!r}; it takes {list(spec)}."
+        )
+    values = {probe: jnp.asarray(value) for probe, value in given.items()}
+    lead = "A" if "A" in spec else "q" if name == "optimal_bst" else list(spec)[-1]
+    lead = "key" if "key" in spec else lead
+    if values[lead].ndim == 0:
+        raise errors.DataError(
+            f"{lead} of {name} must have one entry per node, got a single number."
+        )
+    n = values[lead].shape[0]
+    if n < specs.smallest(name) or (name == "segments_intersect" and n != 4):
+        need = "exactly 4" if name == "segments_intersect" else f"at least {specs.smallest(name)}"
+        raise errors.DataError(f"{name} needs {need} nodes, got {n}; change the inputs' length.")
+    if name == "optimal_bst" and values["p"].shape == (n - 1,):
+        values["p"] = jnp.pad(values["p"], (0, 1))
+    values.setdefault("pos", positions(values.get("string"), n, dtype))
+    out = {}
+    for probe, p in spec.items():
+        if probe in values:
+            out[probe] = _read(name, probe, p, values[probe], n, dtype)
+    out.pop("adj", None)  # follows from A
+    _check(name, given)
+    return out, n
+
+
+def _read(name: str, probe: str, p: specs.Probe, value: Array, n: int, dtype):
+    shape = {specs.NODE: (n,), specs.EDGE: (n, n), specs.GRAPH: ()}[p.location]
+    if p.kind == specs.MASK_ONE and value.ndim == 0:
+        return value.astype(jnp.int32)
+    if p.kind == specs.CATEGORICAL and value.shape == (*shape, p.classes):
+        return jnp.argmax(value, axis=-1).astype(jnp.int32)
+    if value.shape != shape:
+        raise errors.DataError(
+            f"{probe} of {name} must have shape {shape} for {n} nodes, got {value.shape}."
+        )
+    if p.kind == specs.MASK_ONE:
+        return jnp.argmax(value).astype(jnp.int32)
+    if p.kind == specs.CATEGORICAL:
+        return value.astype(jnp.int32)
+    return value.astype(jnp.int8 if p.kind == specs.MASK else dtype)
+
+
+def _check(name: str, given: Values) -> None:
+    """What only values show; values under a transformation cannot be looked at."""
+    if any(isinstance(v, jax.core.Tracer) for v in given.values()):
+        return
+    if name in ("topological_sort", "dag_shortest_paths"):
+        reach = np.asarray(given["A"]) != 0
+        for _ in range(max(len(reach), 2).bit_length()):
+            reach = reach | (reach @ reach)
+        if np.any(np.diagonal(reach)):
+            raise errors.DataError(f"{name} needs a graph without cycles; this one has some.")
+    if name in specs.STRINGS:
+        string = np.asarray(given["string"])
+        first, second = int(np.sum(string == 0)), int(np.sum(string != 0))
+        if np.any(np.diff(string) < 0) or not first or not second:
+            raise errors.DataError(
+                f"string of {name} must be zeros for the first text, then ones for the second,"
+                f" both present; got {string.tolist()}."
+            )
+        if name in specs.MATCHERS and second > first:
+            raise errors.DataError(
+                f"the needle of {name} has {second} letters and the haystack {first}; it does not"
+                " fit."
+            )
+
+
+def positions(string: Array | None, n: Array | int, dtype) -> Array:
+    """`pos`: i / n, or for two strings i / length within each."""
+    if string is None:
+        return machine.ratio(jnp.arange(n), n, dtype)
+    string = string.astype(jnp.int32)
+    at = jnp.arange(string.shape[0], dtype=jnp.int32)
+    inside = at < n
+    first = jnp.sum(inside & (string == 0), dtype=jnp.int32)
+    second = jnp.asarray(n, jnp.int32) - first
+    local, length = jnp.where(string == 0, at, at - first), jnp.where(string == 0, first, second)
+    ratio = machine.ratio(local, jnp.maximum(length, 1), dtype)
+    return jnp.where(inside, ratio, jnp.zeros((), dtype))
+
+
+def stored(name: str, inputs: Values, n: Array, dtype) -> Values:
+    """Compact inputs as dm-clrs stores them, zero on padding: one-hot masks and letters, `adj`."""
+    spec = specs.stage(name, specs.INPUT)
+    size = inputs["pos"].shape[-1]
+    at = jnp.arange(size, dtype=jnp.int32)
+    inside = at < n
+    out = {}
+    for probe, p in spec.items():
+        if probe == "adj":
+            edge = (inputs["A"] != 0) | (at[:, None] == at[None, :])
+            out[probe] = (edge & inside[:, None] & inside[None, :]).astype(jnp.int8)
+        elif p.kind == specs.MASK_ONE:
+            out[probe] = (at == inputs[probe]).astype(jnp.int8)
+        elif p.kind == specs.CATEGORICAL:
+            letters = jnp.arange(p.classes, dtype=jnp.int32)
+            hot = (inputs[probe][:, None] == letters[None, :]) & inside[:, None]
+            out[probe] = hot.astype(jnp.int8)
+        elif p.kind == specs.SCALAR:
+            out[probe] = inputs[probe].astype(dtype)
+        else:
+            out[probe] = inputs[probe]
+    return out

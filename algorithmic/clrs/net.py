@@ -1,0 +1,270 @@
+"""Encode, process, decode, step after step [Ibarz et al. 2022, 3].
+
+The network runs on lanes. A lane is one place of the batch through a number of steps; it holds
+one trajectory from its first hint to its last, or several one after another (chunks), with flags
+where one begins and ends. At the first step of a trajectory the hidden state is zero and the true
+hint is fed in, later ones see what the network itself predicted.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from algorithmic.clrs import decoders, encoders, layout, losses, processors, specs
+from algorithmic.clrs.layout import Counts, Values
+from fl_jax.core.types import Array, Float, Key, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The network; the defaults are the paper's single-task model."""
+
+    processor: str = "triplet_gmpnn"  # processors.NAMES
+    hidden: int = 128  # h, of nodes, edges and graph
+    triplets: int = 8  # features of a triplet
+    layer_norm: bool = True
+    bfloat16: bool = False  # messages; everything else stays float32
+    remat: bool = False  # recompute each step in the backward pass
+    sinkhorn_steps: int = 10  # while training
+    sinkhorn_temperature: float = 0.1
+
+
+class Group(NamedTuple):
+    """Tasks that share one trace of the network: their channels are padded to common counts."""
+
+    names: tuple[str, ...]
+    inputs: Counts
+    hints: Counts
+    outputs: Counts
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> "Group":
+        """The group of these tasks."""
+        each = (layout.counts(names, s) for s in (specs.INPUT, specs.HINT, specs.OUTPUT))
+        return cls(tuple(names), *each)
+
+    @property
+    def permutation(self) -> bool:
+        """Whether the tasks put out a permutation; all of a group do, or none."""
+        return any(name in specs.SORTS for name in self.names)
+
+
+class Tables(NamedTuple):
+    """What the channels of each stage are, (tasks, ...)."""
+
+    inputs: Values
+    hints: Values
+    outputs: Values
+
+
+class Lanes(NamedTuple):
+    """A batch: L steps of B lanes, each with S places for trajectories."""
+
+    nodes: Array  # (S, B) int32
+    inputs: Values  # (S, B, ...)
+    outputs: Values  # (S, B, ...)
+    now: Values  # (L, B, ...) true hints at each step
+    following: Values  # (L, B, ...) true hints one step later
+    segment: Array  # (L, B) int32, which place a step belongs to
+    first: Array  # (L, B) bool
+    last: Array  # (L, B) bool, the step after which the output is read
+    valid: Array  # (L, B) bool, whether the following hint counts
+
+
+class Kept(NamedTuple):
+    """What outputs are decoded from: the state after a trajectory's last step."""
+
+    h_t: Float[Array, "B N H"]
+    edge: Float[Array, "B N N C"]
+    t: Any  # (B, N, N, f) or None
+    graph: Float[Array, "B h"]
+
+
+def tables(group: Group) -> Tables:
+    """The group's tables, stacked over its tasks."""
+    stages = ((specs.INPUT, group.inputs), (specs.HINT, group.hints), (specs.OUTPUT, group.outputs))
+    return Tables(
+        *(layout.stack([layout.channels(n, s, c) for n in group.names]) for s, c in stages)
+    )
+
+
+def processor(config: Config) -> processors.Processor:
+    """The configured processor."""
+    return processors.make(
+        config.processor,
+        hidden=config.hidden,
+        triplets=config.triplets,
+        layer_norm=config.layer_norm,
+        dtype=jnp.bfloat16 if config.bfloat16 else jnp.float32,
+    )
+
+
+def init_tasks(key: Key[Array, ""], group: Group, config: Config) -> PyTree:
+    """Encoders and decoders of a group's tasks, stacked on a leading axis."""
+
+    def one(name):
+        keys = jax.random.split(jax.random.fold_in(key, specs.ALGORITHMS.index(name)), 4)
+        h, wide = config.hidden, config.processor.startswith("triplet")
+        return {
+            "encode_inputs": encoders.init(keys[0], name, specs.INPUT, group.inputs, h),
+            "encode_hints": encoders.init(keys[1], name, specs.HINT, group.hints, h),
+            "decode_hints": decoders.init(keys[2], group.hints, h, wide),
+            "decode_outputs": decoders.init(keys[3], group.outputs, h, wide),
+        }
+
+    return layout.stack([one(name) for name in group.names])
+
+
+def run(
+    shared: PyTree,
+    own: PyTree,
+    table: Tables,
+    lanes: Lanes,
+    config: Config,
+    *,
+    permutation: bool = False,
+    key: Array | None = None,
+) -> tuple[Values, losses.Tally, losses.Tally]:
+    """One task's lanes through the network.
+
+    Args:
+        shared: parameters of the processor.
+        own: parameters of the task's encoders and decoders.
+        table: the task's tables.
+        lanes: the batch.
+        config: the network.
+        permutation: whether the output pointer is a permutation.
+        key: for Gumbel noise while training; None = none.
+
+    Returns:
+        (output logits (S B, ...), the outputs' tally, the hints' tally).
+    """
+    places = lanes.nodes.shape[0]
+    apply = processor(config).apply
+    size = lanes.inputs.node.shape[2]
+    at = jnp.arange(size, dtype=jnp.int32)
+    flat = lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:])
+    masks = (at[None, None] < lanes.nodes[..., None]).astype(jnp.float32)  # (S, B, N)
+    w, b = _edge_tables(own, table)
+
+    def step(carry, x):
+        hidden, predicted, kept = carry
+        now, following, segment, first, last, valid = x
+        pick = lambda v: v[0] if places == 1 else _pick(v, segment)
+        given, mask = jax.tree.map(pick, lanes.inputs), pick(masks)
+        begin = lambda a, c: jnp.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, c)
+        hints = jax.tree.map(begin, encoders.one_hot(now, size), predicted)
+        hidden = begin(jnp.zeros_like(hidden), hidden)
+        given = encoders.one_hot(given, size)
+        after, logits, state = _one_step(
+            shared, own, table, apply, given, hints, hidden, mask, w, b
+        )
+        tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
+        predicted = losses.soften(logits, table.hints, mask)
+        if places == 1:
+            keep = lambda a, c: jnp.where(last.reshape(-1, *[1] * (a.ndim - 1)), a, c)
+            return (after, predicted, jax.tree.map(keep, state, kept)), (tallied, None)
+        return (after, predicted, None), (tallied, state)
+
+    batch = lanes.nodes.shape[1]
+    start = jax.tree.map(lambda v: jnp.zeros_like(v[0]), lanes.now)
+    predicted = jax.tree.map(jnp.zeros_like, encoders.one_hot(start, size))
+    hidden = jnp.zeros((batch, size, config.hidden))
+    xs = (lanes.now, lanes.following, lanes.segment, lanes.first, lanes.last, lanes.valid)
+    body = jax.checkpoint(step) if config.remat else step
+    kept = None
+    if places == 1:
+        kept = _nothing_kept(config, batch, size, w.shape[0])
+    (_, _, kept), (hint_tallies, states) = jax.lax.scan(body, (hidden, predicted, kept), xs)
+    if places > 1:
+        # (S, B): the step after which each trajectory ends.
+        ends = lanes.last[None] & (lanes.segment[None] == _iota(places, lanes.segment))
+        when, finished = jnp.argmax(ends, axis=1), jnp.any(ends, axis=1)
+        kept = jax.tree.map(lambda v: flat(_at_steps(v, when)), states)
+    else:
+        finished = jnp.ones((1, batch), bool)
+    mask = flat(masks)
+    edges = processors.Edges(kept.edge, w, b)
+    logits = decoders.decode(
+        own["decode_outputs"], shared, kept.h_t, edges, kept.t, kept.graph, mask
+    )
+    if permutation:
+        logits = logits._replace(
+            pointer=decoders.log_sinkhorn(
+                logits.pointer,
+                jnp.broadcast_to(mask[:, None], logits.pointer.shape[:3]),
+                config.sinkhorn_steps,
+                config.sinkhorn_temperature,
+                key,
+            )
+        )
+    truth = jax.tree.map(flat, lanes.outputs)
+    outputs = losses.tally(logits, truth, table.outputs, mask, flat(finished).astype(jnp.float32))
+    return logits, outputs, jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
+
+
+def _one_step(shared, own, table, apply, given, hints, hidden, mask, w, b):
+    """(new hidden, hint logits, what outputs would be decoded from)."""
+    node = encoders.node_features(own["encode_inputs"], table.inputs, given)
+    node = node + encoders.node_features(own["encode_hints"], table.hints, hints)
+    graph = encoders.graph_features(own["encode_inputs"], table.inputs, given)
+    graph = graph + encoders.graph_features(own["encode_hints"], table.hints, hints)
+    x = [
+        encoders.edge_channels(given, table.inputs, mask),
+        encoders.edge_channels(hints, table.hints, mask),
+    ]
+    x = jnp.concatenate(x, axis=-1)
+    edges = processors.Edges(x, w, b)
+    z = jnp.concatenate([node, hidden], axis=-1)
+    after, t = apply(shared, z, edges, graph, mask > 0, _adjacency(given, hints, table))
+    h_t = jnp.concatenate([node, hidden, after], axis=-1)
+    logits = decoders.decode(own["decode_hints"], shared, h_t, edges, t, graph, mask)
+    return after, logits, Kept(h_t, x, t, graph)
+
+
+def _edge_tables(own, table):
+    w_in, b_in = encoders.edge_tables(own["encode_inputs"], table.inputs)
+    w_hint, b_hint = encoders.edge_tables(own["encode_hints"], table.hints)
+    return jnp.concatenate([w_in, w_hint]), b_in + b_hint
+
+
+def _adjacency(given, hints, table):
+    """Where PGN and GAT send: self loops, pointers and edge masks, in either direction."""
+    n = given.node.shape[1]
+    out = jnp.broadcast_to(jnp.eye(n, dtype=bool)[None], (given.node.shape[0], n, n))
+    for values, tabled in ((given, table.inputs), (hints, table.hints)):
+        if values.pointer is not None:
+            both = values.pointer + jnp.swapaxes(values.pointer, -1, -2)
+            live = tabled.pointer.reshape(1, -1, 1, 1) > 0
+            out = out | jnp.any((both > 0.5) & live, axis=1)
+        masks = tabled.edge.kind[:, 1].reshape(1, 1, 1, -1) > 0
+        both = values.edge + jnp.swapaxes(values.edge, 1, 2)
+        out = out | jnp.any((both > 0) & masks, axis=-1)
+    return out
+
+
+def _nothing_kept(config, batch, size, channels):
+    triplets = config.processor.startswith("triplet")
+    return Kept(
+        jnp.zeros((batch, size, 3 * config.hidden)),
+        jnp.zeros((batch, size, size, channels)),
+        jnp.zeros((batch, size, size, config.triplets)) if triplets else None,
+        jnp.zeros((batch, config.hidden)),
+    )
+
+
+def _pick(v, segment):
+    """v (S, B, ...) at each lane's segment (B,)."""
+    index = segment.reshape(1, -1, *[1] * (v.ndim - 2))
+    return jnp.take_along_axis(v, index, axis=0)[0]
+
+
+def _at_steps(v, when):
+    """v (L, B, ...) at the steps (S, B)."""
+    return v[when, jnp.arange(v.shape[1])[None, :]]
+
+
+def _iota(count, like):
+    return jax.lax.broadcasted_iota(jnp.int32, (count, *like.shape), 0)

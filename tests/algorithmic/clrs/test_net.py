@@ -1,0 +1,171 @@
+"""The fast network is the slow one: in value, in gradient, under padding and in chunks."""
+
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algorithmic.clrs import decoders, lanes, net, processors, samplers, training
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import direct
+
+MODEL = net.Config(hidden=8, triplets=4)
+
+
+def jit(f):
+    """Compiled with little effort: these programs run once."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": "0"})
+
+
+def problem(name, companions=(), n=4, size=5, count=1):
+    """(shared, own, table, runs) of one task, padded in nodes and in channels."""
+    group = net.Group.of((name, *companions))
+    key = jax.random.key(7)
+    shared = net.processor(MODEL).init(key)
+    own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, MODEL))
+    table = jax.tree.map(lambda v: np.asarray(v[0]), net.tables(group))
+    options = samplers.Options(random_pos=True)
+    room = 3
+    runs = lanes.draw(name, group, key, count, n, size, room, options)
+    return shared, own, table, runs._replace(length=jnp.minimum(runs.length, room))
+
+
+# One task of every kind of probe: node and edge pointers, classes on nodes and on edges, masks on
+# edges, scalars everywhere, graph probes.
+@pytest.mark.parametrize(
+    ("name", "companions"),
+    [
+        ("bfs", ("dfs",)),
+        pytest.param("bridges", (), marks=pytest.mark.slow),
+        pytest.param("matrix_chain_order", (), marks=pytest.mark.slow),
+        pytest.param("lcs_length", ("heapsort",), marks=pytest.mark.slow),
+    ],
+)
+def test_value_and_gradient_are_those_of_the_equations(name, companions):
+    shared, own, table, runs = problem(name, companions)
+    n = 4
+    lengths = [int(length) for length in runs.length]
+
+    def fast(shared, own):
+        return training.task_loss(
+            shared, own, table, lanes.whole(runs), None, model=MODEL, permutation=False
+        )[0]
+
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        slow = jax.value_and_grad(
+            lambda s, o: direct.loss(s, o, table, runs, [n], lengths, MODEL.hidden), (0, 1)
+        )
+        expected, expected_grads = jit(slow)(shared, own)
+    value, grads = jit(jax.value_and_grad(fast, (0, 1)))(shared, own)
+    assert float(value) == pytest.approx(float(expected), rel=2e-5)
+    scale = max(float(jnp.max(jnp.abs(g), initial=0)) for g in jax.tree.leaves(expected_grads))
+    for g, e in zip(jax.tree.leaves(grads), jax.tree.leaves(expected_grads), strict=True):
+        np.testing.assert_allclose(g, e, atol=3e-5 * scale, rtol=2e-3)
+
+
+def test_max_plus_product_is_the_maximum_of_a_tensor_of_rank_five():
+    key = jax.random.key(0)
+    a, b, g = jax.random.normal(key, (3, 2, 5, 5, 3))
+    mask = jnp.asarray([[True] * 5, [True] * 4 + [False]])
+
+    def slow(a, b):
+        total = a[:, :, :, None] + b[:, :, None]
+        return jnp.max(jnp.where(mask[:, :, None, None, None], total, -jnp.inf), axis=1)
+
+    fast = lambda a, b: processors.tropical(a, b, mask)
+    np.testing.assert_array_equal(fast(a, b), slow(a, b))
+    grads = [jax.grad(lambda a, b, f=f: jnp.sum(f(a, b) * g), (0, 1))(a, b) for f in (fast, slow)]
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), *grads)
+
+
+def test_sinkhorn_is_doubly_stochastic_without_a_diagonal():
+    x = jax.random.normal(jax.random.key(1), (3, 6, 6))
+    mask = jnp.ones((3, 6)).at[2, 4:].set(0)
+    s = jnp.exp(decoders.log_sinkhorn(x, mask, 50, 1.0))
+    real = mask[:, :, None] * mask[:, None, :]
+    inside = s * real
+    np.testing.assert_allclose(jnp.sum(inside, 1), mask, atol=1e-5)
+    np.testing.assert_allclose(jnp.sum(inside, 2), mask, atol=1e-3)
+    assert float(jnp.max(jnp.diagonal(inside, axis1=1, axis2=2))) < 1e-6
+    small = decoders.log_sinkhorn(x[2:, :4, :4], jnp.ones((1, 4)), 10, 0.1)
+    padded = decoders.log_sinkhorn(x[2:], mask[2:], 10, 0.1)[:, :4, :4]
+    np.testing.assert_allclose(small, padded, atol=1e-3)
+
+
+def test_chunks_of_whole_trajectories_lose_what_whole_lanes_lose():
+    """Short trajectories, packed: the same sums and counts as one per lane."""
+    group = net.Group.of(("bellman_ford",))
+    key = jax.random.key(2)
+    shape = lanes.Shape(batch=2, size=6, steps=16, places=2, room=7)
+    options = samplers.Options(p=(0.3,))
+    runs = lanes.draw("bellman_ford", group, key, 4, 6, 6, 7, options)
+    assert int(jnp.max(runs.length)) <= 7
+    packed = lanes.chunks(runs, key, shape)
+    shared = net.processor(MODEL).init(key)
+    own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, MODEL))
+    table = jax.tree.map(lambda v: v[0], net.tables(group))
+    run = jax.jit(lambda lane: net.run(shared, own, table, lane, MODEL))
+    (_, *one), (_, *two) = run(lanes.whole(runs)), run(packed)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), one, two)
+
+
+def test_the_gate_starts_nearly_closed():
+    params = net.processor(MODEL).init(jax.random.key(0))
+    assert float(jnp.mean(jax.nn.sigmoid(params["gate"]["b"]))) == pytest.approx(0.0474, abs=1e-3)
+
+
+def test_no_tensor_of_rank_five_at_any_size():
+    """The shapes of a whole test run of floyd_warshall, which has edge pointers and triplets."""
+    group = net.Group.of(("floyd_warshall",))
+    key = jax.random.key(0)
+    shared = jax.eval_shape(net.processor(MODEL).init, key)
+    own = jax.eval_shape(lambda: jax.tree.map(lambda v: v[0], net.init_tasks(key, group, MODEL)))
+    table = jax.tree.map(lambda v: v[0], net.tables(group))
+    runs = jax.eval_shape(
+        lambda: lanes.draw("floyd_warshall", group, key, 2, 64, 64, 64, samplers.Options())
+    )
+    jaxpr = jax.make_jaxpr(
+        lambda s, o, r: net.run(s, o, table, lanes.whole(r), MODEL)[0].edge_pointer
+    )(shared, own, runs)
+    largest = max(_sizes(jaxpr.jaxpr))
+    assert largest < 2 * 64**3 * 64  # (B, n, n, n) edge pointers over time are inputs, not features
+
+
+def _sizes(jaxpr):
+    for eqn in jaxpr.eqns:
+        for v in eqn.outvars:
+            if hasattr(v.aval, "shape") and len(v.aval.shape) >= 4 and v.aval.shape[-1] == 8:
+                assert v.aval.ndim <= 4, eqn
+        yield from (int(np.prod(v.aval.shape)) for v in eqn.outvars if hasattr(v.aval, "shape"))
+        for sub in jax.core.jaxprs_in_params(eqn.params):
+            yield from _sizes(sub)
+
+
+@pytest.mark.parametrize("name", processors.NAMES)
+def test_every_processor_is_equivariant_and_blind_to_padding(name):
+    processor = processors.make(name, hidden=8, triplets=4)
+    key = jax.random.key(3)
+    params = processor.init(key)
+    z, x = jax.random.normal(key, (2, 5, 16)), jax.random.normal(key, (2, 5, 5, 3))
+    w, g = jax.random.normal(key, (3, 8)), jax.random.normal(key, (2, 8))
+    adjacency = (jax.random.uniform(key, (2, 5, 5)) < 0.5) | jnp.eye(5, dtype=bool)[None]
+    mask = jnp.ones((2, 5), bool)
+    edges = lambda x: processors.Edges(x, w, jnp.zeros(8))
+
+    out, t = processor.apply(params, z, edges(x), g, mask, adjacency)
+    order = jnp.asarray([3, 0, 4, 1, 2])
+    turn = lambda v: v[:, order][:, :, order]
+    out2, t2 = processor.apply(params, z[:, order], edges(turn(x)), g, mask, turn(adjacency))
+    np.testing.assert_allclose(out[:, order], out2, atol=1e-5)
+    if t is not None:
+        np.testing.assert_allclose(turn(t), t2, atol=1e-5)
+
+    cut, _ = processor.apply(
+        params, z[:, :4], edges(x[:, :4, :4]), g, mask[:, :4], adjacency[:, :4, :4]
+    )
+    held, _ = processor.apply(params, z, edges(x), g, mask.at[:, 4].set(False), adjacency)
+    np.testing.assert_allclose(cut, held[:, :4], atol=1e-5)

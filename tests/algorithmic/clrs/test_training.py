@@ -1,0 +1,69 @@
+"""The update of many tasks: it learns, leaves out a task that is not finite, refuses nonsense."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algorithmic.clrs import net, training
+from fl_jax.core import errors
+
+MODEL = net.Config(hidden=8, triplets=4)
+CONFIG = training.Training(tasks=("minimum", "binary_search"), batch=2, steps=4, lengths=(4,))
+
+
+def test_a_task_that_is_not_finite_is_left_out_and_counted():
+    quick = lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": "0"})
+    key = jax.random.key(0)
+    state = training.init(key, MODEL, CONFIG)
+    (lane,) = quick(lambda k: training.batch(k, CONFIG))(key)
+    step = quick(training.make(MODEL, CONFIG))
+    good, info = step(state, (lane,), key)
+    assert bool(jnp.all(info.finite[0])) and good.skipped[0].tolist() == [0, 0]
+
+    broken = lane._replace(inputs=lane.inputs._replace(node=lane.inputs.node.at[1].set(jnp.nan)))
+    bad, info = step(state, (broken,), key)
+    assert info.finite[0].tolist() == [True, False] and bad.skipped[0].tolist() == [0, 1]
+    first, second = (lambda tree, i=i: jax.tree.leaves(jax.tree.map(lambda v: v[i], tree))
+                     for i in (0, 1))  # fmt: skip
+    for a, b in zip(first(good.own[0]), first(bad.own[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(second(state.own[0]), second(bad.own[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(bool(jnp.all(jnp.isfinite(v))) for v in jax.tree.leaves(bad.shared))
+
+    none = lane._replace(inputs=jax.tree.map(lambda v: v * jnp.nan if v.dtype == jnp.float32 else v,
+                                             lane.inputs))  # fmt: skip
+    same, _ = step(state, (none,), key)
+    jax.tree.map(np.testing.assert_array_equal, same.shared, state.shared)
+    assert int(same.step) == 0 and int(same.in_a_row) == 1
+
+    losses = []
+    for _ in range(30):
+        state, info = step(state, (lane,), key)
+        losses.append(float(jnp.sum(info.loss[0])))
+    assert losses[-1] < 0.8 * losses[0]
+    assert step._cache_size() == 1
+
+
+def test_tasks_are_grouped_by_what_they_need():
+    groups = training.groups(training.Training())
+    assert sorted(n for g in groups for n in g.names) == sorted(training.Training().tasks)
+    assert len(groups) == 6
+    assert all(len({training.size(n, training.Training()) for n in g.names}) == 1 for g in groups)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tasks": ("bfs", "bfs")}, "different algorithms"),
+        ({"tasks": ("bsf",)}, "did you mean 'bfs'"),
+        ({"lengths": (1,)}, "at least 2 nodes"),
+        ({"batch": 0}, "batch must be above 0"),
+        ({"plan": "loop"}, "unknown plan"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, words):
+    config = training.Training(**{"tasks": ("minimum",), **change})
+    with pytest.raises(errors.ConfigError, match=words):
+        training.check(config)
