@@ -22,7 +22,7 @@ CUTOFF = 42.0  # the integrand is dropped below e^-42 of its maximum
 class Binomial(NamedTuple):
     """Bin(n, p), with 1 - p given apart because it may be tiny."""
 
-    n: float  # whole number of draws
+    n: float  # whole number of draws, or an array of them
     p: float
     q: float  # 1 - p
 
@@ -32,7 +32,7 @@ class Binomial(NamedTuple):
 
     @property
     def sigma(self) -> float:
-        return math.sqrt(self.n * self.p * self.q)
+        return np.sqrt(self.n * self.p * self.q)
 
 
 def log1pmx(x: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def _deviance(k, mean, difference):
     return mean * ((1 + t) * log1pmx(t) + t * t)
 
 
-def deviations(k: np.ndarray, law: Binomial) -> tuple[np.ndarray, float, float]:
+def deviations(k: np.ndarray, law: Binomial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(k - n p, n p, n q), consistent to the last digit with one slightly moved p."""
     if law.p <= 0.5:
         mean = law.n * law.p
@@ -81,24 +81,22 @@ def deviations(k: np.ndarray, law: Binomial) -> tuple[np.ndarray, float, float]:
 
 
 def log_pmf(k: np.ndarray, law: Binomial) -> np.ndarray:
-    """log Pr[Bin(n, p) = k] for whole k in 0..n (minus infinity outside)."""
-    k = np.asarray(k, float)
-    n = law.n
-    if law.p <= 0 or n == 0:
+    """log Pr[Bin(n, p) = k] for whole k in 0..n (minus infinity outside); n may be an array."""
+    k, n = np.broadcast_arrays(np.asarray(k, float), np.asarray(law.n, float))
+    if law.p <= 0:
         return np.where(k == 0, 0.0, -np.inf)
     if law.q <= 0:
         return np.where(k == n, 0.0, -np.inf)
     inside = (k > 0) & (k < n)
-    kk = np.where(inside, k, min(1.0, n))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        difference, mean, rest = deviations(kk, law)
-        value = (
-            0.5 * np.log(n / (2 * np.pi * kk * (n - kk)))
-            + (stirling_error(np.array(n)) - stirling_error(kk) - stirling_error(n - kk))
-            - _deviance(kk, mean, difference)
-            - _deviance(n - kk, rest, -difference)
-        )
-    ends = np.where(k == 0, n * _log(law.q, law.p), np.where(k == n, n * _log(law.p, law.q), 0.0))
+    kk, nn = np.where(inside, k, 1.0), np.where(inside, n, 2.0)
+    difference, mean, rest = deviations(kk, law._replace(n=nn))
+    value = (
+        0.5 * np.log(nn / (2 * np.pi * kk * (nn - kk)))
+        + (stirling_error(nn) - stirling_error(kk) - stirling_error(nn - kk))
+        - _deviance(kk, mean, difference)
+        - _deviance(nn - kk, rest, -difference)
+    )
+    ends = np.where(k == 0, n * _log(law.q, law.p), n * _log(law.p, law.q))
     value = np.where(inside, value, ends)
     return np.where((k < 0) | (k > n), -np.inf, value)
 
@@ -148,37 +146,37 @@ def _times(a, x):
 
 
 def tails(j: np.ndarray, law: Binomial) -> tuple[np.ndarray, np.ndarray]:
-    """(Pr[C < j], Pr[C >= j]) of C ~ Bin(n, p): the smaller one to full relative accuracy."""
-    j = np.atleast_1d(np.asarray(j, float))
-    below, above = np.zeros(j.shape), np.ones(j.shape)
-    done = j <= 0
-    over = j > law.n
-    below[over], above[over] = 1.0, 0.0
-    if law.p <= 0 or law.n == 0:
-        below[j > 0], above[j > 0] = 1.0, 0.0
-        return below, above
-    if law.q <= 0:
-        return below, above
-    open_ = ~(done | over)
-    right = open_ & (j > law.mean)
+    """(Pr[C < j], Pr[C >= j]) of C ~ Bin(n, p): the smaller one to full relative accuracy.
+
+    n may be an array that broadcasts against j.
+    """
+    j, n = np.broadcast_arrays(np.atleast_1d(np.asarray(j, float)), np.asarray(law.n, float))
+    if law.p <= 0 or law.q <= 0:
+        below = (j > (0 if law.p <= 0 else n)).astype(float)
+        return below, 1 - below
+    below = np.where(j > n, 1.0, 0.0)
+    above = 1 - below
+    open_ = (j > 0) & (j <= n)
+    right = open_ & (j > law._replace(n=n).mean)
     if right.any():
-        above[right] = np.minimum(_upper(j[right], law), 1.0)
+        above[right] = np.minimum(_upper(j[right], law._replace(n=n[right])), 1.0)
         below[right] = 1 - above[right]
     left = open_ & ~right
     if left.any():
         # Pr[C < j] = Pr[n - C >= n - j + 1], an upper tail of Bin(n, q)
-        below[left] = np.minimum(_upper(law.n - j[left] + 1, Binomial(law.n, law.q, law.p)), 1.0)
+        mirror = Binomial(n[left], law.q, law.p)
+        below[left] = np.minimum(_upper(n[left] - j[left] + 1, mirror), 1.0)
         above[left] = 1 - below[left]
     return below, above
 
 
 def masses(edges: np.ndarray, law: Binomial) -> np.ndarray:
-    """Pr[edges[b] <= C < edges[b+1]] for each b."""
+    """Pr[edges[b] <= C < edges[b+1]] for each b (along the last axis)."""
     below, above = tails(edges, law)
     left = edges <= law.mean
-    low, high = np.diff(below), -np.diff(above)
-    middle = 1 - below[:-1] - above[1:]
-    weights = np.where(left[1:], low, np.where(~left[:-1], high, middle))
+    low, high = np.diff(below, axis=-1), -np.diff(above, axis=-1)
+    middle = 1 - below[..., :-1] - above[..., 1:]
+    weights = np.where(left[..., 1:], low, np.where(~left[..., :-1], high, middle))
     return np.maximum(weights, 0.0)
 
 

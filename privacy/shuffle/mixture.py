@@ -37,7 +37,7 @@ class Mixture(NamedTuple):
     upper: Terms
     lower: Terms
     left: float  # probability of s left of the window; its call is at most call(1, strike)
-    right: float  # probability of s right of it; its call is at most the last term's
+    right: float  # probability of s right of it; the same holds there
     exact: bool  # one block per whole number: more blocks change nothing
 
 
@@ -63,7 +63,7 @@ def _sum(terms: Terms, eps, eps0, coarse):
     peak = np.max(logs, axis=1, keepdims=True)
     peak = np.where(np.isfinite(peak), peak, 0.0)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(logs - peak) @ terms.weight) + peak[:, 0], logs
+        return np.log(np.exp(logs - peak) @ terms.weight) + peak[:, 0]
 
 
 def log_delta(
@@ -75,14 +75,13 @@ def log_delta(
     """
     eps = np.atleast_1d(np.asarray(eps, float))
     terms = mixture.upper if side == "upper" else mixture.lower
-    total, logs = _sum(terms, eps, mixture.eps0, coarse)
+    total = _sum(terms, eps, mixture.eps0, coarse)
     scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
     if side == "upper":
         _, z = strike(eps, mixture.eps0)
         with np.errstate(divide="ignore"):
-            outside = np.log(mixture.left) + np.log(z / 2)
-            beyond = np.log(mixture.right) + logs[:, -1]
-        total = np.logaddexp(np.logaddexp(total, outside), beyond)
+            outside = np.log(mixture.left + mixture.right) + np.log(z / 2)
+        total = np.logaddexp(total, outside)
     return np.where(eps >= mixture.eps0, -np.inf, np.minimum(total + scale, 0.0))
 
 
@@ -164,7 +163,8 @@ def solve(
     slack = budget(n)
     target_up, target_lo = math.log(delta) - slack, math.log(delta) + slack
     exponent = 25.0 - math.log(delta)
-    last = eps0 * (1 - 1e-12)
+    # beyond e^600 the two factors of delta leave double range: there the local guarantee is given
+    last = min(eps0 * (1 - 1e-12), 600.0)
     tol = min(rtol / 8, 1e-3)
     while True:
         mixture = make(blocks, exponent)
@@ -173,7 +173,7 @@ def solve(
         _, upper = root(above, 0.0, last, tol, guess)
         if upper == 0.0:
             return Solution(0.0, 0.0, True)
-        upper = min(upper, eps0)
+        upper = eps0 if upper > last else upper
         start = min(upper, last)
         near = start * (1 - 1.5 * rtol)
         if below(near) > 0:
@@ -188,8 +188,3 @@ def solve(
         grow = gap / rtol if math.isfinite(gap) else 16.0
         blocks = int(min(most, max(2 * blocks, blocks * min(1.4 * grow, 64.0))))
         guess = 0.5 * (lower + upper)
-
-
-def log_budgeted(value: float, n: float) -> float:
-    """value + the floating-point budget of its logarithm."""
-    return value + budget(n)
