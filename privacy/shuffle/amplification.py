@@ -69,6 +69,15 @@ def _arguments(eps0, n, mechanism, bound, delta0, shuffling, missing):
     return eps0, n - missing, bound
 
 
+def require_replace(adjacency: Adjacency) -> None:
+    """Refuses add-or-remove neighbours: with n public reports there are none."""
+    if adjacency != Adjacency.REPLACE:
+        raise errors.WrongAccountantError(
+            f"shuffled reports are accounted for replace-one neighbours, not for {adjacency}; the"
+            " number of reports is public, so nobody can be added or removed."
+        )
+
+
 def _label(bound, mechanism):
     """Keywords of the Bound that say what it is worth."""
     if bound == "blanket":

@@ -90,9 +90,35 @@ def bracket(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Certified (lower, upper) of delta at a vector of eps."""
     slack = budget(n) + (option.COARSE_ERROR if coarse else 0.0)
-    low = np.exp(log_delta(mixture, eps, "lower", coarse=coarse)) * (1 - slack)
-    high = np.exp(log_delta(mixture, eps, "upper", coarse=coarse)) * (1 + slack)
-    return low, np.minimum(high, 1.0)
+    eps = np.atleast_1d(np.asarray(eps, float))
+    up, low = mixture.upper, mixture.lower
+    if np.ndim(up.ratio) == 0 and np.ndim(low.ratio) == 0 and up.ratio == low.ratio == 0:
+        high_log, low_log = _both(mixture, eps, coarse)
+    else:
+        high_log = log_delta(mixture, eps, "upper", coarse=coarse)
+        low_log = log_delta(mixture, eps, "lower", coarse=coarse)
+    return np.exp(low_log) * (1 - slack), np.minimum(np.exp(high_log) * (1 + slack), 1.0)
+
+
+def _both(mixture, eps, coarse):
+    """log (upper, lower) when the strike is one for all sizes: the blocks share their ends."""
+    sizes, where = np.unique(
+        np.concatenate([mixture.upper.size, mixture.lower.size]), return_inverse=True
+    )
+    y, z = strike(eps[:, None], mixture.eps0)
+    logs = option.log_call(sizes, y, z, coarse=coarse)
+    peak = np.max(logs, axis=1, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, 0.0)
+    values = np.exp(logs - peak)
+    cut = mixture.upper.size.size
+    with np.errstate(divide="ignore"):
+        outside = np.log(mixture.left + mixture.right) + np.log(z[:, 0] / 2)
+        high = np.log(values[:, where[:cut]] @ mixture.upper.weight) + peak[:, 0]
+        low = np.log(values[:, where[cut:]] @ mixture.lower.weight) + peak[:, 0]
+    scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
+    dead = eps >= mixture.eps0
+    high = np.where(dead, -np.inf, np.minimum(np.logaddexp(high, outside) + scale, 0.0))
+    return high, np.where(dead, -np.inf, low + scale)
 
 
 def root(value: Callable[[float], float], lo: float, hi: float, tol: float, guess: float | None):

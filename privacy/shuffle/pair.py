@@ -76,6 +76,11 @@ def edges(law: Binomial, blocks: int, exponent: float, tilt: float = 0.0) -> np.
     u = np.linspace(max(ends[0], 1e-6), min(ends[1], 1 - 1e-6), blocks - 1)
     inner = np.round(center + scale * np.log(u / (1 - u)))
     inner = inner[(inner > lo) & (inner < hi + 1)]
+    if inner.size:  # the flanks, which the bell leaves as one block each
+        few = max(blocks // 16, 2)
+        left = np.round(np.linspace(lo, inner[0], few))
+        right = np.round(np.linspace(inner[-1], hi + 1, few))
+        inner = np.concatenate([left, inner, right])
     return np.unique(np.concatenate([[lo], inner, [hi + 1]]))
 
 
