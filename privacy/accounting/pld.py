@@ -195,10 +195,12 @@ def _log_moments(parts, thetas):
     """sum_i T_i log E[e^(theta loss_i)] for a vector of thetas."""
     total = np.zeros(len(thetas))
     for part, times in parts:
-        with np.errstate(divide="ignore"):
-            logs = np.log(part.probs)
+        kept = np.flatnonzero(part.probs)
+        logs, losses = np.log(part.probs[kept]), part.losses[kept]
         for i, theta in enumerate(thetas):
-            total[i] += times * np.logaddexp.reduce(logs + theta * part.losses)
+            terms = logs + theta * losses
+            peak = terms.max()
+            total[i] += times * (peak + math.log(np.exp(terms - peak).sum()))
     return total
 
 
@@ -219,12 +221,12 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
     step = steps.pop()
     # one pass of Chernoff for the tilt, then one for the window under the tilted law
     spread = math.sqrt(max(sum(t * _variance(p) for p, t in parts), 1e-300))
-    thetas = np.geomspace(1e-2 / spread, 60 / spread, 40)
+    thetas = np.geomspace(0.05 / spread, 60 / spread, 24)
     logs = _log_moments(parts, thetas)
     tilt = float(thetas[int(np.argmin((logs - math.log(delta)) / thetas))])
     log_scale = float(_log_moments(parts, [tilt])[0])
     needed = 36.0  # the tilted law is followed to e^-36 on both sides
-    up = np.geomspace(0.3 / spread, 40 / spread, 24)
+    up = np.geomspace(0.5 / spread, 40 / spread, 12)
     high = np.min((_log_moments(parts, tilt + up) - log_scale + needed) / up)
     low = -np.min((_log_moments(parts, tilt - up) - log_scale + needed) / up)
     first = sum(p.start * t for p, t in parts)
@@ -273,7 +275,7 @@ def bracket(
     rounds: Sequence[tuple[Profile, int]],
     delta: float,
     *,
-    resolution: float = 0.02,
+    resolution: float = 0.05,
     rtol: float = 1e-3,
 ) -> tuple[Composed, Composed]:
     """(optimistic, pessimistic) composition of T_i copies of each profile.
@@ -288,8 +290,8 @@ def bracket(
     copies = sum(t for _, t in rounds)
     scale = math.sqrt(sum(t * p.scale() ** 2 for p, t in rounds) / copies)
     tail = delta * 1e-5 / copies
-    best = None
-    for _ in range(5):
+    best, reached = None, math.inf
+    for _ in range(4):
         step = resolution * scale
         try:
             pairs = [(from_profile(p, step, tail=tail), t) for p, t in rounds]
@@ -304,7 +306,11 @@ def bracket(
         if high <= low * (1 + rtol) or not math.isfinite(high):
             break
         gap = high / low - 1 if low > 0 else 1.0
-        resolution *= max(min(math.sqrt(rtol / gap) * 0.8, 0.5), 0.2)
+        if gap > 0.6 * reached:  # what is left is not the grid's
+            break
+        reached = gap
+        # both ends err with the square of the step
+        resolution *= max(min(math.sqrt(rtol / gap) * 0.85, 0.7), 0.05)
     if best is None:
         raise PrivacyError("the loss distribution of these rounds is too long for a grid.")
     return best

@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
+from privacy.accounting import errors, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import amplification, mixture, pair, renyi, twolevel
+from privacy.shuffle import amplification, binomial, mixture, pair, renyi, twolevel
 from privacy.shuffle.mechanisms import Mechanism
 
 
@@ -46,7 +47,7 @@ class ShuffledReports:
         exponent = 12 - math.log(tail)
         if bound == "blanket":
             level = self.mechanism.level(eps0)
-            part = twolevel.make(level, n, 48, exponent, 0.0, 12)
+            part = twolevel.make(level, n, 24, exponent, 0.0, 8)
         else:
             chosen = amplification._pair(bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
@@ -70,3 +71,51 @@ class ShuffledReports:
         amplification.require_replace(adjacency)
         eps0, n, bound = self._resolve()
         return renyi.rdp(alpha, eps0, n, bound="standard" if bound == "blanket" else bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledShuffledReports:
+    """A shuffled round in which only some of the users take part.
+
+    `fixed`: a uniform subset of `cohort` of the `population` users, membership hidden. `check-in`:
+    every user independently with probability cohort/population; the server sees how many came.
+    `visible`: everyone sees who came, `cohort` of them.
+    """
+
+    eps0: float
+    population: int
+    cohort: int
+    sampling: str = "fixed"
+    mechanism: Mechanism | None = None
+    bound: str | None = None
+    missing: int = 0
+
+    def __post_init__(self):
+        errors.one_of("sampling", self.sampling, ("fixed", "check-in", "visible"))
+        if not 1 <= self.cohort <= self.population:
+            raise errors.PrivacyError(
+                f"a cohort of {self.cohort} does not fit a population of {self.population}."
+            )
+        self._round(self.cohort)
+
+    def _round(self, clients: int) -> ShuffledReports:
+        missing = self.missing if clients > self.missing else 0
+        return ShuffledReports(self.eps0, clients, self.mechanism, self.bound, missing)
+
+    def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
+        """As for `ShuffledReports`; with a cohort that misses users, they are counted out."""
+        rate = self.cohort / self.population
+        if self.sampling == "fixed":
+            return [sampling.fixed_size(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
+        if self.sampling == "visible":
+            return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
+        amplification.require_replace(adjacency)
+        law = binomial.Binomial(float(self.population), rate, 1 - rate)
+        ends = pair.edges(law, 10, 3 - math.log(tail))
+        ends = ends[ends > self.missing] if self.missing else np.maximum(ends, 1)
+        ends = np.unique(ends)
+        masses = binomial.masses(ends, law)
+        below, above = binomial.tails(ends[[0, -1]], law)
+        outside = float(below[0] + above[1])
+        rounds = lambda m: self._round(m).profiles(adjacency, tail)[0]
+        return [sampling.check_in(rounds, ends, masses, outside, self.population)]

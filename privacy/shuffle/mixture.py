@@ -80,7 +80,7 @@ def log_delta(
     if side == "upper":
         _, z = strike(eps, mixture.eps0)
         with np.errstate(divide="ignore"):
-            outside = np.log(mixture.left + mixture.right) + np.log(z / 2)
+            outside = np.log(mixture.left + mixture.right) + np.log(np.maximum(z, 0.0) / 2)
         total = np.logaddexp(total, outside)
     return np.where(eps >= mixture.eps0, -np.inf, np.minimum(total + scale, 0.0))
 
@@ -112,7 +112,7 @@ def _both(mixture, eps, coarse):
     values = np.exp(logs - peak)
     cut = mixture.upper.size.size
     with np.errstate(divide="ignore"):
-        outside = np.log(mixture.left + mixture.right) + np.log(z[:, 0] / 2)
+        outside = np.log(mixture.left + mixture.right) + np.log(np.maximum(z[:, 0], 0.0) / 2)
         high = np.log(values[:, where[:cut]] @ mixture.upper.weight) + peak[:, 0]
         low = np.log(values[:, where[cut:]] @ mixture.lower.weight) + peak[:, 0]
     scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
