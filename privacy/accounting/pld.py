@@ -221,7 +221,9 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
     step = steps.pop()
     # one pass of Chernoff for the tilt, then one for the window under the tilted law
     spread = math.sqrt(max(sum(t * _variance(p) for p, t in parts), 1e-300))
-    thetas = np.geomspace(0.05 / spread, 60 / spread, 24)
+    # (no further out than a Gaussian loss would need: a bounded loss would pull it to its edge)
+    farthest = math.sqrt(2 * math.log(1 / delta)) + 0.5
+    thetas = np.geomspace(0.05 / spread, farthest / spread, 24)
     logs = _log_moments(parts, thetas)
     tilt = float(thetas[int(np.argmin((logs - math.log(delta)) / thetas))])
     log_scale = float(_log_moments(parts, [tilt])[0])

@@ -47,7 +47,7 @@ class ShuffledReports:
         exponent = 12 - math.log(tail)
         if bound == "blanket":
             level = self.mechanism.level(eps0)
-            part = twolevel.make(level, n, 24, exponent, 0.0, 8)
+            part = twolevel.make(level, n, 40, exponent, 0.0, 12)
         else:
             chosen = amplification._pair(bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
