@@ -22,20 +22,20 @@ CUTOFF = 42.0  # the integrand is dropped below e^-42 of its maximum
 class Binomial(NamedTuple):
     """Bin(n, p), with 1 - p given apart because it may be tiny."""
 
-    n: float  # whole number of draws, or an array of them
+    n: float | np.ndarray  # whole number of draws, or an array of them
     p: float
     q: float  # 1 - p
 
     @property
-    def mean(self) -> float:
+    def mean(self) -> float | np.ndarray:
         return self.n * self.p if self.p <= 0.5 else self.n - self.n * self.q
 
     @property
-    def sigma(self) -> float:
+    def sigma(self) -> float | np.ndarray:
         return np.sqrt(self.n * self.p * self.q)
 
 
-def log1pmx(x: np.ndarray) -> np.ndarray:
+def log1pmx(x: np.ndarray | float) -> np.ndarray:
     """log(1 + x) - x without cancellation.
 
     With r = x/(2+x): log(1+x) = 2 atanh(r) and 2r - x = -r x.
@@ -71,7 +71,7 @@ def _deviance(k, mean, difference):
     return mean * ((1 + t) * log1pmx(t) + t * t)
 
 
-def deviations(k: np.ndarray, law: Binomial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def deviations(k: np.ndarray, law: Binomial) -> tuple:
     """(k - n p, n p, n q), consistent to the last digit with one slightly moved p."""
     if law.p <= 0.5:
         mean = law.n * law.p
