@@ -16,7 +16,7 @@ ROUNDING = 1e-11  # relative, on both ends
 SOURCE = "Gaussian mechanism [Balle, Wang, ICML 2018, Theorem 8]"
 
 
-def delta(eps: np.ndarray, mu: float) -> np.ndarray:
+def delta(eps: np.ndarray | float, mu: float) -> np.ndarray | float:
     """delta(eps) between N(0, 1) and N(mu, 1), any real eps.
 
     Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu), by logarithms of Phi.
@@ -31,12 +31,12 @@ def delta(eps: np.ndarray, mu: float) -> np.ndarray:
     return np.exp(first) * -np.expm1(np.minimum(second - first, 0.0))
 
 
-def sampled_delta_remove(eps: np.ndarray, mu: float, rate: float) -> np.ndarray:
+def sampled_delta_remove(eps: np.ndarray | float, mu: float, rate: float) -> np.ndarray | float:
     """delta of ((1-q) N(0,1) + q N(mu,1) || N(0,1)), eps >= 0: q delta(log(1 + (e^eps-1)/q))."""
     return rate * delta(np.log1p(np.expm1(eps) / rate), mu)
 
 
-def sampled_delta_add(eps: np.ndarray, mu: float, rate: float) -> np.ndarray:
+def sampled_delta_add(eps: np.ndarray | float, mu: float, rate: float) -> np.ndarray | float:
     """delta of (N(0,1) || (1-q) N(0,1) + q N(mu,1)), eps >= 0; 0 from -log(1-q) on."""
     eps = np.asarray(eps, float)
     share = -np.expm1(eps + np.log1p(-rate))  # 1 - e^eps (1 - q)
@@ -45,7 +45,7 @@ def sampled_delta_add(eps: np.ndarray, mu: float, rate: float) -> np.ndarray:
     return np.where(share > 0, safe * delta(inner, mu), 0.0)
 
 
-def sampled_delta_replace(eps: np.ndarray, mu: float, rate: float) -> np.ndarray:
+def sampled_delta_replace(eps: np.ndarray | float, mu: float, rate: float) -> np.ndarray | float:
     """delta of ((1-q) N(0,1) + q N(mu,1) || (1-q) N(0,1) + q N(-mu,1)), eps >= 0."""
     eps = np.asarray(eps, float)
     # the ratio (1-q + c u)/(1-q + c/u), u = e^(mu x), c = q e^(-mu^2/2), rises through e^eps once

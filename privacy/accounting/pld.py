@@ -152,7 +152,7 @@ class Composed(NamedTuple):
     error: float  # tilted mass outside the window plus FFT rounding
     pessimistic: bool
 
-    def delta(self, eps: np.ndarray) -> np.ndarray:
+    def delta(self, eps: np.ndarray | float) -> np.ndarray:
         """delta at a vector of eps: an upper or a lower bound, as the parts were."""
         eps = np.atleast_1d(np.asarray(eps, float))
         out = np.empty(eps.shape)

@@ -123,7 +123,7 @@ def _upper(j: np.ndarray, law: Binomial) -> np.ndarray:
     curve = np.maximum(a + b * theta * theta, 1e-300)
     end = 2 * CUTOFF / (slope + np.sqrt(slope * slope + 2 * CUTOFF * curve))
     end = np.minimum(end, 1.0)
-    for _ in range(4):  # the exponent is convex: Newton ends right of its root, never short of it
+    for _ in range(2):  # the exponent is convex: Newton ends right of its root, never short of it
         gradient = slope + a * end / np.maximum(1 - end, 1e-12)
         gradient = gradient + b * theta * theta * end / (1 + theta * end)
         with np.errstate(divide="ignore", invalid="ignore"):

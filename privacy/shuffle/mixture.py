@@ -46,7 +46,7 @@ def budget(n: float) -> float:
     return 1e-12 * (8 + math.log2(n + 1))
 
 
-def strike(eps: np.ndarray, eps0: float) -> tuple[np.ndarray, np.ndarray]:
+def strike(eps: np.ndarray | float, eps0: float) -> tuple[np.ndarray, np.ndarray]:
     """(y, 1 - y) with y = tanh(eps/2)/tanh(eps0/2), both to full relative accuracy."""
     eps = np.asarray(eps, float)
     y = np.tanh(eps / 2) / np.tanh(eps0 / 2)
@@ -67,7 +67,7 @@ def _sum(terms: Terms, eps, eps0, coarse):
 
 
 def log_delta(
-    mixture: Mixture, eps: np.ndarray, side: str, *, coarse: bool = False
+    mixture: Mixture, eps: np.ndarray | float, side: str, *, coarse: bool = False
 ) -> np.ndarray:
     """log of the certified upper or lower bound of delta(eps), for a vector of eps in [0, eps0).
 
@@ -86,7 +86,7 @@ def log_delta(
 
 
 def bracket(
-    mixture: Mixture, eps: np.ndarray, n: float, *, coarse: bool = False
+    mixture: Mixture, eps: np.ndarray | float, n: float, *, coarse: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Certified (lower, upper) of delta at a vector of eps."""
     slack = budget(n) + (option.COARSE_ERROR if coarse else 0.0)
