@@ -13,6 +13,7 @@ the reports in uniformly random order. Neighbouring data sets differ in one user
 """
 
 import math
+from typing import Any
 
 from privacy.accounting import errors
 from privacy.accounting.bound import Adjacency, Bound, Status
@@ -119,10 +120,10 @@ def _attained(mechanism, eps0, n, delta):
 
 def epsilon(
     eps0: float,
-    n: int,
+    n: int | float,
     delta: float,
     *,
-    mechanism: Mechanism | None = None,
+    mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
     delta0: float = 0.0,
@@ -197,9 +198,9 @@ def _blanket(mechanism, eps0, n, delta, rtol):
 def delta(
     eps: float,
     eps0: float,
-    n: int,
+    n: int | float,
     *,
-    mechanism: Mechanism | None = None,
+    mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
     delta0: float = 0.0,
@@ -236,10 +237,10 @@ def delta(
 
 def local_epsilon(
     eps: float,
-    n: int,
+    n: int | float,
     delta: float,
     *,
-    mechanism: Mechanism | None = None,
+    mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
     most: float = 50.0,
@@ -277,7 +278,7 @@ def clients(
     eps0: float,
     delta: float,
     *,
-    mechanism: Mechanism | None = None,
+    mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
     most: int = 10**13,

@@ -68,7 +68,9 @@ def stirling_error(k: np.ndarray) -> np.ndarray:
 def _deviance(k, mean, difference):
     """k log(k/mean) - (k - mean), where difference = k - mean."""
     t = difference / mean
-    return mean * ((1 + t) * log1pmx(t) + t * t)
+    near = (1 + t) * log1pmx(t) + t * t  # of its terms the two largest cancel where t is large
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mean * np.where(np.abs(t) < 0.2, near, (1 + t) * np.log1p(t) - t)
 
 
 def deviations(k: np.ndarray, law: Binomial) -> tuple:

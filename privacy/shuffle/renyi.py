@@ -217,7 +217,7 @@ def bracket(
 def rdp(
     alpha: float,
     eps0: float,
-    n: int,
+    n: int | float,
     *,
     bound: str | None = None,
     rtol: float = 1e-3,
