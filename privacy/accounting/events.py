@@ -1,7 +1,7 @@
 """What can happen to data in a round, as a ledger records it."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from privacy.accounting import gaussian, rdp, sampling
 from privacy.accounting.bound import Adjacency
@@ -9,6 +9,7 @@ from privacy.accounting.errors import PrivacyError, fraction, positive
 from privacy.accounting.profile import Profile
 
 
+@runtime_checkable
 class Event(Protocol):
     """One use of the data. `privacy.shuffle.events` has the shuffled rounds."""
 
