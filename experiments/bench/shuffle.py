@@ -49,7 +49,9 @@ def _median(call, repeats=5):
 def single() -> list[dict]:
     """Both ends of the standard clone's eps, gap <= 1e-3."""
     rows = []
-    print("| eps0 | n | delta | lower | upper | gap | both ends, ms |\n|---|---|---|---|---|---|---|")
+    print(
+        "| eps0 | n | delta | lower | upper | gap | both ends, ms |\n|---|---|---|---|---|---|---|"
+    )
     for eps0 in EPS0:
         for n in CLIENTS:
             for delta in DELTAS:

@@ -119,5 +119,3 @@ def _histogram(matrix, data):
                 new[key] = new.get(key, 0.0) + mass * float(probability)
         law = new
     return law
-
-

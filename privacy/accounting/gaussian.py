@@ -73,9 +73,7 @@ def profile(noise_multiplier: float, adjacency: Adjacency) -> Profile:
     return Profile(lambda eps: _both(delta(eps, mu)), adjacency, Status.UNIVERSAL, SOURCE)
 
 
-def sampled_profiles(
-    noise_multiplier: float, rate: float, adjacency: Adjacency
-) -> list[Profile]:
+def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency) -> list[Profile]:
     """The Poisson-sampled Gaussian mechanism (DP-SGD, DP-FedAvg): one profile per direction.
 
     Add or remove: each neighbour relation composes with itself, so both are composed apart and

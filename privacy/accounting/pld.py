@@ -178,9 +178,17 @@ class Composed(NamedTuple):
         """
         if self.pessimistic and self.infinity >= delta:
             return math.inf
-        if self.delta(0.0)[0] <= delta:
-            return 0.0
         low, high = 0.0, max(float(self.losses[-1]), 1e-9)
+        if not self.pessimistic:
+            # far from the eps that the tilt is for, the error term hides the lower bound
+            probes = np.linspace(0.0, high, 129)
+            above = np.flatnonzero(self.delta(probes) > delta)
+            if not above.size:
+                return 0.0
+            low = float(probes[above[-1]])
+            high = float(probes[min(above[-1] + 1, 128)])
+        elif self.delta(0.0)[0] <= delta:
+            return 0.0
         if self.pessimistic and self.delta(high)[0] > delta:
             return math.inf
         for _ in range(60):

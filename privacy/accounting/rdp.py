@@ -13,7 +13,9 @@ Curve = Callable[[float], float]
 """alpha > 1 -> an upper bound of the Renyi divergence of that order, in nats"""
 
 
-def epsilon_at(alpha: np.ndarray | float, rdp: np.ndarray | float, delta: float) -> np.ndarray | float:
+def epsilon_at(
+    alpha: np.ndarray | float, rdp: np.ndarray | float, delta: float
+) -> np.ndarray | float:
     """eps of (alpha, rdp)-RDP at delta.
 
     eps = rdp + log((alpha-1)/alpha) - (log delta + log alpha)/(alpha-1)
@@ -23,7 +25,9 @@ def epsilon_at(alpha: np.ndarray | float, rdp: np.ndarray | float, delta: float)
     return rdp + np.log1p(-1 / alpha) - (np.log(delta) + np.log(alpha)) / s
 
 
-def log_delta_at(alpha: np.ndarray | float, rdp: np.ndarray | float, eps: float) -> np.ndarray | float:
+def log_delta_at(
+    alpha: np.ndarray | float, rdp: np.ndarray | float, eps: float
+) -> np.ndarray | float:
     """log of the delta of (alpha, rdp)-RDP at eps: the same proposition, solved for delta."""
     s = alpha - 1
     return s * (rdp - eps) - np.log(s) + alpha * np.log1p(-1 / alpha)

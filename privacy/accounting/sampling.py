@@ -68,7 +68,9 @@ def check_in(
         return at / n * table[m].forward(shifted)[side]
 
     def curve(eps):
-        low = sum(w * one(eps, int(b), int(a), 0) for w, a, b in zip(masses, first, last, strict=True))
+        low = sum(
+            w * one(eps, int(b), int(a), 0) for w, a, b in zip(masses, first, last, strict=True)
+        )
         high = sum(
             w * one(eps, max(int(a), 1), int(b), 1)
             for w, a, b in zip(masses, first, last, strict=True)

@@ -106,7 +106,9 @@ class ClippedGaussian:
 Continuous = ClippedLaplace | ClippedGaussian
 
 
-def delta_upper(mechanism: Continuous, n: int, eps: float, *, fine: int = 600, spare: float) -> float:
+def delta_upper(
+    mechanism: Continuous, n: int, eps: float, *, fine: int = 600, spare: float
+) -> float:
     """Upper bound of delta(eps) by the blanket, for the two extreme inputs.
 
     `spare`: victim's mass that may lie beyond the cells; it is added.

@@ -106,7 +106,9 @@ class SampledShuffledReports:
         """As for `ShuffledReports`; with a cohort that misses users, they are counted out."""
         rate = self.cohort / self.population
         if self.sampling == "fixed":
-            return [sampling.fixed_size(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
+            return [
+                sampling.fixed_size(self._round(self.cohort).profiles(adjacency, tail)[0], rate)
+            ]
         if self.sampling == "visible":
             return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
         amplification.require_replace(adjacency)

@@ -145,7 +145,7 @@ def root(value: Callable[[float], float], lo: float, hi: float, tol: float, gues
         if width <= tol * hi or width <= 4e-16 * hi:
             break
         x = None
-        if math.isfinite(f_hi) and width < 0.7 * previous or step < 2:
+        if (math.isfinite(f_hi) and width < 0.7 * previous) or step < 2:
             if math.isfinite(f_hi) and f_lo != f_hi:
                 x = lo + width * f_lo / (f_lo - f_hi)
                 # land on the other side of the end that has just moved

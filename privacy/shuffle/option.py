@@ -41,9 +41,7 @@ def log_call(
         coarse: fewer nodes, relative error 1e-9 instead of 2e-12.
     """
     z = 1 - np.asarray(y, float) if z is None else z
-    m, y, z = np.broadcast_arrays(
-        np.asarray(m, float), np.asarray(y, float), np.asarray(z, float)
-    )
+    m, y, z = np.broadcast_arrays(np.asarray(m, float), np.asarray(y, float), np.asarray(z, float))
     shape = m.shape
     m, y, z = m.ravel(), y.ravel(), z.ravel()
     out = np.full(m.shape, -np.inf)

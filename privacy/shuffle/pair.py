@@ -121,7 +121,7 @@ def delta(pair: Pair, eps: float, rtol: float = 1e-6) -> tuple[float, float]:
     while True:
         part = make(pair, blocks, exponent, tilt)
         low, high = (float(v[0]) for v in mixture.bracket(part, np.array([eps]), pair.n))
-        if high <= low * (1 + rtol) or exponent > 700 and part.exact:
+        if high <= low * (1 + rtol) or (exponent > 700 and part.exact):
             return low, high
         needed = 30.0 - math.log(max(low, 1e-300))
         if needed > exponent + 1:

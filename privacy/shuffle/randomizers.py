@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from privacy.accounting.errors import PrivacyError, positive
 from privacy.shuffle import mechanisms
 
@@ -48,7 +48,7 @@ def randomized_response(k: int, eps0: float) -> Randomizer:
 def _bits(k, own, other):
     """Estimator of frequencies from indicator vectors with these rates for own and other."""
 
-    def estimate(reports: Float[Array, "n k"]) -> Float[Array, " k"]:
+    def estimate(reports: Bool[Array, "n k"]) -> Float[Array, " k"]:
         return (jnp.mean(reports.astype(jnp.float32), axis=0) - other) / (own - other)
 
     return estimate
@@ -148,9 +148,7 @@ def clip(x: Float[Array, " d"], radius: float) -> Float[Array, " d"]:
 def laplace(eps0: float) -> Randomizer:
     """A number clipped to [0, 1] plus Laplace noise of scale 1/eps0."""
     scale = 1 / positive("eps0", eps0)
-    return Randomizer(
-        lambda key, x: jnp.clip(x, 0.0, 1.0) + scale * jax.random.laplace(key), _mean
-    )
+    return Randomizer(lambda key, x: jnp.clip(x, 0.0, 1.0) + scale * jax.random.laplace(key), _mean)
 
 
 def gaussian(radius: float, sigma: float) -> Randomizer:

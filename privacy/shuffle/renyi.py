@@ -117,9 +117,7 @@ def _log_moment(rule: _Rule, kappa: float, s: float, eps0: float) -> np.ndarray:
     fourth = t**4 / 24 + t**3 / 6 + t * t / 3 + t / 3
     value = np.where(x * (1 + s) < 1e-3, fourth * x**4, value)
     with np.errstate(divide="ignore"):
-        logs = np.where(
-            whole < 30, np.log(np.maximum(value, 0.0)), whole + np.log((1 + x) / 2)
-        )
+        logs = np.where(whole < 30, np.log(np.maximum(value, 0.0)), whole + np.log((1 + x) / 2))
     return np.logaddexp.reduce(logs + rule.log_weights, axis=1)
 
 
@@ -173,9 +171,7 @@ def _rest(part: Pair, s: float, blocks: int, degree: int, exponent: float, tilt:
     )
 
 
-def bracket(
-    part: Pair, alpha: float, rtol: float = 1e-3, most: int = 8192
-) -> tuple[float, float]:
+def bracket(part: Pair, alpha: float, rtol: float = 1e-3, most: int = 8192) -> tuple[float, float]:
     """Certified (lower, upper) of D_alpha of a clone pair, alpha > 1."""
     s = alpha - 1
     kappa = math.tanh(part.eps0 / 2)

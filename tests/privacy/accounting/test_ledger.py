@@ -35,8 +35,10 @@ def test_sampled_gaussian_lies_between_its_pld_and_renyi_values():
 
 
 def test_status_of_a_ledger_is_its_weakest():
-    ledger = Ledger(Adjacency.REPLACE).record(Gaussian(50.0)).record(
-        ShuffledReports(0.5, 100_000, bound="stronger")
+    ledger = (
+        Ledger(Adjacency.REPLACE)
+        .record(Gaussian(50.0))
+        .record(ShuffledReports(0.5, 100_000, bound="stronger"))
     )
     assert ledger.epsilon(1e-5).status is Status.CONDITIONAL
     krr = Ledger(Adjacency.REPLACE).record(ShuffledReports(1.0, 10_000, RandomizedResponse(5)))
@@ -126,4 +128,6 @@ def test_bad_events_are_refused():
     ):
         with pytest.raises(Exception) as caught:
             call()
-        assert isinstance(caught.value, PrivacyError) or "check" in type(caught.value).__name__.lower()
+        assert (
+            isinstance(caught.value, PrivacyError) or "check" in type(caught.value).__name__.lower()
+        )

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from tests.privacy.shuffle import brute
 
 from privacy.accounting import gaussian, pld
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import pair
 from privacy.shuffle.events import ShuffledReports
+from tests.privacy.shuffle import brute
 
 
 def test_both_roundings_hold_the_profile_everywhere():

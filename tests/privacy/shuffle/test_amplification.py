@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from tests.privacy.shuffle import brute
 
 from privacy import shuffle
 from privacy.accounting.bound import Adjacency, Status
@@ -11,6 +10,7 @@ from privacy.accounting.errors import PrivacyError, RegionError, WrongAccountant
 from privacy.accounting.events import Gaussian
 from privacy.shuffle import mechanisms
 from privacy.shuffle.mechanisms import RandomizedResponse, SubsetSelection
+from tests.privacy.shuffle import brute
 
 
 def test_every_bound_says_what_it_is_worth():

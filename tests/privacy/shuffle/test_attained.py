@@ -1,10 +1,10 @@
 """Lower bounds on the true loss are below every correct upper bound, and are attained."""
 
 import pytest
-from tests.privacy.shuffle import brute
 
 from privacy.shuffle import attained, pair
 from privacy.shuffle.mechanisms import RandomizedResponse
+from tests.privacy.shuffle import brute
 
 # best of L1 and L2 at delta = 1e-6 (spec of the project)
 REFERENCE = [(0.1, 0.0027221), (0.5, 0.016181), (1.0, 0.037998), (2.0, 0.10766), (4.0, 0.40663)]

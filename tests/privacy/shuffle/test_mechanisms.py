@@ -14,7 +14,9 @@ E0 = math.exp(EPS0)
 
 
 def subset_matrix(k, size):
-    rows = [[E0 if x in s else 1.0 for s in itertools.combinations(range(k), size)] for x in range(k)]
+    rows = [
+        [E0 if x in s else 1.0 for s in itertools.combinations(range(k), size)] for x in range(k)
+    ]
     rows = np.array(rows)
     return rows / rows.sum(1, keepdims=True)
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from tests.privacy.shuffle import brute
 
 from privacy.shuffle import mixture, pair
+from tests.privacy.shuffle import brute
 
 # privacy loss at delta = 1e-6: standard clone, stronger clone (exact sums, spec of the project)
 REFERENCE = [

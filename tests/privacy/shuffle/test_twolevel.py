@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from tests.privacy.shuffle import brute
 
 from privacy.shuffle import mixture, pair, twolevel
 from privacy.shuffle.mechanisms import RandomizedResponse, SubsetSelection
+from tests.privacy.shuffle import brute
 
 
 def blanket(level, n, eps):
