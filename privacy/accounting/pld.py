@@ -78,7 +78,7 @@ def _table(curve, reach, step, tail, most):
             f"a loss distribution to eps = {end:.3g} in steps of {step:.3g} needs more than {most}"
             " points; use a larger step or the Renyi accountant."
         )
-    size = max(int(math.ceil(end / step - 1e-9)), 2)
+    size = max(math.ceil(end / step - 1e-9), 2)
     eps = np.arange(size + 1) * step
     low, high = curve(eps)
     return eps, low, np.minimum.accumulate(high)

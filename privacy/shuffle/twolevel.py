@@ -131,7 +131,7 @@ def _terms(mass, sizes, ratio):
 def merged(
     eps0: float, n: int, only: float, shown: float, blocks: int, exponent: float
 ) -> mixture.Mixture:
-    """Lower bound from a data set: bystanders show each of the two symbols with probability `shown`.
+    """Lower bound from a data set: bystanders show either symbol with probability `shown`.
 
     `only` is the victim's low probability of a symbol. All other outputs are one symbol.
     """

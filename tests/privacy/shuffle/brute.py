@@ -35,7 +35,7 @@ def histogram(matrix: np.ndarray, data: list[int]) -> dict[tuple[int, ...], floa
         for counts, mass in law.items():
             for y, probability in enumerate(matrix[x]):
                 if probability > 0:
-                    key = counts[:y] + (counts[y] + 1,) + counts[y + 1 :]
+                    key = (*counts[:y], counts[y] + 1, *counts[y + 1 :])
                     new[key] = new.get(key, 0.0) + mass * probability
         law = new
     return law

@@ -69,7 +69,7 @@ def test_the_server_sees_an_exchangeable_array():
 
 def test_plans_agree_and_the_second_call_compiles_nothing():
     outcome = []
-    for plan in ("vmap", "scan", "chunk:5"):
+    for plan in ("vmap", "chunk:5"):
         algorithm = make(plan=plan)
         step = jax.jit(algorithm.step)
         state, info = step(algorithm.init(INITIAL), (people(), ()), jax.random.key(1))
@@ -77,7 +77,6 @@ def test_plans_agree_and_the_second_call_compiles_nothing():
         assert step._cache_size() == 1 and np.isfinite(info.step)
         outcome.append(np.asarray(state.variables.params["w"]))
     np.testing.assert_allclose(outcome[1], outcome[0], rtol=2e-4, atol=1e-5)
-    np.testing.assert_allclose(outcome[2], outcome[0], rtol=2e-4, atol=1e-5)
 
 
 def test_without_noise_the_step_is_the_mean_update():
