@@ -145,12 +145,11 @@ def root(value: Callable[[float], float], lo: float, hi: float, tol: float, gues
         if width <= tol * hi or width <= 4e-16 * hi:
             break
         x = None
-        if (math.isfinite(f_hi) and width < 0.7 * previous) or step < 2:
-            if math.isfinite(f_hi) and f_lo != f_hi:
-                x = lo + width * f_lo / (f_lo - f_hi)
-                # land on the other side of the end that has just moved
-                nudge = 0.4 * tol * hi
-                x = x + nudge if last[0] == lo else x - nudge
+        if (width < 0.7 * previous or step < 2) and math.isfinite(f_hi) and f_lo != f_hi:
+            x = lo + width * f_lo / (f_lo - f_hi)
+            # land on the other side of the end that has just moved
+            nudge = 0.4 * tol * hi
+            x = x + nudge if last[0] == lo else x - nudge
         previous = width
         if x is None or not lo < x < hi:
             x = 0.5 * (lo + hi)
