@@ -57,7 +57,7 @@ def epsilon(curve: Curve, delta: float, orders: np.ndarray = ORDERS) -> tuple[fl
     Example:
         >>> eps, order = epsilon(lambda alpha: alpha * 0.01 / 2, 1e-5)
         >>> round(eps, 3), 40 < order < 60
-        (0.405, True)
+        (0.375, True)
     """
     delta = probability("delta", delta)
     order, value = _best(lambda a: float(epsilon_at(a, curve(a), delta)), orders)
