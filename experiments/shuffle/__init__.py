@@ -1,0 +1,1 @@
+"""Privacy amplification by shuffling: bounds, budgets, shuffled federated learning."""

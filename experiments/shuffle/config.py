@@ -1,0 +1,53 @@
+"""Settings of the shuffle experiment.
+
+python -m experiments shuffle --eps 1 --delta 1e-5 --rounds 10 --clients 17435   a budget, then:
+                                            the bounds' figures; federated learning on digits
+python -m experiments shuffle --preset paper   the same on MNIST, 17,435 one-image clients
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Plan a privacy budget, draw the bounds, train through a shuffler.
+
+    T and eps0 of the training are fixed here, before any data is seen.
+    """
+
+    eps: float = 1.0  # budget of the plan: central privacy loss
+    delta: float = 1e-5  # of the plan and of the training
+    rounds: int = 10  # T of the plan
+    clients: int = 17_435  # n of the plan
+    parts: tuple[str, ...] = ("plan", "figures", "training")  # what is done
+
+    figure_delta: float = 1e-6  # of the figures [paper: Figures 1-3]
+    figure_eps0: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    figure_clients: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+    figure_orders: tuple[float, ...] = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+    figure_rounds: tuple[int, ...] = (1, 3, 10, 30, 100, 300, 1000)
+
+    dataset: str = "mnist"  # mnist ($FL_JAX_DATA) or digits (embedded)
+    seed: int = 0  # of everything drawn in the training
+    seeds: int = 5  # runs, from `seed` on
+    eps0: tuple[float, ...] = (1.5, 2.5, 3.5)  # local budgets trained at; the last is the headline
+    train_rounds: int = 10  # T of the training
+    cells: int = 4  # features: oriented gradients in cells x cells fields
+    bins: int = 4  # and so many orientations
+    rate: float = 30.0  # server learning rate, on means of unit vectors
+    plan: str = "chunk:512"  # how clients run (fl_jax.train.cohort)
+
+
+PAPER = Config()
+SMALL = Config(dataset="digits", seeds=2, eps0=(2.0, 3.5))
+SMOKE = Config(
+    dataset="digits",
+    seeds=1,
+    eps0=(3.5,),
+    train_rounds=2,
+    figure_eps0=(1.0, 4.0),
+    figure_clients=(1_000, 10_000),
+    figure_orders=(2.0, 8.0),
+    figure_rounds=(1, 10),
+)
+PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}

@@ -1,0 +1,154 @@
+"""Tables and plots of a shuffle run."""
+
+from experiments import result
+
+STYLES = {
+    "standard": ("certified band, standard clone", "#c1272d", "-"),
+    "stronger": ("certified band, stronger clone (*)", "#0b6aa2", "-"),
+    "attained": ("attained by some eps0-LDP mechanism", "#444444", ":"),
+    "closed standard (FOCS 2021)": ("closed form, FOCS 2021", "#c1272d", "--"),
+    "closed stronger (SODA 2023)": ("closed form, SODA 2023", "#0b6aa2", "--"),
+    "SODA 2019": ("SODA 2019", "#999999", "--"),
+    "k-RR blanket": ("certified band, 10-RR blanket", "#2c8c4a", "-"),
+    "k-RR attained": ("attained by 10-RR", "#2c8c4a", ":"),
+    "k-RR variation ratio": ("variation ratio, 10-RR (not a bound)", "#e08e0b", "-."),
+}
+
+
+def report(outcome: result.Result, directory: result.RunDirectory) -> str:
+    """Writes the plots and report.md; returns the text that ends the run."""
+    details, parts = outcome.details, []
+    if "plan" in details:
+        p = details["plan"]
+        parts.append(
+            f"Plan: eps0 = {p['eps0']:.4f}; certified eps in [{p['lower']:.5f}, {p['upper']:.5f}]"
+            f" ({p['status']}, {p['adjacency']})."
+        )
+    if "figures" in details:
+        _draw_figures(details["figures"], directory.path)
+        parts.append(bounds_table(details["figures"]["by_eps0"]))
+        parts.append(counter_table(details["figures"]["counterexample"]))
+    if "training" in details:
+        _draw_training(details["training"], directory.path)
+        parts.append(training_table(details["training"]))
+    text = "\n\n".join(parts)
+    pictures = "\n\n".join(f"![{p.stem}]({p.name})" for p in sorted(directory.path.glob("*.png")))
+    (directory.path / "report.md").write_text(
+        f"# Shuffling: bounds and federated learning\n\n{text}\n\n{pictures}\n"
+    )
+    return text
+
+
+def _cell(value) -> str:
+    if value is None:
+        return "outside its region"
+    return f"[{value[0]:.5g}, {value[1]:.5g}]" if isinstance(value, list) else f"{value:.5g}"
+
+
+def bounds_table(rows: list[dict]) -> str:
+    """Every bound over eps0, in Markdown."""
+    names = list(STYLES)
+    lines = ["| eps0 | n | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for row in rows:
+        cells = " | ".join(_cell(row[name]) for name in names)
+        lines.append(f"| {row['eps0']:g} | {row['n']} | {cells} |")
+    return "\n".join(lines)
+
+
+def counter_table(rows: list[dict]) -> str:
+    """Enumeration against the merged pair, in Markdown."""
+    lines = ["| n | k | eps0 | eps/eps0 | true delta / merged pair's |", "|---|---|---|---|---|"]
+    for r in rows:
+        lines.append(
+            f"| {r['n']} | {r['k']} | {r['eps0']:g} | {r['eps/eps0']} | {r['true/claimed']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def training_table(training: dict) -> str:
+    """Accuracy beside certified eps, in Markdown."""
+    lines = [
+        f"{training['origin']}, {training['clients']} clients",
+        "",
+        "| eps0 | certified eps | accuracy, mean | sd over seeds | worst seed |",
+        "|---|---|---|---|---|",
+    ]
+    for r in training["rows"]:
+        lines.append(
+            f"| {r['eps0']:g} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}] | {r['accuracy']:.4f} "
+            f"| {r['sd']:.4f} | {r['worst']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def _plots():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _draw_figures(figures: dict, path) -> None:
+    plt = _plots()
+    for name, rows, x in (
+        ("eps_against_eps0", figures["by_eps0"], "eps0"),
+        ("eps_against_n", figures["by_n"], "n"),
+    ):
+        figure, axis = plt.subplots(figsize=(7, 4.6))
+        for key, (label, colour, style) in STYLES.items():
+            known = [(r[x], r[key]) for r in rows if r[key] is not None]
+            if not known:
+                continue
+            xs = [k for k, _ in known]
+            if isinstance(known[0][1], list):
+                axis.fill_between(
+                    xs, [v[0] for _, v in known], [v[1] for _, v in known], color=colour, lw=0
+                )
+                axis.plot(xs, [v[1] for _, v in known], color=colour, ls=style, label=label)
+            else:
+                axis.plot(xs, [v for _, v in known], color=colour, ls=style, label=label)
+        axis.set_yscale("log")
+        axis.set_xscale("log" if x == "n" else "linear")
+        axis.set_xlabel("users n" if x == "n" else "local eps0")
+        axis.set_ylabel(f"central eps at delta = {figures['delta']:g}")
+        fixed = rows[0]["eps0"] if x == "n" else rows[0]["n"]
+        axis.set_title(f"{'eps0' if x == 'n' else 'n'} = {fixed:g}", fontsize=10)
+        axis.legend(fontsize=7)
+        figure.tight_layout()
+        figure.savefig(path / f"{name}.png", dpi=130)
+        plt.close(figure)
+    for name, rows, x, label in (
+        ("rdp", figures["rdp"], "alpha", "Renyi order"),
+        ("composition", figures["composition"], "rounds", "rounds T"),
+    ):
+        figure, axis = plt.subplots(figsize=(6, 4))
+        xs = [r[x] for r in rows]
+        for bound in ("standard", "stronger"):
+            _, colour, _ = STYLES[bound]
+            low, high = ([r[bound][i] for r in rows] for i in (0, 1))
+            axis.fill_between(xs, low, high, color=colour, lw=0)
+            axis.plot(xs, high, color=colour, label=f"{bound} clone, certified")
+            if f"{bound} by Renyi" in rows[0]:
+                renyi = [r[f"{bound} by Renyi"] for r in rows]
+                axis.plot(xs, renyi, color=colour, ls="--", label=f"{bound}, by Renyi")
+        axis.set(xscale="log", yscale="log", xlabel=label, title="eps0 = 1, n = 10,000")
+        axis.set_ylabel("Renyi divergence" if name == "rdp" else "central eps")
+        axis.legend(fontsize=8)
+        figure.tight_layout()
+        figure.savefig(path / f"{name}.png", dpi=130)
+        plt.close(figure)
+
+
+def _draw_training(training: dict, path) -> None:
+    plt = _plots()
+    figure, axis = plt.subplots(figsize=(5.5, 4))
+    rows = training["rows"]
+    for r in rows:
+        axis.plot([r["eps"][1]] * len(r["curves"]), [c[-1] for c in r["curves"]], "k.", alpha=0.5)
+    axis.plot([r["eps"][1] for r in rows], [r["accuracy"] for r in rows], color="#0b6aa2")
+    axis.set(xlabel="certified eps", ylabel="test accuracy", title=training["origin"])
+    figure.tight_layout()
+    figure.savefig(path / "accuracy_against_eps.png", dpi=130)
+    plt.close(figure)

@@ -1,0 +1,1 @@
+"""Privacy accounting in NumPy and SciPy: bounds, Renyi, loss distributions, ledger, calibration."""

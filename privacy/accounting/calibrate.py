@@ -1,0 +1,54 @@
+"""The parameter with which a ledger keeps to a budget: always the safe end."""
+
+import math
+from collections.abc import Callable
+
+from privacy.accounting.bound import Bound
+from privacy.accounting.errors import PrivacyError, positive, probability
+from privacy.accounting.ledger import Ledger
+
+
+def calibrate(
+    ledger: Callable[[float], Ledger],
+    eps: float,
+    delta: float,
+    low: float,
+    high: float,
+    *,
+    grows: bool,
+    rtol: float = 1e-3,
+) -> tuple[float, Bound]:
+    """(value, its bound) with `ledger(value)` certified to be (eps, delta)-DP.
+
+    Args:
+        ledger: value of the parameter -> ledger.
+        eps, delta: the budget.
+        low, high: where to look.
+        grows: True if privacy loss grows with the parameter (eps0, rounds, sampling rate), and
+            the largest value is wanted; False if it shrinks (noise), and the smallest is.
+        rtol: relative precision of the value.
+
+    Raises:
+        PrivacyError: no value between low and high keeps to the budget.
+    """
+    eps, delta = positive("eps", eps), probability("delta", delta)
+    value = lambda x: ledger(x).epsilon(delta, rtol=rtol)
+    safe, other = (low, high) if grows else (high, low)
+    bound = value(safe)
+    if bound.upper > eps:
+        raise PrivacyError(
+            f"even at {safe:g} the certified eps is {bound.upper:.4g}, above the budget {eps:g};"
+            " allow more noise, fewer rounds or more users."
+        )
+    last = value(other)
+    if last.upper <= eps:
+        return other, last
+    while abs(other - safe) > rtol * min(abs(other), abs(safe)) / 2:
+        ratio = max(low, 1e-300) and max(other, safe) / max(min(other, safe), 1e-300)
+        middle = math.sqrt(other * safe) if ratio > 4 else 0.5 * (other + safe)
+        found = value(middle)
+        if found.upper <= eps:
+            safe, bound = middle, found
+        else:
+            other = middle
+    return safe, bound

@@ -1,0 +1,87 @@
+"""What choosing participants at random does to a round's profile.
+
+Replace-one neighbours. For one round run on a random subset of the users:
+
+fixed size, membership hidden   m of n:  delta'(eps) = (m/n) delta_m(log(1 + (e^eps - 1) n/m))
+                                [Balle, Barthe, Gaboardi, NeurIPS 2018, Theorem 11]
+check-in, count visible         mean of that over m ~ Bin(n, q): given the count the participants
+                                are a uniform subset of that size
+participation visible           delta'(eps) = q delta_m(eps): hiding nothing, only being spared
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from privacy.accounting.errors import fraction
+from privacy.accounting.profile import Profile
+
+
+def fixed_size(profile: Profile, rate: float) -> Profile:
+    """A uniform subset of size rate * n, its membership hidden."""
+    rate = fraction("sampling rate", rate)
+
+    def curve(eps):
+        low, high = profile.forward(np.log1p(np.expm1(eps) / rate))
+        return rate * low, rate * high
+
+    reach = profile.reach
+    if math.isfinite(reach):
+        reach = math.log1p(math.expm1(reach) * rate) if reach < 700 else reach + math.log(rate)
+    return _with(profile, curve, reach)
+
+
+def visible(profile: Profile, rate: float) -> Profile:
+    """Everyone sees who took part; a user takes part with probability `rate`."""
+    rate = fraction("sampling rate", rate)
+
+    def curve(eps):
+        low, high = profile.forward(eps)
+        return rate * low, rate * high
+
+    return _with(profile, curve, profile.reach)
+
+
+def check_in(
+    rounds: Callable[[int], Profile], edges: np.ndarray, masses: np.ndarray, outside: float, n: int
+) -> Profile:
+    """Every user checks in independently; only the number m of participants is seen.
+
+    Args:
+        rounds: m -> profile of the round with m participants; delta must not increase with m.
+        edges: (blocks + 1,) the counts at which blocks of m begin; m < edges[0] and
+            m >= edges[-1] are outside.
+        masses: (blocks,) probability of each block.
+        outside: probability that m lies outside the blocks.
+        n: users.
+
+    Within a block, m/n and the shift of eps are taken at the end where they are worst.
+    """
+    first, last = edges[:-1].astype(int), edges[1:].astype(int) - 1
+    table = {int(m): rounds(int(m)) for m in np.unique(np.concatenate([first, last])) if m > 0}
+
+    def one(eps, m, at, side):
+        if at == 0 or m == 0:
+            return 0.0
+        shifted = np.log1p(np.expm1(eps) * (n / at))
+        return at / n * table[m].forward(shifted)[side]
+
+    def curve(eps):
+        low = sum(
+            w * one(eps, int(b), int(a), 0) for w, a, b in zip(masses, first, last, strict=True)
+        )
+        high = sum(
+            w * one(eps, max(int(a), 1), int(b), 1)
+            for w, a, b in zip(masses, first, last, strict=True)
+        )
+        return low, high + outside
+
+    some = next(iter(table.values()))
+    return _with(some, curve, some.reach)
+
+
+def _with(profile, curve, reach):
+    return Profile(
+        curve, profile.adjacency, profile.status, profile.theorem, None, reach, profile.assumptions
+    )

@@ -1,0 +1,123 @@
+"""Shuffled rounds as events of a ledger: their privacy profiles."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from privacy.accounting import errors, sampling
+from privacy.accounting.bound import Adjacency, Bound
+from privacy.accounting.profile import Profile
+from privacy.shuffle import amplification, binomial, mixture, pair, renyi, twolevel
+from privacy.shuffle.mechanisms import Mechanism
+
+
+@dataclasses.dataclass(frozen=True)
+class ShuffledReports:
+    """One round in which every user sends one eps0-LDP report through the shuffler.
+
+    Args as in `privacy.shuffle.epsilon`. Rounds may be adaptive: what users run in a round may
+    depend on earlier rounds' outputs, as long as it is eps0-LDP (and, for the blanket, one
+    randomizer fixed before the round).
+    """
+
+    eps0: float
+    clients: int
+    mechanism: Mechanism | None = None
+    bound: str | None = None
+    missing: int = 0
+
+    def __post_init__(self):
+        self._resolve()
+
+    def _resolve(self):
+        return amplification._arguments(
+            self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
+        )
+
+    def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
+        """One profile: replace-one neighbours are symmetric.
+
+        Raises:
+            WrongAccountantError: another adjacency.
+        """
+        amplification.require_replace(adjacency)
+        eps0, n, bound = self._resolve()
+        label = amplification._label(bound, self.mechanism)
+        exponent = 12 - math.log(tail)
+        if bound == "blanket":
+            level = self.mechanism.level(eps0)
+            part = twolevel.make(level, n, 40, exponent, 0.0, 12)
+        else:
+            chosen = amplification._pair(bound, eps0, n)
+            # eps of a composition moves by half of the relative width of a block
+            width = 5 / math.sqrt(chosen.clones.mean + 1)
+            blocks = int(np.clip(math.ceil(width / 2e-4), 16, 128))
+            part = pair.make(chosen, blocks, exponent)
+        curve = lambda eps: mixture.bracket(part, eps, n, coarse=True)
+        return [
+            Profile(
+                curve,
+                Adjacency.REPLACE,
+                label["status"],
+                label["theorem"],
+                reach=eps0,
+                assumptions=label["assumptions"],
+            )
+        ]
+
+    def rdp(self, alpha: float, adjacency: Adjacency) -> Bound:
+        """Renyi divergence of order alpha of the clone pair (the universal one for a blanket)."""
+        amplification.require_replace(adjacency)
+        eps0, n, bound = self._resolve()
+        return renyi.rdp(alpha, eps0, n, bound="standard" if bound == "blanket" else bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledShuffledReports:
+    """A shuffled round in which only some of the users take part.
+
+    `fixed`: a uniform subset of `cohort` of the `population` users, membership hidden. `check-in`:
+    every user independently with probability cohort/population; the server sees how many came.
+    `visible`: everyone sees who came, `cohort` of them.
+    """
+
+    eps0: float
+    population: int
+    cohort: int
+    sampling: str = "fixed"
+    mechanism: Mechanism | None = None
+    bound: str | None = None
+    missing: int = 0
+
+    def __post_init__(self):
+        errors.one_of("sampling", self.sampling, ("fixed", "check-in", "visible"))
+        if not 1 <= self.cohort <= self.population:
+            raise errors.PrivacyError(
+                f"a cohort of {self.cohort} does not fit a population of {self.population}."
+            )
+        self._round(self.cohort)
+
+    def _round(self, clients: int) -> ShuffledReports:
+        missing = self.missing if clients > self.missing else 0
+        return ShuffledReports(self.eps0, clients, self.mechanism, self.bound, missing)
+
+    def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
+        """As for `ShuffledReports`; with a cohort that misses users, they are counted out."""
+        rate = self.cohort / self.population
+        if self.sampling == "fixed":
+            return [
+                sampling.fixed_size(self._round(self.cohort).profiles(adjacency, tail)[0], rate)
+            ]
+        if self.sampling == "visible":
+            return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
+        amplification.require_replace(adjacency)
+        law = binomial.Binomial(float(self.population), rate, 1 - rate)
+        ends = pair.edges(law, 10, 3 - math.log(tail))
+        ends = ends[ends > self.missing] if self.missing else np.maximum(ends, 1)
+        ends = np.unique(ends)
+        masses = binomial.masses(ends, law)
+        below, above = binomial.tails(ends[[0, -1]], law)
+        outside = float(below[0] + above[1])
+        rounds = lambda m: self._round(m).profiles(adjacency, tail)[0]
+        return [sampling.check_in(rounds, ends, masses, outside, self.population)]

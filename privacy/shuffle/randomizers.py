@@ -1,0 +1,258 @@
+"""The local randomizers, jitted, each with its unbiased estimator.
+
+A randomizer is written for one user; `jax.vmap` it over (key, record). `estimate` takes the
+reports of all users, in any order, and returns an unbiased estimate: the frequencies of the k
+symbols, or the mean of the records.
+
+The privacy statement is about real arithmetic and true randomness. float32 sampling and JAX's
+counter-based generator approximate both; deployments need a cryptographic source.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from privacy.accounting.errors import PrivacyError, positive
+from privacy.shuffle import mechanisms
+
+
+class Randomizer(NamedTuple):
+    """A local randomizer and what undoes its bias."""
+
+    randomize: Callable[[Key[Array, ""], Any], PyTree]  # (key, record) -> report
+    estimate: Callable[[PyTree], Float[Array, "..."]]  # reports (n, ...) -> estimate
+
+
+def randomized_response(k: int, eps0: float) -> Randomizer:
+    """k-ary randomized response; records and reports are symbols 0..k-1."""
+    p = mechanisms.RandomizedResponse(k).level(eps0).only
+    own = 1 - (k - 1) * p
+
+    def randomize(key, symbol: Int[Array, ""]) -> Int[Array, ""]:
+        keep, other = jax.random.split(key)
+        # another symbol, uniformly: a shift by 1..k-1
+        shifted = (symbol + jax.random.randint(other, (), 1, k)) % k
+        return jnp.where(jax.random.bernoulli(keep, own), symbol, shifted)
+
+    def estimate(reports: Int[Array, " n"]) -> Float[Array, " k"]:
+        share = jnp.mean(jax.nn.one_hot(reports, k), axis=0)
+        return (share - p) / (own - p)
+
+    return Randomizer(randomize, estimate)
+
+
+def _bits(k, own, other):
+    """Estimator of frequencies from indicator vectors with these rates for own and other."""
+
+    def estimate(reports: Bool[Array, "n k"]) -> Float[Array, " k"]:
+        return (jnp.mean(reports.astype(jnp.float32), axis=0) - other) / (own - other)
+
+    return estimate
+
+
+def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
+    """A subset of `size` symbols as a (k,) bool vector."""
+    mechanisms.SubsetSelection(k, size)
+    e0 = math.exp(eps0)
+    hold = size * e0 / (size * e0 + k - size)  # the subset holds the own symbol
+    other = (hold * (size - 1) + (1 - hold) * size) / (k - 1)
+
+    def randomize(key, symbol):
+        keep, order = jax.random.split(key)
+        holds = jax.random.bernoulli(keep, hold)
+        # the own symbol first or last, the others by random priority between
+        rank = jax.random.uniform(order, (k,)).at[symbol].set(jnp.where(holds, -1.0, 2.0))
+        return jnp.zeros(k, bool).at[jnp.argsort(rank)[:size]].set(True)
+
+    return Randomizer(randomize, _bits(k, hold, other))
+
+
+def unary_encoding(k: int, eps0: float) -> Randomizer:
+    """Optimized unary encoding: a (k,) bool vector."""
+    return _flips(k, 0.5, 1 / (1 + math.exp(eps0)))
+
+
+def rappor(k: int, eps0: float) -> Randomizer:
+    """Basic RAPPOR: a (k,) bool vector."""
+    flip = 1 / (1 + math.exp(eps0 / 2))
+    return _flips(k, 1 - flip, flip)
+
+
+def _flips(k, own, other):
+    def randomize(key, symbol):
+        rate = jnp.full(k, other).at[symbol].set(own)
+        return jax.random.bernoulli(key, rate)
+
+    return Randomizer(randomize, _bits(k, own, other))
+
+
+def hadamard_response(k: int, eps0: float) -> Randomizer:
+    """Hadamard response: a column index of the Hadamard matrix of order K > k, a power of two."""
+    order = 1 << k.bit_length()  # rows 1..k are used, row 0 is constant
+    own = 1 / (1 + math.exp(-eps0))
+
+    def sign(row, column):
+        return 1 - 2 * (jax.lax.population_count(row & column) & 1)
+
+    def randomize(key, symbol):
+        keep, place = jax.random.split(key)
+        row = symbol.astype(jnp.int32) + 1
+        column = jax.random.randint(place, (), 0, order)
+        wanted = jnp.where(jax.random.bernoulli(keep, own), 1, -1)
+        # toggling the row's lowest bit flips the sign and is one to one
+        return jnp.where(sign(row, column) == wanted, column, column ^ (row & -row))
+
+    def estimate(reports):
+        rows = jnp.arange(1, k + 1, dtype=jnp.int32)
+        high = jnp.mean(sign(rows[None], reports[:, None].astype(jnp.int32)) == 1, axis=0)
+        return (high - 0.5) / (own - 0.5)
+
+    return Randomizer(randomize, estimate)
+
+
+def local_hashing(k: int, buckets: int, eps0: float) -> Randomizer:
+    """A hash function, named by its seed, and a randomized bucket: ((), ()) integers."""
+    inner = randomized_response(buckets, eps0)
+    own = 1 / (1 + (buckets - 1) * math.exp(-eps0))
+
+    def bucket(seed, symbol):
+        return jax.random.randint(jax.random.fold_in(jax.random.key(seed), symbol), (), 0, buckets)
+
+    def randomize(key, symbol):
+        name, noise = jax.random.split(key)
+        seed = jax.random.bits(name, (), jnp.uint32)
+        return seed, inner.randomize(noise, bucket(seed, symbol))
+
+    def estimate(reports):
+        symbols = jnp.arange(k)
+        hit = jax.vmap(lambda s, z: jax.vmap(lambda j: bucket(s, j) == z)(symbols))(*reports)
+        return (jnp.mean(hit, axis=0) - 1 / buckets) / (own - 1 / buckets)
+
+    return Randomizer(randomize, estimate)
+
+
+def _mean(reports):
+    return jnp.mean(reports, axis=0)
+
+
+def clip(x: Float[Array, " d"], radius: float) -> Float[Array, " d"]:
+    """x, scaled down to norm `radius` where it is longer."""
+    norm = jnp.linalg.norm(x)
+    return x * jnp.minimum(1.0, radius / jnp.maximum(norm, 1e-30))
+
+
+def laplace(eps0: float) -> Randomizer:
+    """A number clipped to [0, 1] plus Laplace noise of scale 1/eps0."""
+    scale = 1 / positive("eps0", eps0)
+    return Randomizer(lambda key, x: jnp.clip(x, 0.0, 1.0) + scale * jax.random.laplace(key), _mean)
+
+
+def gaussian(radius: float, sigma: float) -> Randomizer:
+    """A vector clipped to norm `radius` plus N(0, sigma^2) on every coordinate."""
+    return Randomizer(
+        lambda key, x: clip(x, radius) + sigma * jax.random.normal(key, jnp.shape(x)), _mean
+    )
+
+
+def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: float | None = None):
+    """PrivUnit: the direction of a vector, reported as a vector of length radius / m.
+
+    a in the cap {<a, u> >= g} with probability e^eps0 s/(1 - s + e^eps0 s), else outside it,
+    uniformly either way; the report radius * a / m has mean radius * u [Bhowmick et al. 2018; Asi,
+    Feldman, Talwar, ICML 2022]. Every record is first scaled to norm exactly `radius`, because
+    only directions are protected; a zero record becomes a random direction.
+    """
+    if dimension < 4:
+        raise PrivacyError(f"privunit samples in dimension >= 4, got {dimension}.")
+    family = mechanisms.PrivUnit(dimension, threshold)
+    g = family.cap(eps0)
+    s = mechanisms.cap_mass(dimension, g)
+    inside = math.exp(eps0) * s / (1 - s + math.exp(eps0) * s)
+    scale = radius / mechanisms.mean_projection(dimension, eps0, g)
+    power = (dimension - 3) / 2
+    slope = 2 * power * g / (1 - g * g)
+    rate = max(slope, math.sqrt(2 * power))  # a steeper proposal where the cap is nearly half
+    slack = (rate - slope) ** 2 / (4 * power)  # how far the density then rises above it
+
+    def in_cap(key):
+        """<a, u> given that it is >= g: exponential proposals from g on."""
+
+        def propose(carry):
+            key, _, _ = carry
+            key, jump, coin = jax.random.split(key, 3)
+            t = g + jax.random.exponential(jump) / rate
+            inside_ = jnp.where(t < 1, t, 0.0)
+            log_ratio = power * (jnp.log1p(-inside_ * inside_) - math.log1p(-g * g))
+            log_ratio = log_ratio + rate * (t - g)
+            accepted = (jnp.log(jax.random.uniform(coin)) < log_ratio - slack) & (t < 1)
+            return key, t, accepted
+
+        start = (key, jnp.float32(0), jnp.bool_(False))
+        return jax.lax.while_loop(lambda carry: ~carry[2], propose, start)[1]
+
+    def outside_cap(key):
+        def propose(carry):
+            key, _, _ = carry
+            key, a, b = jax.random.split(key, 3)
+            z = jax.random.normal(a)
+            t = z / jnp.sqrt(z * z + 2 * jax.random.gamma(b, (dimension - 1) / 2))
+            return key, t, t < g
+
+        start = (key, jnp.float32(0), jnp.bool_(False))
+        return jax.lax.while_loop(lambda carry: ~carry[2], propose, start)[1]
+
+    def randomize(key, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        coin, height, around, spare = jax.random.split(key, 4)
+        norm = jnp.linalg.norm(x)
+        other = jax.random.normal(spare, (dimension,))
+        u = jnp.where(norm > 0, x, other)
+        u = u / jnp.linalg.norm(u)
+        high, low = jax.random.split(height)
+        t = jnp.where(jax.random.bernoulli(coin, inside), in_cap(high), outside_cap(low))
+        w = jax.random.normal(around, (dimension,))
+        w = w - jnp.dot(w, u) * u
+        w = w / jnp.linalg.norm(w)
+        return scale * (t * u + jnp.sqrt(jnp.maximum(1 - t * t, 0.0)) * w)
+
+    return Randomizer(randomize, _mean)
+
+
+def cldp(dimension: int, eps0: float, *, radius: float = 1.0) -> Randomizer:
+    """CLDP-SGD's randomizer of the cube [-radius, radius]^d: one coordinate, one bit.
+
+    A coordinate j is drawn uniformly and the sign b is + with probability
+    1/2 + x_j/(2 radius) (e^eps0-1)/(e^eps0+1); the report (j, b) stands for
+    d radius (e^eps0+1)/(e^eps0-1) b e_j, whose mean is x [Girgis et al., AISTATS 2021]. Coordinates
+    are clipped. Each (j, b) has probability between 1/(d(e^eps0+1)) and e^eps0 times that.
+    """
+    keep = math.tanh(eps0 / 2)
+
+    def randomize(key, x: Float[Array, " d"]):
+        place, coin = jax.random.split(key)
+        j = jax.random.randint(place, (), 0, dimension)
+        share = jnp.clip(x[j] / radius, -1.0, 1.0)
+        b = jax.random.bernoulli(coin, 0.5 + 0.5 * keep * share)
+        return j, jnp.where(b, 1, -1).astype(jnp.int8)
+
+    def estimate(reports):
+        j, b = reports
+        total = jnp.zeros(dimension).at[j].add(b.astype(jnp.float32))
+        return total * (dimension * radius / keep / j.shape[0])
+
+    return Randomizer(randomize, estimate)
+
+
+def cldp_matrix(dimension: int, eps0: float):
+    """(corners of the cube, outputs) probabilities of `cldp`: what proves its eps0."""
+    import itertools
+
+    import numpy as np
+
+    keep = math.tanh(eps0 / 2)
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=dimension)))
+    plus = (0.5 + 0.5 * keep * corners) / dimension
+    return np.concatenate([plus, 1 / dimension - plus], axis=1)

@@ -1,0 +1,133 @@
+"""The ledger, its events, sampling, calibration and what it refuses."""
+
+import math
+
+import numpy as np
+import pytest
+
+from privacy.accounting import calibrate, gaussian, interop, pld, rdp
+from privacy.accounting.bound import Adjacency, Status
+from privacy.accounting.errors import PrivacyError, WrongAccountantError
+from privacy.accounting.events import Gaussian, SampledGaussian
+from privacy.accounting.ledger import Ledger
+from privacy.shuffle.events import SampledShuffledReports, ShuffledReports
+from privacy.shuffle.mechanisms import RandomizedResponse
+
+
+def test_adjacencies_are_kept_apart():
+    event = ShuffledReports(1.0, 1000)
+    with pytest.raises(WrongAccountantError, match="replace-one"):
+        Ledger(Adjacency.ADD_REMOVE).record(event).epsilon(1e-6)
+    removed = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(5.0), 3).epsilon(1e-5)
+    replaced = Ledger(Adjacency.REPLACE).record(Gaussian(5.0), 3).epsilon(1e-5)
+    assert replaced.lower > 1.8 * removed.upper
+    fixed = SampledGaussian(1.0, 0.1, "fixed")
+    with pytest.raises(PrivacyError, match="add-or-remove"):
+        Ledger(Adjacency.ADD_REMOVE).record(fixed).epsilon(1e-5)
+
+
+def test_sampled_gaussian_lies_between_its_pld_and_renyi_values():
+    ledger = Ledger(Adjacency.ADD_REMOVE).record(SampledGaussian(1.0, 0.01), 1000)
+    found = ledger.epsilon(1e-5)
+    assert found.gap <= 1e-3
+    assert 1.8 < found.lower <= found.upper < 1.85
+    assert ledger.rdp_epsilon(1e-5, 1 + np.geomspace(1, 60, 20)) > found.upper
+
+
+def test_status_of_a_ledger_is_its_weakest():
+    ledger = (
+        Ledger(Adjacency.REPLACE)
+        .record(Gaussian(50.0))
+        .record(ShuffledReports(0.5, 100_000, bound="stronger"))
+    )
+    assert ledger.epsilon(1e-5).status is Status.CONDITIONAL
+    krr = Ledger(Adjacency.REPLACE).record(ShuffledReports(1.0, 10_000, RandomizedResponse(5)))
+    assert krr.epsilon(1e-6).status is Status.MECHANISM_EXACT
+    assert krr.epsilon(1e-6).upper < 0.043  # below the pair that covers every randomizer with (*)
+
+
+def test_one_round_is_the_direct_bound_and_pure_composition_caps():
+    from privacy import shuffle
+
+    one = Ledger(Adjacency.REPLACE).record(ShuffledReports(1.0, 1000)).epsilon(1e-6)
+    direct = shuffle.epsilon(1.0, 1000, 1e-6)
+    assert one.lower <= direct.upper and direct.lower <= one.upper
+    few = Ledger(Adjacency.REPLACE).record(ShuffledReports(2.0, 2), 3).epsilon(1e-9)
+    assert few.upper <= 6.0
+    assert Ledger(Adjacency.REPLACE).epsilon(1e-6).upper == 0.0
+
+
+def test_hiding_who_takes_part_is_worth_more_than_being_spared():
+    values = {}
+    for sampling in ("fixed", "check-in", "visible"):
+        event = SampledShuffledReports(1.0, 50_000, 5_000, sampling)
+        values[sampling] = Ledger(Adjacency.REPLACE).record(event, 4).epsilon(1e-6)
+    assert values["fixed"].upper < values["visible"].lower
+    assert values["check-in"].upper == pytest.approx(values["fixed"].upper, rel=0.02)
+    whole = SampledShuffledReports(1.0, 5_000, 5_000, "fixed")
+    same = Ledger(Adjacency.REPLACE).record(whole).epsilon(1e-6)
+    direct = Ledger(Adjacency.REPLACE).record(ShuffledReports(1.0, 5_000)).epsilon(1e-6)
+    assert same.upper == pytest.approx(direct.upper, rel=2e-3)
+
+
+def test_fixed_size_sampling_is_the_theorem():
+    profile = gaussian.profile(1.0, Adjacency.REPLACE)
+    event = SampledGaussian(1.0, 0.25, "fixed").profiles(Adjacency.REPLACE)[0]
+    eps = np.array([0.3])
+    shifted = np.log1p(np.expm1(eps) / 0.25)
+    np.testing.assert_allclose(event.forward(eps)[1], 0.25 * profile.forward(shifted)[1])
+
+
+@pytest.mark.parametrize("eps", [0.3, 2.0])
+def test_calibration_returns_the_safe_end(eps):
+    make = lambda s: Ledger(Adjacency.ADD_REMOVE).record(Gaussian(s), 10)
+    value, bound = calibrate.calibrate(make, eps, 1e-6, 0.5, 200.0, grows=False)
+    assert bound.upper <= eps
+    assert float(gaussian.delta(eps, math.sqrt(10) / value)) <= 1e-6
+    assert float(gaussian.delta(eps, math.sqrt(10) / (value * 0.99))) > 1e-6
+    with pytest.raises(PrivacyError, match="budget"):
+        calibrate.calibrate(make, eps, 1e-6, 0.5, 0.6, grows=False)
+    rounds = lambda e: Ledger(Adjacency.REPLACE).record(ShuffledReports(e, 10_000), 5)
+    value, bound = calibrate.calibrate(rounds, eps, 1e-6, 0.01, 8.0, grows=True, rtol=1e-2)
+    assert bound.upper <= eps and rounds(value * 1.03).epsilon(1e-6).upper > eps
+
+
+def test_renyi_conversion_both_ways():
+    mu = 0.4
+    curve = lambda alpha: rdp.gaussian(alpha, mu)
+    eps, _ = rdp.epsilon(curve, 1e-6)
+    delta, _ = rdp.delta(curve, eps)
+    assert delta == pytest.approx(1e-6, rel=1e-3)
+    assert float(gaussian.delta(eps, mu)) <= 1e-6
+
+
+def test_export_and_load_are_inverse():
+    made = pld.from_profile(gaussian.profile(2.0, Adjacency.ADD_REMOVE), 0.05)[1]
+
+    class Dense:
+        def __init__(self, discretization, lower_loss, probs, infinity_mass, pessimistic_estimate):
+            self._discretization, self._lower_loss = discretization, lower_loss
+            self._probs, self._infinity_mass = probs, infinity_mass
+            self._pessimistic_estimate = pessimistic_estimate
+
+    back = interop.load(Dense(**interop.export(made)))
+    assert back.step == made.step and back.start == made.start
+    np.testing.assert_array_equal(back.probs, made.probs)
+    with pytest.raises(PrivacyError, match="dp_accounting"):
+        interop.load(3)
+
+
+def test_bad_events_are_refused():
+    for call in (
+        lambda: Gaussian(0.0),
+        lambda: SampledGaussian(1.0, 1.5),
+        lambda: SampledGaussian(1.0, 0.1, "shuffled"),
+        lambda: SampledShuffledReports(1.0, 10, 20),
+        lambda: Ledger(Adjacency.REPLACE).record(3),
+        lambda: Ledger(Adjacency.REPLACE).record(Gaussian(1.0), 0),
+    ):
+        with pytest.raises(Exception) as caught:
+            call()
+        assert (
+            isinstance(caught.value, PrivacyError) or "check" in type(caught.value).__name__.lower()
+        )

@@ -1,0 +1,82 @@
+"""Every randomizer: unbiased estimates, probabilities as the accountant has them."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from privacy.shuffle import condition, mechanisms, randomizers
+
+K, EPS0, USERS = 6, 1.5, 8_000
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        randomizers.randomized_response(K, EPS0),
+        randomizers.subset_selection(K, 2, EPS0),
+        randomizers.unary_encoding(K, EPS0),
+        randomizers.rappor(K, EPS0),
+        randomizers.hadamard_response(K, EPS0),
+        randomizers.local_hashing(K, 4, EPS0),
+    ],
+)
+def test_frequencies_are_unbiased(made, key):
+    symbols = jnp.asarray(np.repeat(np.arange(K), [4_000, 2_000, 1_000, 1_000, 0, 0]), jnp.int32)
+    keys = jax.random.split(key, USERS)
+    reports = jax.jit(jax.vmap(made.randomize))(keys, symbols)
+    found = np.asarray(jax.jit(made.estimate)(reports))
+    np.testing.assert_allclose(found, [0.5, 0.25, 0.125, 0.125, 0, 0], atol=0.08)
+
+
+def test_response_probabilities_are_the_accountants(key):
+    made = randomizers.randomized_response(K, EPS0)
+    keys = jax.random.split(key, USERS)
+    reports = np.asarray(jax.vmap(made.randomize, (0, None))(keys, jnp.int32(2)))
+    expected = mechanisms.RandomizedResponse(K).matrix(EPS0)[2]
+    np.testing.assert_allclose(np.bincount(reports, minlength=K) / USERS, expected, atol=0.025)
+
+
+@pytest.mark.parametrize("dimension, eps0", [(5, 0.5), (40, 2.0), (300, 5.0)])
+def test_privunit_is_unbiased_and_has_its_cap(dimension, eps0, key):
+    made = randomizers.privunit(dimension, eps0, radius=2.0)
+    x = jnp.zeros(dimension).at[1].set(-7.0)
+    reports = jax.jit(jax.vmap(made.randomize, (0, None)))(jax.random.split(key, 4_000), x)
+    g = mechanisms.best_cap(dimension, eps0)
+    m = mechanisms.mean_projection(dimension, eps0, g)
+    np.testing.assert_allclose(np.linalg.norm(reports, axis=1), 2 / m, rtol=1e-4)
+    mean = np.asarray(made.estimate(reports))
+    noise = 5 * 2 / m / math.sqrt(4_000 * dimension)
+    assert abs(mean[1] + 2) < 3 * noise and np.abs(np.delete(mean, 1)).max() < 1.5 * noise
+    s = mechanisms.cap_mass(dimension, g)
+    inside = math.exp(eps0) * s / (1 - s + math.exp(eps0) * s)
+    share = np.mean(-np.asarray(reports)[:, 1] * m / 2 >= g)
+    assert share == pytest.approx(inside, abs=0.035)
+
+
+def test_a_zero_record_becomes_a_random_direction(key):
+    made = randomizers.privunit(10, 1.0)
+    reports = jax.vmap(made.randomize, (0, None))(jax.random.split(key, 4000), jnp.zeros(10))
+    assert np.isfinite(reports).all()
+    assert np.abs(np.asarray(made.estimate(reports))).max() < 0.3
+
+
+def test_cldp_is_unbiased_and_its_eps0_is_the_enumerated_one(key):
+    matrix = randomizers.cldp_matrix(3, 1.2)
+    assert condition.local_epsilon(matrix) == pytest.approx(1.2, rel=1e-12)
+    made = randomizers.cldp(3, 1.2, radius=0.5)
+    x = jnp.array([0.5, -0.2, 0.0])
+    reports = jax.jit(jax.vmap(made.randomize, (0, None)))(jax.random.split(key, USERS), x)
+    np.testing.assert_allclose(made.estimate(reports), x, atol=0.08)
+
+
+def test_clipped_noise_is_unbiased(key):
+    keys = jax.random.split(key, USERS)
+    laplace = randomizers.laplace(2.0)
+    found = laplace.estimate(jax.vmap(laplace.randomize, (0, None))(keys, jnp.float32(1.7)))
+    assert float(found) == pytest.approx(1.0, abs=0.04)
+    gaussian = randomizers.gaussian(1.0, 0.5)
+    sent = jax.vmap(gaussian.randomize, (0, None))(keys, jnp.array([3.0, 4.0]))
+    np.testing.assert_allclose(gaussian.estimate(sent), [0.6, 0.8], atol=0.04)
