@@ -64,17 +64,14 @@ def run(name: str, argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     """`python -m experiments bench NAME`"""
-    known = sorted(
-        p.stem for p in (systems.HERE / "bench").glob("*.py") if p.stem not in NOT_BENCHES
-    )
+    files = sorted((systems.HERE / "bench").glob("*.py"))
+    known = [p.stem for p in files if "\ndef main(" in p.read_text()]  # the others serve these
     if len(argv) != 1:
         raise errors.ConfigError(f"bench takes one name; there are {', '.join(known)}.")
     name = errors.one_of("benchmark", argv[0], known)
     importlib.import_module(f"experiments.bench.{name}").main()
     return 0
 
-
-NOT_BENCHES = ("__init__", "measure", "peers")
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
