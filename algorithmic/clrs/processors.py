@@ -108,7 +108,7 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
         m = _affine(m, *_cast(params["mlp2"], dtype))
         senders = mask[:, :, None]
         if sparse:
-            senders = senders & (adjacency > 0)
+            senders = senders & adjacency.astype(bool)
         if alone:
             senders = senders & jnp.eye(mask.shape[1], dtype=bool)[None]
         m = masked_max(m, jnp.broadcast_to(senders, m.shape[:3])).astype(jnp.float32)
@@ -163,7 +163,7 @@ def _attention(hidden, layer_norm, *, second):
         if second:
             logits = initial.apply(params["score"], logits)
         logits = logits[..., 0]
-        allowed = mask[:, None, :] & (adjacency > 0)
+        allowed = mask[:, None, :] & adjacency.astype(bool)
         weights = jax.nn.softmax(jnp.where(allowed, logits, -1e9), axis=-1)
         out = jax.nn.relu(weights @ lin("values", z) + lin("skip", z))
         if layer_norm:

@@ -59,8 +59,9 @@ def span_shares(
     Example:
         >>> import jax.numpy as jnp
         >>> ids = jnp.array([[0, 0, 0, 1, 1, 0, 0, 2, 0, 0, 3, 3, 3]])
-        >>> print(span_shares(ids, (ids > 0).astype(jnp.float32)).round(2))
-        [[0.   0.   0.   0.5  0.5  0.   0.   1.   0.   0.   0.33 0.33 0.33]]
+        >>> shares = span_shares(ids, (ids > 0).astype(jnp.float32))[0]
+        >>> [round(float(share), 2) for share in shares[3:]]
+        [0.5, 0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.33, 0.33, 0.33]
     """
 
     def row(ids, counted):

@@ -2,12 +2,13 @@
 
 import jax.numpy as jnp
 
-from fl_jax.core import tree
+from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, PyTree
 
 
 def full_scale(*, eta: float, participants: int) -> float:
     """gamma = n / eta, with which G^{t+1} = X up to the benign updates (eq. 3)."""
+    errors.positive("eta", eta)
     return participants / eta
 
 

@@ -4,6 +4,7 @@ import pathlib
 import sys
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def _sizes(jaxpr):
             if hasattr(v.aval, "shape") and len(v.aval.shape) >= 4 and v.aval.shape[-1] == 8:
                 assert v.aval.ndim <= 4, eqn
         yield from (int(np.prod(v.aval.shape)) for v in eqn.outvars if hasattr(v.aval, "shape"))
-        for sub in jax.core.jaxprs_in_params(eqn.params):
+        for sub in jax.extend.core.jaxprs_in_params(eqn.params):
             yield from _sizes(sub)
 
 
