@@ -22,6 +22,7 @@ def test_what_is_built_keeps_the_contract(name):
         assert (systems.HERE / name / file).is_file(), f"experiments/{name} has no {file}"
     head = json.loads((systems.HERE / name / "results.json").read_text())["headline"]
     assert set(head) == {"what", "ours", "published", "command"}
+    assert head["ours"] in (systems.HERE.parent / "README.md").read_text()
 
 
 def test_unknown_and_unbuilt_systems_are_told(monkeypatch):
