@@ -95,7 +95,7 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
             params["t_out"] = initial.linear(next(keys), triplets, hidden)
         if gated:
             params |= {"gate_z": of_z(), "gate_m": of_h(), "gate": of_h()}
-            params["gate"]["b"] = jnp.full(hidden, -3.0)
+            params["gate"]["b"] = jnp.full(hidden, -3.0, jnp.float32)
         return params
 
     def apply(params, z, edges, graph, mask, adjacency):
