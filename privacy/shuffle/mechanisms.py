@@ -9,6 +9,7 @@ inputs looks alike by symmetry the worst inputs need no search and the status is
 Blankets are for one round in which every user runs the same randomizer, fixed before the round.
 """
 
+import abc
 import dataclasses
 import math
 from typing import ClassVar
@@ -24,20 +25,20 @@ FIXED = "every honest user runs this randomizer, fixed before the round"
 
 
 @dataclasses.dataclass(frozen=True)
-class Mechanism:
+class Mechanism(abc.ABC):
     """What the accountant needs to know about a randomizer."""
 
     status: ClassVar[Status] = Status.MECHANISM_EXACT
     assumptions: ClassVar[tuple[str, ...]] = (FIXED,)
     condition: ClassVar[bool] = False  # whether (*) holds, so that the stronger clone applies
 
+    @abc.abstractmethod
     def level(self, eps0: float) -> TwoLevel:
         """The kinds of output, seen from the worst two inputs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bystanders(self, eps0: float) -> list[tuple[float, float]]:
         """(only, shown) of data sets that bound the loss from below; may be empty."""
-        raise NotImplementedError
 
 
 def _filtered(only: float, eps0: float, overlap: float) -> list[tuple[float, float]]:
