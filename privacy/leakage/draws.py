@@ -39,7 +39,7 @@ class Stream:
         position = first + np.arange(count)
         epoch, place = position // len(self.pool), position % len(self.pool)
         found = np.empty(count, np.int32)
-        for e in range(int(epoch[0]), int(epoch[-1]) + 1):
+        for e in np.unique(epoch).tolist():
             inside = epoch == e
             found[inside] = self.pool[self._order(e)[place[inside]]]
         return found
@@ -131,6 +131,7 @@ class Draws:
             stream(split.auxiliary_property, "auxiliary, property"),
             stream(split.auxiliary_rest, "auxiliary"),
         ]
+        self._innocent = stream(split.auxiliary_rest, "pool")
 
     @property
     def labels(self) -> np.ndarray:
@@ -185,9 +186,7 @@ class Draws:
         chosen = np.zeros((total, self.others), np.int32)
         if recorded:  # the others are not looked at
             auxiliary = self._mixed(self._auxiliary, t, shares)
-            # A second walk over the same records, elsewhere in the endless sequence.
-            far = 2**40 + t * self.pool * size
-            pool = self._auxiliary[1].take(far, self.pool * size).reshape(pool.shape)
+            pool = self._innocent.take(t * self.pool * size, self.pool * size).reshape(pool.shape)
             generator = np.random.default_rng((self.seed, zlib.crc32(b"chosen"), t))
             if self.fresh:
                 chosen = np.arange(self.pool, dtype=np.int32).reshape(chosen.shape)
