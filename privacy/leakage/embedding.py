@@ -38,11 +38,6 @@ def vocabulary(
         gradient: of the embedding matrix, a row a word.
         threshold: largest magnitude that counts as nothing; exactly zero by default.
     """
-    if gradient.ndim != 2:
-        raise errors.DataError(
-            f"an embedding's gradient is (words, width), got {gradient.shape}; name the embedding"
-            " matrix, not another layer."
-        )
     size = jnp.abs(gradient)
     return Vocabulary(jnp.max(size, axis=1) > threshold, jnp.sqrt(jnp.sum(size**2, axis=1)))
 
