@@ -9,14 +9,10 @@ import numpy as np
 
 from experiments.leakage import task as tasks
 from fl_jax.core import rng
-from fl_jax.federated import defences
 from fl_jax.federated.defences import base, norm_clip
 from fl_jax.nn import loss as losses
 from fl_jax.train import cohort, optimizer
 from privacy.leakage import active, collaborative, draws, features, passive, sharing, split
-
-del defences
-
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
@@ -42,6 +38,7 @@ class Arm:
     channels: tuple[int, ...] = (32, 64, 128)
     hidden: int = 256
     method: str = "auto"
+    record: bool = False  # the property is to hold one given record
     plan: str = "vmap"
     dispatch: int = 50  # rounds in one call
 
@@ -135,6 +132,13 @@ def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Reco
     """
     parts = split.make(task.y, task.holds, arm.participants, seed=seed)
     sizes = parts.sizes()
+    positive = draws.POSITIVE_SHARES
+    if arm.record:  # one of the victim's own records, which the adversary has too
+        found = parts.victim_rest[:1]
+        parts = parts._replace(
+            victim_property=found, auxiliary_property=found, victim_rest=parts.victim_rest[1:]
+        )
+        positive = (1 / arm.batch,) * len(positive)
     made = {} if made is None else made
     weighted = tuple(sizes) if arm.steps else len(sizes)
     if (arm, weighted) not in made:
@@ -149,26 +153,23 @@ def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Reco
         record=(arm.warm, arm.period),
         others=compiled.view.others,
         pool=arm.pool,
+        positive=positive,
         adversary=arm.mixed,
     )
     key = jax.random.key(seed)
-    examples = {
-        "x": jnp.asarray(task.x),
-        "y": jnp.asarray(task.y),
-        "holds": jnp.asarray(task.holds.astype(np.int32)),
-    }
+    held = examples(task)
     state = compiled.start(key)
     observed, auxiliary = [], []
     for first in range(0, arm.rounds, arm.dispatch):
         count = min(arm.dispatch, arm.rounds - first)
         batches = drawn.rounds(first, count)
-        state, kept = compiled.advance(state, examples, batches, key)
+        state, kept = compiled.advance(state, held, batches, key)
         observed.append(np.asarray(kept["observed"]))
         auxiliary.append(np.asarray(kept["auxiliary"])[batches["record"]])
     auxiliary = np.concatenate(auxiliary)
     labels = np.tile(drawn.labels, len(auxiliary))
-    held = parts.evaluation[:2000]
-    accuracy = compiled.accuracy(state.params, examples["x"][held], examples["y"][held])
+    test = parts.evaluation[:2000]
+    accuracy = compiled.accuracy(state.params, held["x"][test], held["y"][test])
     return Record(
         np.concatenate(observed),
         auxiliary.reshape(len(labels), -1),
@@ -177,3 +178,27 @@ def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Reco
         float(accuracy),
         state.params,
     )
+
+
+def trial(arm: Arm, task: tasks.Task):
+    """A function that runs two recorded rounds of an arm: what the choice of a plan is by."""
+    parts = split.make(task.y, task.holds, arm.participants, seed=0)
+    compiled = program(arm, task, parts.sizes())
+    others = compiled.view.others
+    drawn = draws.Draws(
+        parts, batch=arm.batch, schedule=schedule(arm), seed=0, record=(0, 1), others=others
+    )
+    batches = drawn.rounds(0, 2)
+    held = examples(task)
+    return lambda: compiled.advance(
+        compiled.start(jax.random.key(0)), held, batches, jax.random.key(0)
+    )
+
+
+def examples(task: tasks.Task) -> dict[str, jax.Array]:
+    """The records on the device."""
+    return {
+        "x": jnp.asarray(task.x),
+        "y": jnp.asarray(task.y),
+        "holds": jnp.asarray(task.holds.astype(np.int32)),
+    }

@@ -104,6 +104,41 @@ class ConvNet(nnx.Module):
         return x if self.output is None else self.output(x)
 
 
+class LeNet(nnx.Module):
+    """Three 5 x 5 convolutions of 12 channels with sigmoids, strides 2, 2 and 1, and logits.
+
+    Twice differentiable, with weights uniform in [-1/2, 1/2]: the network on which inputs are
+    read off gradients by L-BFGS.
+
+    References:
+        Zhu, Liu, Han 2019, "Deep Leakage from Gradients", and the authors' code.
+    """
+
+    def __init__(self, *, shape: tuple[int, int, int], classes: int, rngs: nnx.Rngs):
+        """Arguments as in `ConvNet`."""
+        height, width, inputs = shape
+        wide = lambda key, size, dtype: jax.random.uniform(key, size, dtype, -0.5, 0.5)
+        layers = []
+        for stride in (2, 2, 1):
+            options = {"strides": stride, "padding": 2, "method": "patches", "kernel_init": wide}
+            layers.append(conv.Conv(inputs, 12, 5, **options, rngs=rngs))
+            inputs, height, width = 12, -(-height // stride), -(-width // stride)
+        self.convolutions = nnx.List(layers)
+        self.output = (
+            nnx.Linear(height * width * inputs, classes, kernel_init=wide, rngs=rngs)
+            if classes
+            else None
+        )
+
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch _"]:
+        for layer in self.convolutions:
+            x = jax.nn.sigmoid(layer(x))
+        x = x.reshape(x.shape[0], -1)
+        return x if self.output is None else self.output(x)
+
+
 class MLP(nnx.Module):
     """One hidden layer of ReLU units, for tables."""
 

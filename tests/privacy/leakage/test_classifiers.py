@@ -6,7 +6,7 @@ from privacy.leakage import classifiers, scores
 
 RNG = np.random.default_rng(0)
 LABELS = np.tile([1, 0], 150)
-FEATURES = (RNG.normal(size=(300, 20)) + LABELS[:, None] * np.eye(20)[3] * 2).astype(np.float32)
+FEATURES = (RNG.normal(size=(300, 20)) + LABELS[:, None] * np.eye(20)[3] * 3).astype(np.float32)
 FEATURES[:, 7] = 4.0  # a feature that never varies
 
 

@@ -21,7 +21,7 @@ def setting():
     )
     record = passive.recorder(learning, view, extractor, np.ones(4))
     many = jax.jit(collaborative.run(learning, record))
-    return data, _, start, learning, extractor, drawn, many
+    return data, parts, start, learning, extractor, drawn, many
 
 
 def test_an_imitated_update_is_one_batch_and_innocent_ones_summed(setting, key):
