@@ -14,6 +14,7 @@ from fl_jax.nn import loss as losses
 from fl_jax.train import cohort, optimizer
 from privacy.leakage import active, collaborative, draws, features, passive, sharing, split
 
+
 @dataclasses.dataclass(frozen=True)
 class Arm:
     """One run: everything that decides its program, and nothing else."""

@@ -106,5 +106,8 @@ def attack(config, task, model, method, batch, groups, steps):
     )
     found, right = search(items, mine)
     found = np.asarray(found)
-    ordered = [f[inversion.match(jnp.asarray(f), jnp.asarray(t))] for f, t in zip(found, truths, strict=True)]
+    ordered = [
+        f[inversion.match(jnp.asarray(f), jnp.asarray(t))]
+        for f, t in zip(found, truths, strict=True)
+    ]
     return np.concatenate(truths), np.concatenate(ordered), float(jnp.mean(right))

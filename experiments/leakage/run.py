@@ -90,6 +90,7 @@ def evaluate(config: Config, cell: grid.Cell, record: arms.Record) -> dict[str, 
         row |= {
             "first": window.first + warm,
             "last": window.last + warm,
+            "offset": window.first,
             "error": [window.first + warm - began, window.last + warm - ended],
             "scores": np.round(score, 3),
         }

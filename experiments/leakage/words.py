@@ -50,9 +50,7 @@ def attack(config: Config, texts: data.Texts, size: int, batch: int, seed: int) 
     held = {"x": jnp.asarray(rows), "y": jnp.asarray(texts.labels)}
     streams = [draws.Stream(pool, str(i), seed=seed) for i, pool in enumerate(pools[:2])]
     rounds = range(config.word_rounds)
-    taken = np.stack(
-        [np.stack([s.take(t * batch, batch) for s in streams]) for t in rounds]
-    )
+    taken = np.stack([np.stack([s.take(t * batch, batch) for s in streams]) for t in rounds])
 
     def record(before, after, info, examples, batch, key):
         seen = view.observe(before, after, info)["embedding"]

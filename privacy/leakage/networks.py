@@ -130,9 +130,7 @@ class LeNet(nnx.Module):
             else None
         )
 
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch _"]:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _"]:
         for layer in self.convolutions:
             x = jax.nn.sigmoid(layer(x))
         x = x.reshape(x.shape[0], -1)
