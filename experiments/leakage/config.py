@@ -92,6 +92,7 @@ _NATURAL = Config(
     channels=(8, 16, 32),
     hidden=64,
     method="patches",
+    plan="scan",
     two_period=10,
     rounds=300,
     period=5,
@@ -102,7 +103,16 @@ _NATURAL = Config(
     averaging_rate=0.01,
     inversion_steps=2000,
 )
-MNIST = dataclasses.replace(_NATURAL, dataset="mnist", seeds=5)
+MNIST = dataclasses.replace(
+    _NATURAL,
+    dataset="mnist",
+    seeds=3,
+    alphas=(0.0, 0.7),
+    active_participants=10,
+    active_share=0.2,
+    averaging_participants=(2,),
+    local_steps=3,
+)
 CIFAR10 = dataclasses.replace(
     _NATURAL, dataset="cifar10", seeds=3, parts=("two-party", "fraction", "parties", "inversion")
 )
@@ -134,7 +144,6 @@ SMOKE = dataclasses.replace(
     seeds=1,
     channels=(4,),
     hidden=16,
-    plan="scan",
     dispatch=20,
     two_rounds=60,
     rounds=40,

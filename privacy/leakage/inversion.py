@@ -65,7 +65,8 @@ def label_counts(
     low = jnp.floor(exact)
     missing = batch - jnp.sum(low)
     order = jnp.argsort(jnp.argsort(low - exact))  # 0 = the largest remainder
-    return (low + (order < missing)).astype(jnp.int32)
+    up = order.astype(jnp.float32) < missing
+    return low.astype(jnp.int32) + up.astype(jnp.int32)
 
 
 def squared_distance(gradient: Gradient, params: PyTree, seen: PyTree, y: Int[Array, " batch"]):
