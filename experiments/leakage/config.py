@@ -107,6 +107,7 @@ MNIST = dataclasses.replace(
     _NATURAL,
     dataset="mnist",
     seeds=3,
+    participants=(2, 5, 10, 30),
     alphas=(0.0, 0.7),
     active_participants=10,
     active_share=0.2,
