@@ -93,6 +93,7 @@ def case(name, task, *, rounds, plans, methods, loops=("auto",)) -> list[dict]:
     for method in loops:
         run = loop(task, method, held, batches, key)
         row, expected = timed(run, rounds)
+        print(f"{name}, loop, {method}: {row}", flush=True)
         rows.append({"network": name, "what": "loop", "convolution": method, **row})
     for method in methods:
         for plan in plans:

@@ -10,6 +10,6 @@ def test_the_grid_covers_every_part_of_every_preset():
         assert parts == set(preset.parts) - {"words", "inversion"}
         for cell in cells:
             assert cell.arm.rounds > cell.arm.warm
-    active = [c for c in grid.cells(config.MNIST, "scan") if c.part == "active"]
+    active = [c for c in grid.cells(config.ADULT, "scan") if c.part == "active"]
     assert {c.arm.alpha for c in active} == {0.0, 0.3, 0.5, 0.7}
     assert all(c.arm.participants >= 5 and c.arm.mixed == 0.2 for c in active)
