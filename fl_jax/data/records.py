@@ -159,7 +159,9 @@ def prototypes(
         some = y[start : start + 4096]
         rate = 1 / (1 + np.exp(-logits[some]))
         x[start : start + 4096] = rng.random(rate.shape) < rate
-    return Records(x, y, classes, f"seeded stand-in ({features} features, {classes} classes)", False)
+    return Records(
+        x, y, classes, f"seeded stand-in ({features} features, {classes} classes)", False
+    )
 
 
 def check_sha256(path, expected: str) -> None:

@@ -6,6 +6,7 @@ shadows on noisy or synthetic records, and the mitigated ones. Model i's randomn
 its id: it comes out the same alone, beside others, on any number of devices and after a resume.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -176,23 +177,11 @@ def train(
     shapes = jax.eval_shape(fit, jax.tree.map(lambda leaf: leaf[0], padded), examples, key)
     empty = jax.tree.map(lambda a: jnp.zeros((total, *a.shape), a.dtype), shapes)
 
-    @jax.jit
-    def dispatch(items, examples, key):
-        cost = items.epochs * items.size
-        return cohort.map(
-            fit, items, shared=(examples, key), plan=plan, mesh=mesh, cost=cost, stage="shadow"
-        )
-
-    put = jax.jit(
-        lambda all, new, at: jax.tree.map(
-            lambda a, n: jax.lax.dynamic_update_slice_in_dim(a, n, at, 0), all, new
-        ),
-        donate_argnums=0,
-    )
+    dispatch = _dispatch(fit, plan, mesh)
 
     def advance(models, done):
         items = jax.tree.map(lambda leaf: leaf[done : done + stride], padded)
-        return put(models, dispatch(items, examples, key), jnp.int32(done)), ()
+        return _put(models, dispatch(items, examples, key), jnp.int32(done)), ()
 
     models = loop.run(
         advance,
@@ -206,6 +195,24 @@ def train(
     models = jax.tree.map(lambda leaf: leaf[:count], models)
     check_finite(models)
     return models
+
+
+@functools.cache  # one program for all calls that train alike
+def _dispatch(fit: Fit, plan: cohort.Plan, mesh: Mesh | None):
+    @jax.jit
+    def dispatch(items, examples, key):
+        cost = items.epochs * items.size
+        return cohort.map(
+            fit, items, shared=(examples, key), plan=plan, mesh=mesh, cost=cost, stage="shadow"
+        )
+
+    return dispatch
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(all, new, at):
+    write = lambda a, n: jax.lax.dynamic_update_slice_in_dim(a, n, at, 0)
+    return jax.tree.map(write, all, new)
 
 
 def check_finite(models: Variables) -> None:
@@ -243,15 +250,7 @@ def measure(
     models = min(models, len(recipes.id))
     items = jax.tree.map(lambda leaf: jnp.asarray(leaf[:models]), recipes)
     items = items._replace(epochs=jnp.minimum(items.epochs, epochs))
-
-    def runner(plan):
-        run = jax.jit(
-            lambda items, examples, key: cohort.map(
-                fit, items, shared=(examples, key), plan=plan, mesh=mesh, stage="shadow"
-            )
-        )
-        return lambda: run(items, examples, key)
-
+    runner = lambda plan: lambda: _dispatch(fit, plan, mesh)(items, examples, key)
     plans = cohort.candidates(jax.default_backend(), models)
     return cohort.fastest(runner, plans, repeats=2)
 
@@ -269,9 +268,12 @@ def answers(
     On the host: a table of 256 models and 50,000 records is larger than what trains them.
     """
 
+    return np.asarray(_answers(network, prepare, plan)(models, x))
+
+
+@functools.cache
+def _answers(network: Network, prepare: Callable[[Array], Array], plan: cohort.Plan):
     def one(variables, x):
         return network.apply(*variables, prepare(x))[0]
 
-    return np.asarray(
-        jax.jit(lambda models, x: cohort.map(one, models, shared=(x,), plan=plan))(models, x)
-    )
+    return jax.jit(lambda models, x: cohort.map(one, models, shared=(x,), plan=plan))

@@ -41,7 +41,7 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 def _labels(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     classes = outputs.shape[-1]
-    if labels.size and not (0 <= labels.min() and labels.max() < classes):
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise errors.DataError(
             f"labels must lie in 0..{classes - 1}, but they range from {labels.min()} to"
             f" {labels.max()}; relabel them."
