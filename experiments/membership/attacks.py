@@ -224,11 +224,16 @@ def shokri(lab: Lab, cell: Cell, answers, *, shadows: int | None = None):
     return values, decided
 
 
-def mean_rows(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means and standard deviations over repetitions, key by key."""
-    out = {}
+def mean_rows(rows: list[dict[str, float]]) -> dict[str, float | None]:
+    """Means and standard deviations over repetitions, key by key.
+
+    Repetitions in which a value is not defined (the precision of an attack that accuses nobody)
+    are left out; None where it is defined in none.
+    """
+    out: dict[str, float | None] = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
-        out[name] = float(values.mean())
+        values = values[~np.isnan(values)]
+        out[name] = float(values.mean()) if len(values) else None
         out[f"{name} sd"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return out

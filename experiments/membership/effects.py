@@ -65,12 +65,15 @@ def defended(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _say(row):
-    print(
-        f"{row['name']}: test {row['test accuracy']:.3f}, attack accuracy"
-        f" {row['attack accuracy']:.3f}, precision {row['precision']:.3f}, recall"
-        f" {row['recall']:.3f}, AUC {row['auc']:.3f}",
-        flush=True,
-    )
+    shown = {
+        "test": "test accuracy",
+        "attack accuracy": "attack accuracy",
+        "precision": "precision",
+        "recall": "recall",
+        "AUC": "auc",
+    }
+    cells = [f"{k} {'-' if row[v] is None else f'{row[v]:.3f}'}" for k, v in shown.items()]
+    print(f"{row['name']}: {', '.join(cells)}", flush=True)
 
 
 def shadow_data(lab: Lab) -> list[dict[str, Any]]:

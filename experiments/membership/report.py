@@ -135,7 +135,7 @@ def effect_table(rows: list[dict], part: str, details: dict[str, Any]) -> str:
                 f" ({r['queries per record']:.0f} queries a record, {r['share found']:.0%} found)"
             )
         cells = " | ".join(
-            f"{r[k]:.3f} ± {r[f'{k} sd']:.3f}"
+            "-" if r[k] is None else f"{r[k]:.3f} ± {r[f'{k} sd']:.3f}"
             for k in (
                 "train accuracy",
                 "test accuracy",
@@ -261,7 +261,8 @@ def draw_effects(parts: dict[str, Any], path) -> None:
         rows = parts[part]
         x = [r[key] for r in rows]
         for name, text, colour in lines:
-            y, sd = ([r[n] for r in rows] for n in (name, f"{name} sd"))
+            y = [float("nan") if r[name] is None else r[name] for r in rows]
+            sd = [r[f"{name} sd"] for r in rows]
             style = "--" if "accuracy" in name else "-"
             axis.errorbar(x, y, yerr=sd, color=colour, ls=style, capsize=2, label=text)
         axis.set(xscale="log", xlabel=label, ylim=(0.3, 1.03))

@@ -57,6 +57,8 @@ def summarise(config: Config, parts: dict[str, Any], origin: str, real: bool) ->
             headline["published"] = f"{published[2]} (another target)"
     for row in parts.get("shadow_data", {"found": []})["found"]:
         known = SHADOW_DATA.get(row["name"]) if real and config.dataset == "location30" else None
+        if row["precision"] is None:
+            continue
         metrics[f"precision, shadows on {row['name']}"] = Metric(
             round(row["precision"], 4), "share", known, NOTES if known else ""
         )

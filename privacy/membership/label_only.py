@@ -55,7 +55,7 @@ def shifts(pixels: int) -> Disturb:
     return disturb
 
 
-def gap(box: BlackBox, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def gap(box: BlackBox, x: np.ndarray | Array, labels: np.ndarray) -> np.ndarray:
     """(records,) 1.0 where the label is right: the baseline that knows nothing but accuracy
     [Yeom et al., CSF 2018]. One query a record."""
     return (box.query(x).argmax(-1) == np.asarray(labels)).astype(np.float64)

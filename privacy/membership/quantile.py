@@ -38,7 +38,7 @@ class Quantiles(NamedTuple):
     scale: Float[Array, ""]
 
 
-def pinball(error: Float[Array, "*shape"], alpha: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def pinball(error: Array, alpha: Array) -> Array:
     """max(alpha e, (alpha - 1) e): least in expectation where alpha of the errors are negative.
 
     Args:

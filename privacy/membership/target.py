@@ -70,7 +70,7 @@ class BlackBox:
         self.meter = Meter() if meter is None else meter
         self._compiled = jax.jit(answer)
 
-    def query(self, x: np.ndarray) -> np.ndarray:
+    def query(self, x: np.ndarray | Array) -> np.ndarray:
         """(records, classes) float32 probabilities; each record is one query.
 
         Raises:

@@ -62,7 +62,9 @@ def test_the_gaussian_bound_holds_for_a_gaussian_mechanism_and_is_tighter():
 def test_gdp_round_trips_and_equals_the_formula():
     for mu in (0.2, 1.0, 3.0):
         eps = audit.gdp_epsilon(mu, 1e-6)
-        expected = stats.norm.cdf(mu / 2 - eps / mu) - np.exp(eps) * stats.norm.cdf(-mu / 2 - eps / mu)
+        expected = stats.norm.cdf(mu / 2 - eps / mu) - np.exp(eps) * stats.norm.cdf(
+            -mu / 2 - eps / mu
+        )
         np.testing.assert_allclose(expected, 1e-6, rtol=1e-6)
         np.testing.assert_allclose(audit.gdp_from_epsilon(eps, 1e-6), mu, rtol=1e-9)
     assert np.isclose(audit.gdp_from_rates(stats.norm.cdf(1.5), 0.5), 1.5)

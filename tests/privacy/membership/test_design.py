@@ -7,9 +7,7 @@ from fl_jax.core import errors
 from privacy.membership import design
 
 
-@hypothesis.given(
-    records=st.integers(1, 60), models=st.integers(2, 20), seed=st.integers(0, 9)
-)
+@hypothesis.given(records=st.integers(1, 60), models=st.integers(2, 20), seed=st.integers(0, 9))
 @hypothesis.settings(max_examples=30, deadline=None)
 def test_every_record_is_in_exactly_half_of_the_models(records, models, seed):
     member = design.balanced(records, models, seed=seed)

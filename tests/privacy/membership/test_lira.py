@@ -47,9 +47,7 @@ def test_offline_keeps_its_order_where_the_probability_is_one():
 
 def test_queries_are_averaged():
     target, shadow, member = naive.table(2)
-    twice = table.make(
-        np.stack([target, target + 1], 1), np.stack([shadow, shadow * 2], 2), member
-    )
+    twice = table.make(np.stack([target, target + 1], 1), np.stack([shadow, shadow * 2], 2), member)
     each = [
         lira.online(table.make(target, shadow, member)),
         lira.online(table.make(target + 1, shadow * 2, member)),
@@ -61,10 +59,7 @@ def test_pooled_is_one_deviation_of_each_side():
     target, shadow, _ = naive.table(3)
     member = np.zeros(shadow.shape, bool)
     member[:, :6] = True
-    s = [
-        np.sqrt(values.var(1, ddof=1).mean())
-        for values in (shadow[:, :6], shadow[:, 6:])
-    ]
+    s = [np.sqrt(values.var(1, ddof=1).mean()) for values in (shadow[:, :6], shadow[:, 6:])]
     expected = stats.norm.logpdf(target, shadow[:, :6].mean(1), s[0])
     expected -= stats.norm.logpdf(target, shadow[:, 6:].mean(1), s[1])
     found = lira.online(table.make(target, shadow, member), spread="pooled", centre="mean")
