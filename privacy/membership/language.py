@@ -47,7 +47,7 @@ def statistics(
 
 def from_bloom(params: PyTree, config: Config, tokens: Int[Array, "texts length"]) -> Tokens:
     """Statistics of tokens[:, 1:], each from the tokens before it."""
-    logits, _ = model.apply(params, config, tokens[:, :-1])
+    logits = model.apply(params, config, tokens[:, :-1])
     return statistics(logits, tokens[:, 1:])
 
 

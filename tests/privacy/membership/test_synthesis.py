@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,9 +42,9 @@ def plain(label, job, key, config):
         y = np.asarray(answer(x[None])[0])
         if y[label] >= y_best:
             best, y_best, j = x, y[label], 0
-            if y[label] > config.confidence and y.argmax() == label:
-                if float(jax.random.uniform(rng.fold(key, job, asked, "accept"))) < y[label]:
-                    return np.asarray(x), True, y_best, asked + 1
+            coin = float(jax.random.uniform(rng.fold(key, job, asked, "accept")))
+            if y[label] > config.confidence and y.argmax() == label and coin < y[label]:
+                return np.asarray(x), True, y_best, asked + 1
         else:
             j += 1
             if j > config.rejections:
@@ -73,8 +75,6 @@ def test_what_is_returned_satisfies_both_tests(made):
 def test_a_chain_does_not_depend_on_the_lanes(made):
     found, _, labels = made
     box = target.BlackBox(answer, classes=3)
-    import dataclasses
-
     other = synthesis.climb(
         box, labels[:5], DRAW, jax.random.key(3), dataclasses.replace(CONFIG, lanes=2)
     )
