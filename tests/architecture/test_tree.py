@@ -22,6 +22,9 @@ FILES = sorted(
 RUN_WHOLE = re.compile(r"experiments/(\w+/(config|run|report|stages|summary|task)|bench/\w+)\.py")
 # Tested through what they are parts of: a pattern of modules, and the test that runs them.
 TESTED_BY = {
+    r"experiments/membership/(attacks|audits|effects|lab|online)": (
+        "experiments/membership/test_run.py"
+    ),
     r"algorithmic/clrs/(traces/\w+|specs|inputs)": "algorithmic/clrs/test_trajectory.py",
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
         "algorithmic/clrs/test_net.py"
