@@ -31,9 +31,15 @@ class ShuffledReports:
         self._resolve()
 
     def _resolve(self):
-        return amplification._arguments(
+        found = amplification._arguments(
             self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
         )
+        if found[2].startswith("closed"):
+            raise errors.PrivacyError(
+                f"{found[2]} has no privacy profile to compose; use bound="
+                f'"{found[2].removeprefix("closed-")}".'
+            )
+        return found
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         """One profile: replace-one neighbours are symmetric.
