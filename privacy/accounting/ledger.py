@@ -75,7 +75,9 @@ class Ledger:
             if sum(t for _, t in rounds) == 1:
                 ends = rounds[0][0].epsilon(delta)
             else:
-                ends = [c.epsilon(delta) for c in pld.bracket(rounds, delta, rtol=rtol)]
+                optimistic, pessimistic = pld.bracket(rounds, delta, rtol=rtol)
+                top = pessimistic.epsilon(delta)
+                ends = optimistic.epsilon(delta, min(top, 1e300)), top
             low, high = max(low, ends[0]), max(high, ends[1])
         profiles = [p for p, _ in rounds]
         pure = sum(t * p.reach for p, t in rounds)

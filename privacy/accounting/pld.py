@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from privacy.accounting import roots
 from privacy.accounting.errors import PrivacyError
 from privacy.accounting.profile import Profile
 
@@ -156,7 +157,19 @@ def _dent(tables, step):
 
 def _hull(values, step):
     """Values of the lower convex hull over e^eps: whatever lies above its neighbours' chord goes."""
-    kept = np.arange(values.size)
+    size = values.size
+    # tangents from the two ends, which a curve that is convex but for them needs and no more
+    index = np.arange(1, size)
+    last = int(np.argmax(values <= 0)) or size - 1
+    first = 1 + int(np.argmin((values[1 : last + 1] - values[0]) / np.expm1(step * index[:last])))
+    if first < last:
+        part = np.arange(first, last)
+        slopes = (values[part] - values[last]) / -np.expm1(step * (part - last))
+        turn = first + int(np.argmin(slopes))
+    else:
+        turn = last
+    kept = np.concatenate([[0], np.arange(first, turn + 1), np.arange(last, size)])
+    kept = np.unique(kept)
     with np.errstate(over="ignore"):
         while kept.size > 2:
             y, i = values[kept], kept
@@ -166,9 +179,9 @@ def _hull(values, step):
             if convex.all():
                 break
             kept = kept[np.concatenate([[True], convex, [True]])]
-    if kept.size == values.size:
+    if kept.size == size:
         return values
-    index = np.arange(values.size)
+    index = np.arange(size)
     at = np.clip(np.searchsorted(kept, index, side="right") - 1, 0, kept.size - 2)
     a, b = kept[at], kept[at + 1]
     share = np.exp(step * (index - b)) * np.expm1(step * (a - index)) / np.expm1(step * (a - b))
@@ -207,32 +220,29 @@ class Composed(NamedTuple):
                 out[i] = max((made - self.error) * (1 - self.relative) * scale, 0.0)
         return out
 
-    def epsilon(self, delta: float) -> float:
+    def epsilon(self, delta: float, guess: float | None = None) -> float:
         """The safe end: smallest eps >= 0 on this side of which delta(eps) <= delta.
+
+        Args:
+            delta: in (0, 1).
+            guess: where to look, for an optimistic composition the pessimistic one's eps: far
+                from the eps that the tilt is for, rounding hides the lower bound.
 
         Infinite if the mass at infinity exceeds delta.
         """
         if self.pessimistic and self.infinity >= delta:
             return math.inf
-        low, high = 0.0, max(float(self.losses[-1]), 1e-9)
-        if not self.pessimistic:
-            # far from the eps that the tilt is for, the error term hides the lower bound
-            probes = np.linspace(0.0, high, 129)
-            above = np.flatnonzero(self.delta(probes) > delta)
-            if not above.size:
-                return 0.0
-            low = float(probes[above[-1]])
-            high = float(probes[min(above[-1] + 1, 128)])
-        elif self.delta(0.0)[0] <= delta:
-            return 0.0
-        if self.pessimistic and self.delta(high)[0] > delta:
-            return math.inf
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if self.delta(middle)[0] > delta else (low, middle)
-            if high - low <= 1e-9 * high:
-                break
-        return high if self.pessimistic else low
+        excess = lambda eps: math.log(max(float(self.delta(eps)[0]), 1e-320) / delta)
+        top = max(float(self.losses[-1]), 1e-9)
+        if self.pessimistic:
+            likely = float(self.losses @ self.weights)  # Chernoff's eps, if the tilt is for delta
+            return roots.bracket(excess, 0.0, top, 1e-7, guess or likely)[1]
+        high = min(top, guess) if guess else top
+        for share in (1e-4, 1e-3, 5e-3, 0.02, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
+            low = high * (1 - share)
+            if excess(low) > 0:
+                return roots.bracket(excess, low, high, 1e-7, low + 0.1 * (high - low))[0]
+        return 0.0
 
 
 def _log_moments(parts, thetas):
@@ -352,7 +362,8 @@ def bracket(
                 continue
             break
         best = found
-        low, high = found[0].epsilon(delta), found[1].epsilon(delta)
+        high = found[1].epsilon(delta)
+        low = found[0].epsilon(delta, high) if math.isfinite(high) else 0.0
         if high <= low * (1 + rtol) or not math.isfinite(high):
             break
         gap = high / low - 1 if low > 0 else 1.0
