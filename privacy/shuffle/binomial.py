@@ -41,14 +41,18 @@ def log1pmx(x: np.ndarray | float) -> np.ndarray:
     With r = x/(2+x): log(1+x) = 2 atanh(r) and 2r - x = -r x.
     """
     x = np.asarray(x, float)
-    r = x / (2 + x)
+    r = np.minimum(x, 1.0)
+    r = r / (2 + r)
     r2 = r * r
     tail = 1 / 17 + r2 / 19
     for k in (15, 13, 11, 9, 7, 5, 3):
         tail = 1 / k + r2 * tail
-    small = -r * x + 2 * r * r2 * tail
+    small = r * (2 * r2 * tail - x)
+    close = np.abs(x) < 0.2
+    if close.all():
+        return small
     with np.errstate(divide="ignore"):
-        return np.where(np.abs(x) < 0.2, small, np.log1p(x) - x)
+        return np.where(close, small, np.log1p(x) - x)
 
 
 _STIRLING = np.array(
@@ -68,9 +72,13 @@ def stirling_error(k: np.ndarray) -> np.ndarray:
 def _deviance(k, mean, difference):
     """k log(k/mean) - (k - mean), where difference = k - mean."""
     t = difference / mean
-    near = (1 + t) * log1pmx(t) + t * t  # of its terms the two largest cancel where t is large
+    close = np.abs(t) < 0.2
+    if close.all():
+        return mean * ((1 + t) * log1pmx(t) + t * t)
+    small = np.where(close, t, 0.0)
+    near = (1 + small) * log1pmx(small) + small * small
     with np.errstate(divide="ignore", invalid="ignore"):
-        return mean * np.where(np.abs(t) < 0.2, near, (1 + t) * np.log1p(t) - t)
+        return mean * np.where(close, near, (1 + t) * np.log1p(t) - t)
 
 
 def deviations(k: np.ndarray, law: Binomial) -> tuple:

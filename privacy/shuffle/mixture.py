@@ -160,7 +160,7 @@ def solve(
         guess: (eps, slope of log delta there), where to look first.
         blocks: how many to begin with.
     """
-    exponent = 25.0 - math.log(delta)
+    exponent = (16.0 if rtol >= 1e-4 else 25.0) - math.log(delta)
     # beyond e^600 the two factors of delta leave double range: there the local guarantee is given
     last = min(eps0 * (1 - 1e-12), 600.0)
     tol = min(rtol / 8, 1e-3)

@@ -152,7 +152,10 @@ def epsilon(pair: Pair, delta: float, rtol: float = 1e-3) -> mixture.Solution:
     first = guess(pair, delta)
     tilt = _tilt(first[0], pair.eps0)
     maker = lambda blocks, exponent: make(pair, blocks, exponent, tilt)
-    return mixture.solve(maker, pair.eps0, pair.n, delta, rtol=rtol, guess=first)
+    # blocks of width w in c move eps by w/(2 c)
+    mean = 1 + pair.clones.mean * math.exp(-tilt)
+    blocks = int(min(max(2.5 / (math.sqrt(mean) * rtol), 24), 4096))
+    return mixture.solve(maker, pair.eps0, pair.n, delta, rtol=rtol, guess=first, blocks=blocks)
 
 
 def delta(pair: Pair, eps: float, rtol: float = 1e-6) -> tuple[float, float]:
