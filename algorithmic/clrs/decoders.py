@@ -137,12 +137,12 @@ def decode(
     needed = b.shape[0] or decoder.pointer or decoder.edge_pointer
     outputs = None
     if needed and decoder.outputs is not None:
-        outputs = pairs.relu_map(*decoder.outputs, t)
+        outputs = pairs.edge_outputs(*decoder.outputs, t)
     if b.shape[0]:
         edge = sent[:, :, None] + received[:, None] + pairs.product(w_x, x)
         edge = edge + b[:, None, None, None]
         if outputs is not None:
-            edge = edge + pairs.product(wo, outputs)
+            edge = edge + pairs.product(wo, outputs.o)
     else:
         edge = jnp.zeros((0, n, n, batch))
     top = jnp.max(jnp.where(mask[None] > 0, h_t, -jnp.inf), axis=1)
@@ -167,7 +167,7 @@ def _edge_pointer(scores, sent, received, target, x, outputs):
     q = sent[:, :, None] + received[:, None] + pairs.product(pairs.weight(w), x)
     q = q + b[:, None, None, None]
     if outputs is not None:
-        q = q + pairs.product(wo, outputs)
+        q = q + pairs.product(wo, outputs.o)
     last = pairs.weight(score[:, None])
 
     @jax.checkpoint

@@ -5,8 +5,9 @@ the first of the two node axes. So every linear map is one matrix product (o, i)
 forward, backward and weight directions all have fast kernels, and every maximum or sum over nodes
 adds whole contiguous rows.
 
-Products take operands of the weight's dtype (float32 or bfloat16) and give float32. What is kept
-for the backward pass is what the products need, in that dtype, and the place of each maximum.
+Products take operands of the weight's dtype (float32 or bfloat16) and give float32. Of arrays over
+pairs only one per block is kept for the backward pass, beside the place of each maximum; the
+others are made again, which costs no more than to store and load them.
 """
 
 from collections.abc import Callable
@@ -90,7 +91,17 @@ def _channels_backward(w, x, d):
 
 
 def _relu_cast(x, dtype):
-    return jnp.maximum(x, 0).astype(dtype)
+    # Fenced: fused with the product's flat view of it, XLA on CPU does not vectorise this.
+    return jax.lax.optimization_barrier(jnp.maximum(x, 0).astype(dtype))
+
+
+def _stored(x):
+    """bfloat16 as bits: on CPU, XLA would turn a whole stack of steps to float32 and back."""
+    return jax.lax.bitcast_convert_type(x, jnp.uint16) if x.dtype == jnp.bfloat16 else x
+
+
+def _loaded(x):
+    return jax.lax.bitcast_convert_type(x, jnp.bfloat16) if x.dtype == jnp.uint16 else x
 
 
 @jax.custom_vjp
@@ -126,26 +137,32 @@ def messages(
     return jnp.max(m, axis=1) + b2[:, None, None]
 
 
+def _first_layer(x, wx, sender, receiver, dtype):
+    return _relu_cast(sender[:, :, None] + receiver[:, None] + _channels(wx, x), dtype)
+
+
 def _all_messages(x, wx, sender, receiver, w1, b1, w2, allowed):
+    """(every message, the second layer's input)."""
     dtype = w1.forth.dtype
-    r1 = _relu_cast(sender[:, :, None] + receiver[:, None] + _channels(wx, x), dtype)
+    r1 = _first_layer(x, wx, sender, receiver, dtype)
     r2 = _relu_cast(_times(w1.forth, r1) + b1[:, None, None, None], dtype)
-    m = jnp.where(allowed[None], _times(w2.forth, r2), -BIG)
-    return m, (r1, r2)
+    return jnp.where(allowed[None], _times(w2.forth, r2), -BIG), r2
 
 
 def _messages_forward(x, wx, sender, receiver, w1, b1, w2, b2, allowed):
-    m, (r1, r2) = _all_messages(x, wx, sender, receiver, w1, b1, w2, allowed)
+    m, r2 = _all_messages(x, wx, sender, receiver, w1, b1, w2, allowed)
     best, index = fold_max(lambda i: _row(m, i), m.shape[1])
-    saved = (x, wx, w1, w2, r1, r2, index, best > -BIG)
+    saved = (x, wx, sender, receiver, w1, w2, _stored(r2), index, best > -BIG)
     return best + b2[:, None, None], saved
 
 
 def _messages_backward(saved, g):
-    x, wx, w1, w2, r1, r2, index, heard = saved
-    dtype = r1.dtype
+    x, wx, sender, receiver, w1, w2, r2, index, heard = saved
+    r2 = _loaded(r2)
+    dtype = r2.dtype
+    r1 = _first_layer(x, wx, sender, receiver, dtype)
     g = jnp.where(heard, g, 0)
-    at = jnp.arange(r1.shape[1], dtype=index.dtype)[None, :, None, None]
+    at = jnp.arange(x.shape[1], dtype=index.dtype)[None, :, None, None]
     dm = jnp.where(index[:, None] == at, g[:, None], 0).astype(dtype)
     da = jnp.where(r2 > 0, _times(w2.back, dm), 0).astype(dtype)
     du = jnp.where(r1 > 0, _times(w1.back, da), 0).astype(dtype)
@@ -162,32 +179,44 @@ def _messages_backward(saved, g):
 messages.defvjp(_messages_forward, _messages_backward)
 
 
+class Outputs(NamedTuple):
+    """Edge outputs o = relu(W t + b), and what they are made from."""
+
+    o: Float[Array, "h N N B"]
+    t: Float[Array, "f N N B"]
+    w: Weight
+    b: Float[Array, " h"]
+
+
+def edge_outputs(w: Weight, b: Float[Array, " h"], t: Float[Array, "f N N B"]) -> Outputs:
+    """Edge outputs from triplet maxima, in the weight's dtype."""
+    return Outputs(_relu_map(w, b, t), *jax.lax.stop_gradient((t, w, b)))
+
+
 @jax.custom_vjp
-def relu_map(w: Weight, b: Float[Array, " h"], t: Float[Array, "f N N B"]):
-    """relu(W t + b) in the weight's dtype: edge outputs from triplet maxima."""
+def _relu_map(w, b, t):
     return _relu_cast(_times(w.forth, t.astype(w.forth.dtype)) + b[:, None, None, None], w.forth.dtype)
 
 
 def _relu_map_forward(w, b, t):
-    out = relu_map(w, b, t)
-    return out, (w, t, out)
+    return _relu_map(w, b, t), (w, b, t)
 
 
 def _relu_map_backward(saved, g):
-    w, t, out = saved
-    d = jnp.where(out > 0, g, jnp.zeros((), g.dtype))
+    w, b, t = saved
+    d = jnp.where(_relu_map(w, b, t) > 0, g, jnp.zeros((), g.dtype))
     dw = Weight(_outer(t.astype(d.dtype), d), None, None)
     return dw, jnp.sum(d, (1, 2, 3), dtype=jnp.float32), _times(w.back, d)
 
 
-relu_map.defvjp(_relu_map_forward, _relu_map_backward)
+_relu_map.defvjp(_relu_map_forward, _relu_map_backward)
 
 
 @jax.custom_vjp
 def pointer_scores(
     x: Float[Array, "C N N B"],
     wx: Float[Array, "C h"],
-    outputs: Array | None,
+    outputs: Outputs | None,
     wo: Weight | None,
     first: Float[Array, "h N B"],
     second: Float[Array, "h N B"],
@@ -199,44 +228,39 @@ def pointer_scores(
     Args:
         x: edges as channels.
         wx: their map, encoder and decoder composed.
-        outputs: (h, N, N, B) edge outputs, None without triplets.
+        outputs: edge outputs, None without triplets.
         wo: the map of the edge outputs.
         first: of the node that points.
         second: of the target, with the biases.
         score: the last layer.
     """
-    v, _ = _pointer_features(x, wx, outputs, wo, first, second)
-    return _score(score, v.astype(first.dtype if wo is None else wo.forth.dtype))
-
-
-def _pointer_features(x, wx, outputs, wo, first, second):
-    third = second[:, :, None] + _channels(wx, x)
-    if wo is not None:
-        third = third + _times(wo.forth, outputs)
-    takes = first[:, None] > third
-    return jnp.where(takes, first[:, None], third), takes
-
-
-def _score(score, v):
-    return _times(score[None].astype(v.dtype), v)[0]
+    return _pointer_forward(x, wx, outputs, wo, first, second, score)[0]
 
 
 def _pointer_forward(x, wx, outputs, wo, first, second, score):
-    v, takes = _pointer_features(x, wx, outputs, wo, first, second)
-    v = v.astype(jnp.float32 if wo is None else wo.forth.dtype)
-    return _score(score, v), (x, wx, outputs, wo, v, takes, score)
+    third = second[:, :, None] + _channels(wx, x)
+    dtype = jnp.float32
+    if wo is not None:
+        third, dtype = third + _times(wo.forth, outputs.o), wo.forth.dtype
+    takes = first[:, None] > third
+    v = jnp.where(takes, first[:, None], third).astype(dtype)
+    made_from = None if wo is None else outputs[1:]
+    return _times(score[None].astype(dtype), v)[0], (x, wx, made_from, wo, _stored(v), takes, score)
 
 
 def _pointer_backward(saved, g):
-    x, wx, outputs, wo, v, takes, score = saved
+    x, wx, made_from, wo, v, takes, score = saved
+    v = _loaded(v)
     dv = score[:, None, None, None] * g[None]
     d_first = jnp.sum(jnp.where(takes, dv, 0), 1)
     d = jnp.where(takes, 0, dv).astype(v.dtype)
     dx, dwx = _channels_backward(wx, x, d)
     d_outputs = d_wo = None
     if wo is not None:
-        d_outputs = _times(wo.back, d).astype(outputs.dtype)
-        d_wo = Weight(_outer(outputs, d), None, None)
+        t, w, b = made_from
+        o = _relu_map(w, b, t)
+        d_outputs = Outputs(_times(wo.back, d).astype(o.dtype), None, None, None)
+        d_wo = Weight(_outer(o, d), None, None)
     d_score = _outer(v, g[None].astype(v.dtype))[:, 0]
     return dx, dwx, d_outputs, d_wo, d_first, jnp.sum(d, 2, dtype=jnp.float32), d_score
 
