@@ -195,7 +195,9 @@ def edge_outputs(w: Weight, b: Float[Array, " h"], t: Float[Array, "f N N B"]) -
 
 @jax.custom_vjp
 def _relu_map(w, b, t):
-    return _relu_cast(_times(w.forth, t.astype(w.forth.dtype)) + b[:, None, None, None], w.forth.dtype)
+    return _relu_cast(
+        _times(w.forth, t.astype(w.forth.dtype)) + b[:, None, None, None], w.forth.dtype
+    )
 
 
 def _relu_map_forward(w, b, t):

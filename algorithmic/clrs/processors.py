@@ -124,7 +124,9 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
         return params
 
     # Maps of z, of the graph, of the messages and of the edges, each group as one product.
-    of_z = ["sender", "receiver", "out_z"] + ["gate_z"] * gated + ["t1", "t2", "t3"] * (triplets > 0)
+    of_z = (
+        ["sender", "receiver", "out_z"] + ["gate_z"] * gated + ["t1", "t2", "t3"] * (triplets > 0)
+    )
     of_graph = ["graph"] + ["tg"] * (triplets > 0)
     of_m = ["out_m"] + ["gate_m"] * gated
 

@@ -6,9 +6,9 @@ the paper's choice) or once with the mean over tasks. A task whose loss or gradi
 is left out of the update, and counted.
 
 Tasks of one group share one trace of the network: their encoders and decoders stand on a leading
-axis and their probes are padded to common counts (`shared`, what an accelerator wants). On CPU,
-where work counts and not latency, every task is a group of its own (`each`) and every size has
-a program without padding (`make(..., length=n)`).
+axis and their probes are padded to common counts. On an accelerator as many share as can
+(`shared`); on CPU, where work counts and not latency, only those that need the same work do
+(`alike`), and small sizes get a program of their own (`make` and `batch` with `size`).
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax import flatten_util
 
-from algorithmic.clrs import lanes, net, samplers, specs
+from algorithmic.clrs import lanes, layout, net, samplers, specs
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.train import optimizer as optimizers
@@ -39,7 +39,7 @@ class Training:
     optimizer: optimizers.Optimizer = ADAM
     clip: float = 1.0  # bound on the norm of each task's gradient
     update: str = "cyclic"  # of the processor: after every task, or once with the mean of all
-    grouping: str = "shared"  # tasks that share a trace: shared (as many as can) or each alone
+    grouping: str = "shared"  # tasks that share a trace: as many as can, or those that are alike
     plan: str = "scan"  # how the tasks of a group run under update="mean": scan (CPU) or vmap
 
 
@@ -78,7 +78,7 @@ def check(config: Training) -> None:
         for n in lengths(name, config):
             samplers.options(name, n, **dataclasses.asdict(samplers.training(name)))
     errors.one_of("update", config.update, ("cyclic", "mean"))
-    errors.one_of("grouping", config.grouping, ("shared", "each"))
+    errors.one_of("grouping", config.grouping, ("shared", "alike"))
     errors.one_of("plan", config.plan, ("scan", "vmap"))
     errors.positive("batch", config.batch)
     errors.positive("steps", config.steps)
@@ -94,14 +94,16 @@ def lengths(name: str, config: Training) -> tuple[int, ...]:
 
 
 def groups(config: Training) -> tuple[net.Group, ...]:
-    """Tasks by what makes them need another trace: size, edge pointers, permutations."""
-    if config.grouping == "each":
-        return tuple(net.Group.of((name,)) for name in config.tasks)
+    """Tasks by what makes them need another trace: size, edge pointers, permutations; those that
+    are alike also point in their hints or do not, and take as many steps."""
 
     def kind(name):
         pairs = any(p.kind == specs.POINTER and p.location == specs.EDGE
                     for p in specs.training_spec(name).values())  # fmt: skip
-        return size(name, config), pairs, name in specs.SORTS
+        needs = size(name, config), pairs, name in specs.SORTS
+        if config.grouping == "shared":
+            return needs
+        return *needs, bool(layout.slots(name, specs.HINT).pointer), shape(name, config).steps
 
     kinds = {}
     for name in config.tasks:
@@ -109,22 +111,22 @@ def groups(config: Training) -> tuple[net.Group, ...]:
     return tuple(net.Group.of(tuple(names)) for names in kinds.values())
 
 
-def size(name: str, config: Training, length: int | None = None) -> int:
-    """Nodes after padding: of the longest, or of the task's own version of this length."""
+def size(name: str, config: Training, most: int | None = None) -> int:
+    """Nodes after padding: of the longest, `most` for tasks that may be as long as that."""
     own = lengths(name, config)
-    return max(samplers.nodes(name, n) for n in ([length] if length in own else own))
+    return samplers.nodes(name, max(own) if most is None or len(own) == 1 else most)
 
 
-def shape(name: str, config: Training, length: int | None = None) -> lanes.Shape:
+def shape(name: str, config: Training, most: int | None = None) -> lanes.Shape:
     """A task's lanes: room for its trajectories, and as many per lane as commonly fit."""
-    n = size(name, config, length)
-    longest = max(room(name, n) - 1, 1)
+    n = size(name, config, most)
     common = {"bfs": 4, "bellman_ford": 4}
+    steps = config.steps
     if config.grouping == "shared":  # one number of steps for all
         common |= {"binary_search": 5, "segments_intersect": 5}
-        steps = config.steps
     else:
-        steps = min(config.steps, longest, 8 if name in common else longest)
+        longest = 8 if name in common else max(room(name, n) - 1, 1)
+        steps = min(steps, -(-longest // 4) * 4)
     places = max(1, steps // (common[name] - 1)) if name in common else 1
     return lanes.Shape(config.batch, n, steps, places, room(name, n))
 
@@ -174,29 +176,35 @@ def _optimizers(config: Training):
 
 
 def batch(
-    key: Key[Array, ""], config: Training, length: int | None = None
+    key: Key[Array, ""],
+    config: Training,
+    length: Int[Array, ""] | None = None,
+    most: int | None = None,
 ) -> tuple[net.Lanes, ...]:
     """Fresh lanes for every task, stacked per group; a pure function of the key.
 
     Args:
         key: decides the data.
         config: the tasks.
-        length: n of all tasks that have it; None = drawn per task, and padded.
+        length: n of all tasks that have more than one; may be traced. None = drawn per task.
+        most: what they are padded to; None = the largest of `config.lengths`.
     """
 
-    def one(group, name):
+    def one(group, name, steps):
         task_key = rng.fold(key, name)
-        own = lengths(name, config)
-        sizes = jnp.asarray([length] if length in own else own, jnp.int32)
-        pick = jax.random.randint(rng.fold(task_key, "length"), (), 0, len(sizes), jnp.int32)
+        sizes = jnp.asarray(lengths(name, config), jnp.int32)
+        n = sizes[jax.random.randint(rng.fold(task_key, "length"), (), 0, len(sizes), jnp.int32)]
+        if length is not None and len(sizes) > 1:
+            n = jnp.asarray(length, jnp.int32)
         options = samplers.training(name)
-        lane_shape = shape(name, config, length)
-        return lanes.of_task(name, group, task_key, sizes[pick], lane_shape, options)
+        own_shape = shape(name, config, most)._replace(steps=steps)
+        return lanes.of_task(name, group, task_key, n, own_shape, options)
 
     out = []
     for group in groups(config):
-        places = max(shape(name, config, length).places for name in group.names)
-        each = [one(group, name) for name in group.names]
+        shapes = [shape(name, config, most) for name in group.names]
+        places, steps = max(s.places for s in shapes), max(s.steps for s in shapes)
+        each = [one(group, name, steps) for name in group.names]
         out.append(lanes.stack([_fill(lane, places) for lane in each]))
     return tuple(out)
 
@@ -320,14 +328,16 @@ def _where(finite, new, old):
 
 
 def draw_and_step(model: net.Config, config: Training):
-    """step(state, key, length=None) -> (state, info): the update on data that it makes itself.
+    """The update on data that it makes itself.
 
-    `length` is static: a size of `config.lengths`, whose program then has no padding, or None.
+    Returns:
+        step(state, key, length=None, most=None) -> (state, info); `length` and `most` as in
+        `batch`, `most` static.
     """
     step = make(model, config)
 
-    def run(state: State, key: Key[Array, ""], length: int | None = None):
-        data = batch(rng.fold(key, "data"), config, length)
+    def run(state: State, key: Key[Array, ""], length=None, most: int | None = None):
+        data = batch(rng.fold(key, "data"), config, length, most)
         return step(state, data, rng.fold(key, "step"))
 
     return run
