@@ -36,7 +36,7 @@ def weight(w: Float[Array, "i o"], dtype=jnp.float32) -> Weight:
     return Weight(w, rounded.T, rounded)
 
 
-def product(w: Weight, x: Float[Array, "i *rest"]) -> Float[Array, "o *rest"]:
+def product(w: Weight, x: Float[Array, "i ..."]) -> Float[Array, "o ..."]:
     """The linear map of the first axis, float32."""
     if 0 in w.master.shape:
         return jnp.zeros((w.master.shape[1], *x.shape[1:]))

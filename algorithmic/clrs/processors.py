@@ -53,7 +53,7 @@ class Map(NamedTuple):
     b: Float[Array, " o"]
     widths: tuple[int, ...]
 
-    def __call__(self, x: Float[Array, "i *rest"]) -> list[Float[Array, "o *rest"]]:
+    def __call__(self, x: Float[Array, "i ..."]) -> list[Float[Array, "o ..."]]:
         """What each of them gives."""
         out = pairs.product(self.w, x) + self.b.reshape(-1, *[1] * (x.ndim - 1))
         ends = [sum(self.widths[: k + 1]) for k in range(len(self.widths))]
@@ -226,7 +226,7 @@ def _attention(hidden, layer_norm, *, second):
     return Processor(init, prepare, apply)
 
 
-def norm(params: PyTree, x: Float[Array, "h *rest"]) -> Float[Array, "h *rest"]:
+def norm(params: PyTree, x: Float[Array, "h ..."]) -> Float[Array, "h ..."]:
     """Layer normalisation of the first axis [Ba et al. 2016], eps 1e-5."""
     mean = jnp.mean(x, 0, keepdims=True)
     var = jnp.mean(jnp.square(x - mean), 0, keepdims=True)

@@ -244,7 +244,7 @@ def make(model: net.Config, config: Training):
         return unravel(flat + updates), opt
 
     def gradient(group, shared, item):
-        """(loss, output loss, whether all is finite, the clipped gradients as vectors) of a task."""
+        """(loss, output loss, whether all is finite, clipped gradients as vectors) of a task."""
         own, table, lane, key = item
         loss = lambda shared, own: task_loss(
             shared, own, table, lane, key, model=model, permutation=group.permutation

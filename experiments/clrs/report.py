@@ -29,10 +29,10 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     return text
 
 
-NOTES = """Scores are micro-F1 (masks) or accuracy (everything else) over all test samples, in %, the
-benchmark's official score. The model trained on inputs of up to 16 nodes; 64 is the benchmark's
-test. The published columns are of single-task models at n = 64, from memory and checked against
-the papers' means of families.
+NOTES = """Scores are micro-F1 (masks) or accuracy (everything else) over all test samples, in %:
+the benchmark's official score. The model trained on inputs of up to 16 nodes; 64 is the
+benchmark's test. The published columns are of single-task models at n = 64, from memory and
+checked against the papers' means of families.
 """
 
 
