@@ -14,7 +14,7 @@ from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import attention, norms, position
+from fl_jax.nn import attention, dense, norms, position
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -237,7 +237,7 @@ def _layer(context, x, kv, index, weights, adapters):
     x = sharding.constrain(x, *sharding.ACTIVATIONS)
     norm = weights["attention_norm"]
     a = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
-    qkv = _matmul(a, weights, adapters, "qkv", "bth,hnkd->btnkd")
+    qkv = _matmul(a, weights, adapters, "qkv")
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
         start = (index, 0, context.offset, 0, 0)
@@ -257,24 +257,23 @@ def _layer(context, x, kv, index, weights, adapters):
         dropout=config.attention_dropout,
         key=None if key is None else rng.fold(key, "weights"),
     )
-    o = _matmul(o, weights, adapters, "out", "btnd,ndh->bth")
+    o = _matmul(o, weights, adapters, "out")
     x = x + _dropout(o, config.dropout, key, "attention")
     norm = weights["mlp_norm"]
     m = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
-    m = jax.nn.gelu(_matmul(m, weights, adapters, "up", "bth,hf->btf"), approximate=True)
-    m = _matmul(m, weights, adapters, "down", "btf,fh->bth")
+    m = jax.nn.gelu(_matmul(m, weights, adapters, "up"), approximate=True)
+    m = _matmul(m, weights, adapters, "down")
     return x + _dropout(m, config.dropout, key, "mlp"), kv
 
 
-def _matmul(x, weights, adapters, name, equation):
+def _matmul(x, weights, adapters, name):
     """x W + b, plus the low-rank update of W where there is one."""
     kernel, bias = weights[name]["kernel"], weights[name]["bias"]
-    y = jnp.einsum(equation, x, kernel)
+    inputs = kernel.ndim - bias.ndim
+    y = dense.dense(x, kernel, inputs)
     if adapters is not None and name in adapters:
         a, b = (adapters[name][part].astype(x.dtype) for part in ("a", "b"))
-        inputs = kernel.ndim - bias.ndim
-        low = jnp.tensordot(x, a, axes=inputs)
-        y = y + jnp.tensordot(low, b, axes=1)
+        y = y + dense.dense(dense.dense(x, a, inputs), b, 1)
     return y + jnp.broadcast_to(bias, y.shape)
 
 
