@@ -2,7 +2,8 @@
 
 A batch is a dictionary: `tokens` (B, T + 1) int32, inputs and, shifted by one, labels; and, as
 the data has them, `segments` (B, T + 1) ids of packed documents with 0 for padding, and `spans`
-(B, T + 1) ids of target spans with 0 for what is not a target (prompts, padding).
+(B, T + 1) ids of target spans with 0 for what is not a target (prompts, padding); a federated
+client's batches have `mask` (B,), 0 for rows that only fill up its last one.
 """
 
 import functools
@@ -79,6 +80,8 @@ def _counted(batch) -> Float[Array, "batch time"]:
         counted &= (segments[:, 1:] > 0) & (segments[:, 1:] == segments[:, :-1])
     if "spans" in batch:
         counted &= batch["spans"][:, 1:] > 0
+    if "mask" in batch:
+        counted &= batch["mask"][:, None] > 0
     return counted.astype(jnp.float32)
 
 
