@@ -132,8 +132,8 @@ def plot(details, folder: pathlib.Path) -> None:
         label = when if when == "before" else f"{when} loss"
         axes.bar(places, [held[when][task]["median"] for task in tasks], 0.25, label=label)
     chances = [held["before"][task]["chance"] for task in tasks]
-    axes.hlines(chances, [at - 0.45 for at in range(len(tasks))],
-                [at + 0.45 for at in range(len(tasks))], colors="black", label="chance")  # fmt: skip
+    left, right = ([at + side for at in range(len(tasks))] for side in (-0.45, 0.45))
+    axes.hlines(chances, left, right, colors="black", label="chance")
     axes.set_xticks(range(len(tasks)), [t.replace(" of ", "\nof ") for t in tasks], rotation=30)
     axes.set_ylabel("accuracy, median over prompts")
     axes.legend()

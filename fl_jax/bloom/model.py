@@ -4,6 +4,7 @@ Shapes: B batch, T tokens, h hidden, H heads, d = h / H, L layers, V vocabulary.
 a leading axis of every array under `params["layers"]` and are scanned.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
-from fl_jax.core import dtypes, errors, rng
+from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import attention, dense, norms, position
 
@@ -55,6 +56,7 @@ def abstract(config: Config, dtype=jnp.float32) -> PyTree:
     return jax.tree.map(make, shapes(config), is_leaf=is_shape)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "std", "dtype"))
 def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.float32) -> PyTree:
     """Parameters as the published runs started: normal matrices, zero biases, unit norms.
 
@@ -63,8 +65,7 @@ def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.f
     size; sqrt(1 / (3 h)) is the rule it came from.
     """
 
-    def leaf(path, like):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    def leaf(name, like):
         if name.endswith("scale"):
             return jnp.ones(like.shape, like.dtype)
         if name.endswith("bias"):
@@ -75,7 +76,7 @@ def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.f
             rng.fold(key, name), like.shape, like.dtype
         )
 
-    return jax.tree_util.tree_map_with_path(leaf, abstract(config, dtype))
+    return tree.map_named(leaf, abstract(config, dtype))
 
 
 def apply(
@@ -104,6 +105,11 @@ def apply(
         (1, 3, 32)
     """
     check_tokens(tokens, config)
+    return _apply(params, config, tokens, mask)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _apply(params, config, tokens, mask):
     x, _ = hidden(params, config, tokens, mask)
     return logits(params, config, x)
 

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.train import mesh as meshes
 
@@ -48,18 +48,15 @@ def state(state: PyTree, config: Config, mesh: Mesh) -> PyTree:
     A leaf whose path ends like a parameter's and has its shape is split like it; everything
     else (counters) is copied.
     """
-    named, _ = jax.tree_util.tree_flatten_with_path(parameters(config, mesh))
-    text = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
-    known = {text(path): sharding for path, sharding in named}
+    known = tree.named_leaves(parameters(config, mesh))
 
-    def leaf(path, value):
-        whole = text(path)
+    def leaf(whole, value):
         for name, sharding in known.items():
             if whole.endswith(name) and len(sharding.spec) == len(value.shape):
                 return sharding
         return meshes.sharding(mesh)
 
-    return jax.tree_util.tree_map_with_path(leaf, state)
+    return tree.map_named(leaf, state)
 
 
 def batch(mesh: Mesh) -> NamedSharding:

@@ -21,10 +21,12 @@ def params():
 
 
 def slow(params, config, prompt, count):
+    """Everything computed again for each token; what stands to the right is not seen."""
     tokens = list(prompt)
     for _ in range(count):
-        logits = model.apply(params, config, jnp.array([tokens]))
-        tokens.append(int(jnp.argmax(logits[0, -1])))
+        filled = jnp.array([tokens + [0] * (12 - len(tokens))])
+        logits = model.apply(params, config, filled)
+        tokens.append(int(jnp.argmax(logits[0, len(tokens) - 1])))
     return tokens[len(prompt) :]
 
 

@@ -10,6 +10,7 @@ from fl_jax.train.state import Variables
 from tests.bloom import golden
 
 CONFIG = golden.CONFIG
+HIDDEN = jax.jit(model.hidden, static_argnames="config")
 
 
 def adapters(key, rank=2):
@@ -22,8 +23,8 @@ def adapters(key, rank=2):
 def test_fresh_adapters_change_nothing(key):
     fresh = lora.init(key, CONFIG, rank=2, targets=lora.TARGETS)
     params = golden.params()
-    found, _ = model.hidden(params, CONFIG, golden.TOKENS, adapters=lora.scaled(fresh, 4.0))
-    np.testing.assert_array_equal(found, model.hidden(params, CONFIG, golden.TOKENS)[0])
+    found, _ = HIDDEN(params, CONFIG, golden.TOKENS, adapters=lora.scaled(fresh, 4.0))
+    np.testing.assert_array_equal(found, HIDDEN(params, CONFIG, golden.TOKENS)[0])
     assert fresh["qkv"]["a"].shape == (2, 24, 2)
     assert fresh["qkv"]["b"].shape == (2, 2, 6, 3, 4)
     assert fresh["out"]["a"].shape == (2, 6, 4, 2)
@@ -31,11 +32,11 @@ def test_fresh_adapters_change_nothing(key):
 
 def test_merged_equals_applied(key):
     params, low = golden.params(), adapters(key)
-    found, _ = model.hidden(params, CONFIG, golden.TOKENS, adapters=lora.scaled(low, 4.0))
+    found, _ = HIDDEN(params, CONFIG, golden.TOKENS, adapters=lora.scaled(low, 4.0))
     merged = lora.merge(params, low, alpha=4.0)
-    wanted, _ = model.hidden(merged, CONFIG, golden.TOKENS)
+    wanted, _ = HIDDEN(merged, CONFIG, golden.TOKENS)
     np.testing.assert_allclose(found, wanted, atol=2e-5)
-    assert not np.allclose(found, model.hidden(params, CONFIG, golden.TOKENS)[0], atol=0.1)
+    assert not np.allclose(found, HIDDEN(params, CONFIG, golden.TOKENS)[0], atol=0.1)
 
 
 def test_clients_side_by_side_are_clients_alone(key):
@@ -54,9 +55,10 @@ def test_clients_side_by_side_are_clients_alone(key):
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a[i], b, atol=2e-6)
     merged = lora.merge(params, jax.tree.map(lambda a: a[0], clients), alpha=4.0)
-    value = loss.make(CONFIG)(Variables(merged, {}), {"tokens": tokens[0]}, None)[0]
+    whole = jax.jit(lambda p: loss.make(CONFIG)(Variables(p, {}), {"tokens": tokens[0]}, None)[0])
+    value = whole(merged)
     first = jax.tree.map(lambda a: a[0], clients)
-    found = function(Variables(first, {}), {"tokens": tokens[0]}, None)[0]
+    found = jax.jit(lambda p: function(Variables(p, {}), {"tokens": tokens[0]}, None)[0])(first)
     np.testing.assert_allclose(found, value, rtol=1e-5)
 
 
