@@ -26,6 +26,7 @@ from fl_jax.bloom import convert, generate, model, recipe, train
 from fl_jax.bloom.config import Config, size
 from fl_jax.nn import chunked_loss
 from fl_jax.nn.loss import cross_entropy
+from fl_jax.train import allocator
 
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
 BATCH, LENGTH = 8, 256
@@ -40,6 +41,7 @@ def main() -> None:
     if jax.default_backend() != "cpu":
         accelerator()
         return
+    allocator.keep_memory()
     for dtype in ("float32", "bfloat16"):
         compare("train", dtype, BATCH * LENGTH, "tokens/s of training")
     compare("generate", "float32", PROMPTS * NEW, "tokens/s of generation")

@@ -48,6 +48,8 @@ def generate(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = _parse(parser, argv)
 
+    errors.positive("count", asked.count)
+
     import dataclasses
     import pathlib
 
@@ -66,7 +68,7 @@ def generate(argv: list[str]) -> int:
         config,
         words,
         asked.prompts,
-        count=errors.positive("count", asked.count),
+        count=asked.count,
         sampling=drawn,
         key=jax.random.key(asked.seed),
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
@@ -144,8 +145,9 @@ def hidden(
         context, cache = _with_cache(context, cache, tokens)
     params = jax.tree.map(lambda a: a.astype(dtype), params)
     embedding = params["embedding"]
-    x = _embed(embedding["table"], tokens)
-    x = norms.layer_norm(x, embedding["norm"]["scale"], embedding["norm"]["bias"], config.norm_eps)
+    with jax.named_scope("embedding"):
+        x = _embed(embedding["table"], tokens)
+        x = _norm(x, embedding["norm"], config)
     x = sharding.constrain(_dropout(x, config.dropout, key, "embedding"), *sharding.ACTIVATIONS)
 
     def body(carry, inputs):
@@ -166,8 +168,7 @@ def hidden(
     x, kv = carry
     if cache is not None:
         cache = cache._replace(k=kv[0], v=kv[1])
-    norm = params["norm"]
-    return norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps), cache
+    return _norm(x, params["norm"], config), cache
 
 
 def logits(
@@ -194,7 +195,8 @@ def check_tokens(tokens, config: Config) -> None:
     """
     if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
         return
-    low, high = int(tokens.min()), int(tokens.max())
+    held = np.asarray(tokens)  # not jnp: a constant inside a trace can be looked at, too
+    low, high = int(held.min()), int(held.max())
     if low < 0 or high >= config.vocab:
         bad = low if low < 0 else high
         raise errors.DataError(
@@ -241,8 +243,20 @@ def _layer(context, x, kv, index, weights, adapters):
     config = context.config
     key = None if context.key is None else rng.fold(context.key, index)
     x = sharding.constrain(x, *sharding.ACTIVATIONS)
-    norm = weights["attention_norm"]
-    a = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
+    with jax.named_scope("attention"):
+        a = _norm(x, weights["attention_norm"], config)
+        o, kv = _attend(context, a, kv, index, weights, adapters, key)
+        x = x + _dropout(o, config.dropout, key, "attention")
+    with jax.named_scope("mlp"):
+        m = _norm(x, weights["mlp_norm"], config)
+        m = jax.nn.gelu(_matmul(m, weights, adapters, "up"), approximate=True)
+        m = _matmul(m, weights, adapters, "down")
+        return x + _dropout(m, config.dropout, key, "mlp"), kv
+
+
+def _attend(context, a, kv, index, weights, adapters, key):
+    """Attention over these tokens and what the cache holds; with the layer's part of the cache."""
+    config = context.config
     qkv = _matmul(a, weights, adapters, "qkv")
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
@@ -263,13 +277,11 @@ def _layer(context, x, kv, index, weights, adapters):
         dropout=config.attention_dropout,
         key=None if key is None else rng.fold(key, "weights"),
     )
-    o = _matmul(o, weights, adapters, "out")
-    x = x + _dropout(o, config.dropout, key, "attention")
-    norm = weights["mlp_norm"]
-    m = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
-    m = jax.nn.gelu(_matmul(m, weights, adapters, "up"), approximate=True)
-    m = _matmul(m, weights, adapters, "down")
-    return x + _dropout(m, config.dropout, key, "mlp"), kv
+    return _matmul(o, weights, adapters, "out"), kv
+
+
+def _norm(x, weights, config):
+    return norms.layer_norm(x, weights["scale"], weights["bias"], config.norm_eps)
 
 
 def _matmul(x, weights, adapters, name):
