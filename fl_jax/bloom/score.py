@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import loss
+from fl_jax.bloom import loss, model
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
@@ -70,10 +70,11 @@ def sequence_scores(
     """(pieces,) float64 log-likelihood of the scored tokens of each piece.
 
     Raises:
-        DataError: a piece of more than length + 1 tokens.
+        DataError: a piece of more than length + 1 tokens, or tokens outside the vocabulary.
     """
     out = np.zeros(len(pieces))
     for some, tokens in batches(pieces, length, batch):
+        model.check_tokens(tokens, config)
         found = np.asarray(loss.log_likelihoods(params, config, jnp.asarray(tokens)), np.float64)
         for row, i in enumerate(some):
             out[i] = found[row, pieces[i].first - 1 : len(pieces[i].tokens) - 1].sum()

@@ -4,6 +4,8 @@ The names are those of `fl_jax.train.mesh.AXES`: `embed` over fsdp, `heads`, `ml
 over tensor, `batch` over data and fsdp.
 """
 
+import math
+
 import jax
 from jax.sharding import Mesh, NamedSharding
 
@@ -81,6 +83,20 @@ def check(config: Config, mesh: Mesh) -> None:
                 f"a mesh axis {axis!r} of {size} does not divide {value} {what}; choose a size"
                 " that does."
             )
+
+
+def check_rows(rows: int, mesh: Mesh) -> None:
+    """Refuses a batch that the mesh does not divide.
+
+    Raises:
+        ConfigError: with the rows and the devices that share them.
+    """
+    share = math.prod(mesh.shape.get(axis, 1) for axis in meshes.AXES["batch"])
+    if rows % share:
+        raise errors.ConfigError(
+            f"a batch of {rows} sequences cannot be split over {share} devices (data x fsdp);"
+            f" use a multiple of {share}."
+        )
 
 
 def constrain(x, *names: str | None):

@@ -25,5 +25,5 @@ def test_a_plan_counts_the_state_of_one_device():
 def test_axes_must_divide():
     with pytest.raises(errors.ConfigError, match="does not divide 8 devices"):
         plan.make(CONFIG, devices=8, fsdp=3)
-    with pytest.raises(errors.ConfigError, match="batch of 3 sequences cannot be split"):
+    with pytest.raises(errors.ConfigError, match="batch of 3 sequences cannot be split over 4"):
         plan.make(CONFIG, devices=4, fsdp=4, batch=3)

@@ -59,10 +59,10 @@ def test_it_learns_and_the_second_step_compiles_nothing():
     trainer = train.make(CONFIG, RECIPE)
     state = start(trainer)
     state, first = trainer.step(state, batch(0), jax.random.key(0))
-    compiled = trainer.step._cache_size()
+    compiled = trainer.step.__wrapped__._cache_size()
     for i in range(1, 40):
         state, info = trainer.step(state, batch(i), jax.random.key(0))
-    assert trainer.step._cache_size() == compiled
+    assert trainer.step.__wrapped__._cache_size() == compiled
     assert float(info.loss) < float(first.loss) - 0.5
     assert int(state.skipped) == 0
 
@@ -125,6 +125,16 @@ def test_a_mesh_that_does_not_divide_the_model_is_refused():
     odd = dataclasses.replace(CONFIG, vocab=63)
     with pytest.raises(errors.ConfigError, match="63 rows of the vocabulary"):
         train.make(odd, RECIPE, mesh=MeshConfig(data=4, tensor=2).make())
+
+
+def test_batches_that_cannot_be_are_refused():
+    one = train.make(CONFIG, RECIPE)
+    given = {"tokens": np.full((8, 17), 64, np.int32)}
+    with pytest.raises(errors.DataError, match="ids from 0 to 63, but there is a 64"):
+        one.step(None, given, None)
+    many = train.make(CONFIG, RECIPE, mesh=MeshConfig(fsdp=4, tensor=2).make())
+    with pytest.raises(errors.ConfigError, match="batch of 6 sequences cannot be split over 4"):
+        many.step(None, batch(rows=6), None)
 
 
 def test_a_step_that_is_not_finite_is_skipped():
