@@ -117,9 +117,9 @@ def plot(details, folder: pathlib.Path) -> None:
         places = range(place, place + len(names))
         axes.bar(places, heights, label=label)
         for at, name in zip(places, names, strict=True):
-            axes.text(at, 0.05, name, rotation=90, ha="center", va="bottom", fontsize=7)
+            axes.text(at, 1.05, name, rotation=90, ha="center", va="bottom", fontsize=7)
         place += len(names) + 1
-    axes.set(ylabel="byte perplexity", xticks=[])
+    axes.set(ylabel="byte perplexity", xticks=[], yscale="log", ylim=(1, None))
     axes.legend()
     figure.tight_layout()
     figure.savefig(folder / "perplexity.png", dpi=120)
@@ -134,7 +134,7 @@ def plot(details, folder: pathlib.Path) -> None:
     chances = [held["before"][task]["chance"] for task in tasks]
     left, right = ([at + side for at in range(len(tasks))] for side in (-0.45, 0.45))
     axes.hlines(chances, left, right, colors="black", label="chance")
-    axes.set_xticks(range(len(tasks)), [t.replace(" of ", "\nof ") for t in tasks], rotation=30)
+    axes.set_xticks(range(len(tasks)), [t.replace(" of ", "\nof ") for t in tasks], rotation=60)
     axes.set_ylabel("accuracy, median over prompts")
     axes.legend()
     figure.tight_layout()
