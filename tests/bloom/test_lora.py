@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fl_jax.bloom import lora, loss, model
+from fl_jax.bloom import lora, model
 from fl_jax.core import errors, rng
 from fl_jax.train.state import Variables
 from tests.bloom import golden
@@ -43,23 +43,17 @@ def test_clients_side_by_side_are_clients_alone(key):
     """The gradient of stacked adapters, under vmap, is each client's own."""
     params = golden.params()
     function = lora.make(params, CONFIG, alpha=4.0)
-    clients = jax.vmap(adapters)(jax.random.split(key, 3))
-    tokens = jax.random.randint(key, (3, 2, 9), 0, 32)
+    clients = jax.tree.map(lambda *a: jax.numpy.stack(a), *map(adapters, jax.random.split(key, 2)))
+    tokens = jax.random.randint(key, (2, 2, 9), 0, 32)
     one = lambda low, t: jax.grad(lambda low: function(Variables(low, {}), {"tokens": t}, None)[0])(
         low
     )
     together = jax.jit(jax.vmap(one))(clients, tokens)
     alone = jax.jit(one)
-    for i in range(3):
+    for i in range(2):
         wanted = alone(jax.tree.map(lambda a, i=i: a[i], clients), tokens[i])
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a[i], b, atol=2e-6)
-    merged = lora.merge(params, jax.tree.map(lambda a: a[0], clients), alpha=4.0)
-    whole = jax.jit(lambda p: loss.make(CONFIG)(Variables(p, {}), {"tokens": tokens[0]}, None)[0])
-    value = whole(merged)
-    first = jax.tree.map(lambda a: a[0], clients)
-    found = jax.jit(lambda p: function(Variables(p, {}), {"tokens": tokens[0]}, None)[0])(first)
-    np.testing.assert_allclose(found, value, rtol=1e-5)
 
 
 def test_refusals(key):

@@ -10,7 +10,7 @@ from fl_jax.nn import dense
 
 @pytest.mark.parametrize(
     ("batch", "ins", "outs"),
-    [((5,), (3,), (7,)), ((2, 5), (7,), (3,)), ((2, 5), (2, 3), (4,)), ((4,), (6,), (2, 3, 5))],
+    [((5,), (3,), (7,)), ((2, 5), (2, 3), (4,))],
     ids=str,
 )
 def test_values_and_derivatives(batch, ins, outs, key):

@@ -10,10 +10,10 @@ kept = allocator.keep_memory() if sys.argv[1] == "keep" else False
 import numpy as np
 def faults():
     for _ in range(3):
-        np.ones(4_000_000)
+        np.ones(8_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        np.ones(4_000_000)
+        np.ones(8_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 print(kept, faults())
 """

@@ -43,17 +43,13 @@ def test_batches_are_a_function_of_the_step(texts, words):
 
 
 def test_clients_train_adapters_of_one_base(texts, words):
-    """Whichever way the executor runs them, and the base is only added to."""
+    """Side by side; the base is only added to."""
     shape = stages.model_config(TINY)
     params = model.init(jax.random.key(0), shape, std=0.1)
-    found, curve = stages.federate(TINY, shape, words, params, texts)
-    assert len(curve) == 2 and curve[1][1] < curve[0][1]
     side = dataclasses.replace(TINY, plan="vmap")
-    together, _ = stages.federate(side, shape, words, params, texts)
-    moved = {}
+    found, curve = stages.federate(side, shape, words, params, texts)
+    assert len(curve) == 2 and curve[1][1] < curve[0][1]
     for name in ("qkv", "out", "up", "down"):
-        a, b, old = (tree["layers"][name]["kernel"] for tree in (found, together, params))
-        np.testing.assert_allclose(a, b, atol=2e-6)
-        moved[name] = float(np.max(np.abs(a - old)))
-    assert min(moved.values()) > 1e-4
+        new, old = (tree["layers"][name]["kernel"] for tree in (found, params))
+        assert float(np.max(np.abs(new - old))) > 1e-4
     np.testing.assert_array_equal(found["embedding"]["table"], params["embedding"]["table"])
