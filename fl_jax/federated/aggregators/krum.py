@@ -163,8 +163,8 @@ def select(distances, arrived: Bool[Array, " cohort"], attackers: int) -> Bool[A
         found = scores(distances, left, attackers)
         # With one neighbour in the sum, two nearest to each other tie: all distances decide,
         # not the order in which updates came.
-        tied = found <= jnp.min(found) * (1 + 1e-6)
-        best = jnp.argmin(jnp.where(tied, scores(distances, left, -2), jnp.inf))
+        tied = found <= jnp.min(found) * (1 + 1e-5)
+        best = jnp.argmin(jnp.where(tied, scores(distances, left, -1), jnp.inf))
         return chosen.at[best].set(chosen[best] | (i < wanted))
 
     most = distances.shape[0] - 2 * attackers

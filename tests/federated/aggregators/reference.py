@@ -30,7 +30,7 @@ def bulyan(x, f):
     left, chosen = list(range(len(x))), []
     while len(chosen) < len(x) - 2 * f:
         scores, all_others = krum_scores(x[left], f), krum_scores(x[left], -2)
-        tied = scores <= scores.min() * (1 + 1e-6)
+        tied = scores <= scores.min() * (1 + 1e-5)
         best = left[int(np.argmin(np.where(tied, all_others, np.inf)))]
         chosen.append(best)
         left.remove(best)

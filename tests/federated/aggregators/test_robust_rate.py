@@ -5,5 +5,5 @@ from fl_jax.federated.aggregators import robust_rate
 
 
 def test_a_threshold_that_is_none_is_refused():
-    with pytest.raises(errors.ConfigError, match="threshold .* must be above 0"):
+    with pytest.raises(errors.ConfigError, match=r"threshold .* must be above 0"):
         robust_rate.robust_rate(threshold=0)
