@@ -3,6 +3,7 @@
 python -m experiments backdoor                     digits, about 2 minutes on two cores
 python -m experiments backdoor --preset cifar10    real CIFAR-10, small network; README.md
 python -m experiments backdoor --preset paper      the published setting; an accelerator
+python -m experiments backdoor grid                every attack against every defence
 """
 
 import dataclasses
@@ -122,3 +123,5 @@ SMOKE = dataclasses.replace(
 )
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "cifar10": CIFAR10, "paper": PAPER}
+
+COMMANDS = {"grid": "every attack against every defence, in one compiled program"}

@@ -70,7 +70,7 @@ def pretrain(setting: Setting) -> Stage:
     config, task, keys, plan, mesh = setting
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
     algorithm = round.make(
-        client=_client(config, task),
+        client=client_of(config, task),
         sampler=sampling.uniform(config.participants, config.cohort),
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
         server=optimizer.make(optimizer.Optimizer("sgd", rate=1.0, schedule=decay)),
@@ -121,7 +121,7 @@ def follow(setting: Setting) -> Stage:
     config, task, keys, plan, mesh = setting
     names, cells, cell_keys, seeds = _grid(config, task, keys)
     algorithm = round.make(
-        client=_client(config, task),
+        client=client_of(config, task),
         sampler=sampling.single_shot(
             config.participants, config.cohort, attackers=[ATTACKER], rounds=[0]
         ),
@@ -208,7 +208,8 @@ def on_host(rows):
     return lambda info, at: rows(jax.device_get(info), at)
 
 
-def _client(config: Config, task: tasks.Task) -> client.Client:
+def client_of(config: Config, task: tasks.Task) -> client.Client:
+    """What an honest participant does."""
     return client.make(
         task.train_loss,
         optimizer.make(

@@ -18,7 +18,7 @@ def optimise_trigger(
     key: Key[Array, ""],
     *,
     trigger: Float[Array, "height width channels"],
-    mask: Float[Array, "height width channels"],
+    mask: Float[Array, "..."],
     target: int,
     rounds: int = 10,
     trigger_steps: int = 10,

@@ -166,7 +166,8 @@ def _geometry(benign: Stacked, seen: Moments, direction: str):
 def _root(a, b, room):
     """The positive root of a g^2 + 2 b g = room; 0 where there is no room."""
     a = jnp.maximum(a, 1e-30)
-    return (jnp.sqrt(jnp.square(b) + a * jnp.maximum(room, 0.0)) - b) / a * (room > 0)
+    root = (jnp.sqrt(jnp.square(b) + a * jnp.maximum(room, 0.0)) - b) / a
+    return jnp.where(room > 0, root, 0.0)
 
 
 def _own(client: Client, most: int, change_examples, change_update, scale: float) -> Attack:
@@ -188,6 +189,12 @@ def _own(client: Client, most: int, change_examples, change_update, scale: float
         return sent, state, SentInfo(jnp.float32(scale), norms[0])
 
     return Attack(lambda variables: (), update, most)
+
+
+def honest(client: Client, *, attackers: int) -> Attack:
+    """No attack: compromised participants send their honest updates, the row to compare with."""
+    same = lambda value: value
+    return _own(client, attackers, same, same, 1.0)
 
 
 def sign_flip(client: Client, *, attackers: int, scale: float = 1.0) -> Attack:
