@@ -293,7 +293,9 @@ def recover(shares: Array, held: Bool[Array, " degree"], threshold: int):
     x = (order + 1).astype(jnp.uint32)
     apart = (x[None, :] + jnp.uint32(PRIME) - x[:, None]) % jnp.uint32(PRIME)
     own = jnp.eye(threshold, dtype=bool)
-    factors = jnp.where(own, jnp.uint32(1), _times(x[None, :] + 0 * x[:, None], _inverse(apart)))
+    factors = jnp.where(
+        own, jnp.uint32(1), _times(jnp.broadcast_to(x[None, :], apart.shape), _inverse(apart))
+    )
     weight = jnp.ones(threshold, jnp.uint32)
     for n in range(threshold):
         weight = _times(weight, factors[:, n])
