@@ -97,6 +97,7 @@ def constrain_and_scale(
     drop_every: int = 2,
     drop_factor: float = 0.1,
     attackers: int = 1,
+    shared: bool = True,
     against: Aggregator | None = None,
     radius: float | None = None,
     restrict: Callable[[View, PyTree], PyTree] | None = None,
@@ -113,6 +114,7 @@ def constrain_and_scale(
         drop_factor: what each drop multiplies the rate by.
         attackers: compromised participants that can fall into one round; k of them send
             gamma/k each, which is one of them sending gamma.
+        shared: False = each of them sends gamma (X - G): k participants who poison their data.
         against: the server's rule, for an adaptive attacker, who knows it and the others'
             updates: L_ano is then the rule's own score of the update as it would be sent.
         radius: X stays in a ball of this radius around G (projected gradient descent).
@@ -127,10 +129,14 @@ def constrain_and_scale(
             " has none; choose another rule, or an anomaly score from attacks.anomaly."
         )
 
+    def senders(view: View):
+        """Among how many gamma is divided."""
+        return jnp.maximum(view.count, 1).astype(jnp.float32) if shared else jnp.float32(1)
+
     def suspicion(view: View, variables: Variables):
         if against is None:
             return anomaly(variables.params, view.variables.params)
-        share = view.data.gamma / jnp.maximum(view.count, 1).astype(jnp.float32)
+        share = view.data.gamma / senders(view)
         sent = replacement.replace(variables, view.variables, share)
         return against.score(sent, view.benign, view.aggregator)
 
@@ -201,7 +207,7 @@ def constrain_and_scale(
         mask = None if restrict is None else restrict(view, state)
         local, taken, reached = train(view, mask, epochs, key)
         gamma = replacement.bounded_scale(local, view.variables, data.gamma, data.bound)
-        share = gamma / jnp.maximum(view.count, 1).astype(jnp.float32)
+        share = gamma / senders(view)
         sent = replacement.replace(local, view.variables, share)
         info = AttackInfo(
             taken,
