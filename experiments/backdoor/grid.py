@@ -126,7 +126,9 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "Bulyan": krum.bulyan(attackers=f),
         "RFA": geometric_median.geometric_median(weight="uniform"),
         "centred clip": centred_clip.centred_clip(radius=bound),
-        "FLTrust": fltrust.fltrust(client=stages.client_of(grid.config, task), root=root),
+        "FLTrust": fltrust.fltrust(
+            client=stages.client_of(grid.config, task, capacity=grid.root), root=root
+        ),
         "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
@@ -149,7 +151,7 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
     return {
         "train": scaling.constrain_and_scale(loss, unit_rate, attackers=k, **usual),
         "adaptive": scaling.constrain_and_scale(
-            loss, unit_rate, attackers=k, against=against, **usual
+            loss, unit_rate, attackers=k, against=against, halvings=6, **usual
         ),
         "semantic, PGD": scaling.constrain_and_scale(
             loss, unit_rate, attackers=k, radius=grid.radius, **usual

@@ -37,6 +37,9 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
         "attackers": grid.attackers,
         "seeds": int(found.main.shape[2]),
         "main before": _spread(100 * found.before["main"][0]),
+        "backdoor before": {
+            attack: _spread(100 * found.before["backdoor"][a]) for a, attack in enumerate(ATTACKS)
+        },
         "cells": cells,
         "detection": areas(found),
     }
@@ -142,15 +145,19 @@ def curves(found: Found, path: pathlib.Path) -> None:
     names = list(found.scores)
     figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.5), sharey=True)
     for axis, name in zip(axes, names, strict=True):
+        above: list[str] = []
         for attack in SHOWN:
             alarms, hits, area = detection.roc(*_pairs(found, ATTACKS.index(attack))[name])
-            axis.plot(alarms, hits, lw=1.6, label=f"{attack}: {area:.2f}")
+            axis.plot(alarms, hits, lw=1.8, label=attack)
+            above.append(f"{area:.2f}")
+        axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)
         axis.plot([0, 1], [0, 1], color="grey", lw=0.6, ls=":")
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("false alarms", fontsize=9)
-        axis.legend(fontsize=6.5, loc="lower right")
     axes[0].set_ylabel("attackers found", fontsize=9)
-    figure.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncol=len(SHOWN), loc="lower center", frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -208,8 +208,8 @@ def on_host(rows):
     return lambda info, at: rows(jax.device_get(info), at)
 
 
-def client_of(config: Config, task: tasks.Task) -> client.Client:
-    """What an honest participant does."""
+def client_of(config: Config, task: tasks.Task, *, capacity: int = 0) -> client.Client:
+    """What an honest participant does, or the server on a root set of up to `capacity`."""
     return client.make(
         task.train_loss,
         optimizer.make(
@@ -222,7 +222,7 @@ def client_of(config: Config, task: tasks.Task) -> client.Client:
         ),
         epochs=config.epochs,
         batch_size=config.batch,
-        capacity=client.capacity(task.population.size),
+        capacity=max(client.capacity(task.population.size), capacity),
     )
 
 

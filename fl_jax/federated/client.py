@@ -21,6 +21,7 @@ class Client(NamedTuple):
     tree of parameters that is added to every gradient"""
     steps: Callable[[Int[Array, "..."]], Int[Array, "..."]]
     """share size -> optimizer steps it takes: what a client costs"""
+    capacity: int | None = None  # the largest share it can train on; None = any
 
 
 class ClientInfo(NamedTuple):
@@ -108,7 +109,7 @@ def make(
         steps = jnp.maximum(epochs * batches(size), 1)
         return variables, ClientInfo(total / steps.astype(jnp.float32))
 
-    return Client(train, lambda size: epochs * batches(size))
+    return Client(train, lambda size: epochs * batches(size), capacity)
 
 
 def capacity(sizes: Any) -> int:

@@ -99,6 +99,7 @@ def constrain_and_scale(
     attackers: int = 1,
     shared: bool = True,
     against: Aggregator | None = None,
+    halvings: int = 0,
     radius: float | None = None,
     restrict: Callable[[View, PyTree], PyTree] | None = None,
 ) -> Attack:
@@ -117,12 +118,17 @@ def constrain_and_scale(
         shared: False = each of them sends gamma (X - G): k participants who poison their data.
         against: the server's rule, for an adaptive attacker, who knows it and the others'
             updates: L_ano is then the rule's own score of the update as it would be sent.
+        halvings: of such an attacker: X is trained as if X - G were sent as it is, and gamma is
+            then the largest of gamma, gamma/2, ... gamma/2^halvings (or 1 each) at which the score
+            is not above that of the most suspicious benign update.
         radius: X stays in a ball of this radius around G (projected gradient descent).
         restrict: (view, state) -> mask (1 or 0) of parameters that may move; None = all.
     """
     test_loss = test_loss or loss
     if radius is not None:
         errors.positive("the radius of the attacker's ball", radius)
+    if halvings and against is None:
+        raise errors.ConfigError("`halvings` look for what passes a rule; name it in `against`.")
     if against is not None and against.score is None:
         raise errors.ConfigError(
             "an adaptive attack needs a rule with a score to differentiate through, but this one"
@@ -136,9 +142,30 @@ def constrain_and_scale(
     def suspicion(view: View, variables: Variables):
         if against is None:
             return anomaly(variables.params, view.variables.params)
-        share = view.data.gamma / senders(view)
+        share = 1.0 if halvings else view.data.gamma / senders(view)
         sent = replacement.replace(variables, view.variables, share)
         return against.score(sent, view.benign, view.aggregator)
+
+    def unsuspicious(view: View, local: Variables):
+        """The largest scale that the rule finds no worse than its worst benign update."""
+        benign = view.benign
+        places = jnp.arange(benign.weights.shape[0])
+
+        def own(i):
+            update = jax.tree.map(lambda a: a[i], benign.updates)
+            others = benign._replace(weights=jnp.where(places == i, 0.0, benign.weights))
+            score = against.score(update, others, view.aggregator)
+            return jnp.where(benign.weights[i] > 0, score, -jnp.inf)
+
+        allowed = jnp.max(jax.lax.map(own, places))
+        least = senders(view)  # X - G from each of them
+        tried = jnp.maximum(view.data.gamma * jnp.exp2(-jnp.arange(halvings + 1.0)), least)
+
+        def passes(gamma):
+            sent = replacement.replace(local, view.variables, gamma / senders(view))
+            return against.score(sent, benign, view.aggregator) <= allowed
+
+        return jnp.max(jnp.where(jax.lax.map(passes, tried), tried, least))
 
     def train(view: View, mask, epochs, key):
         base: Variables = view.variables
@@ -206,7 +233,8 @@ def constrain_and_scale(
         epochs = jnp.where(view.count > 0, data.epochs, 0)
         mask = None if restrict is None else restrict(view, state)
         local, taken, reached = train(view, mask, epochs, key)
-        gamma = replacement.bounded_scale(local, view.variables, data.gamma, data.bound)
+        gamma = unsuspicious(view, local) if halvings else data.gamma
+        gamma = replacement.bounded_scale(local, view.variables, gamma, data.bound)
         share = gamma / senders(view)
         sent = replacement.replace(local, view.variables, share)
         info = AttackInfo(

@@ -29,6 +29,10 @@ single = functools.partial(scaling.constrain_and_scale, toy.LOSS, SGD, **USUAL)
 ATTACKS = {
     "constrain_and_scale": (single(attackers=3), POISON),
     "adaptive": (single(attackers=2, against=krum.krum(attackers=1)), POISON),
+    "adaptive, fitted": (
+        single(attackers=2, against=krum.krum(attackers=1), halvings=4),
+        POISON,
+    ),
     "pgd": (single(radius=0.05), POISON),
     "neurotoxin": (neurotoxin.neurotoxin(toy.LOSS, SGD, share=0.2, **USUAL), POISON),
     "distributed": (distributed.distributed(single(), 2), TWO),
