@@ -243,7 +243,7 @@ def _attack(config: Config, task: tasks.Task):
 def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     """((backdoor, attack) names, cells, keys, seed numbers), one entry per cell of the grid."""
     scale = config.gamma or replacement.full_scale(eta=config.eta, participants=config.participants)
-    clean = _attackers_share(config, task)
+    clean = attackers_share(config, task)
     hard = {
         "per_batch": config.backdoor_per_batch,
         "epochs": config.attacker_epochs,
@@ -272,7 +272,7 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     return names, jax.tree.map(lambda *a: jnp.stack(a), *cells), keys[seeds], seeds
 
 
-def _attackers_share(config: Config, task: tasks.Task):
+def attackers_share(config: Config, task: tasks.Task):
     """The clean examples of the attacker: its own share, or as many as the config says."""
     if config.attacker_examples:
         draw = np.random.default_rng(config.seed)
