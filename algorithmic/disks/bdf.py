@@ -37,32 +37,32 @@ class Options(NamedTuple):
 class Statistics(NamedTuple):
     """What a cell cost."""
 
-    steps: Int[Array, "C"]  # accepted
-    attempts: Int[Array, "C"]
-    factorisations: Int[Array, "C"]
-    evaluations: Int[Array, "C"]  # of dx/dt
+    steps: Int[Array, " C"]  # accepted
+    attempts: Int[Array, " C"]
+    factorisations: Int[Array, " C"]
+    evaluations: Int[Array, " C"]  # of dx/dt
 
 
 class Output(NamedTuple):
     """Where the cells ended."""
 
     x: Float[Array, "C T N"]
-    status: Int[Array, "C"]
+    status: Int[Array, " C"]
     statistics: Statistics
 
 
 class _Lanes(NamedTuple):
-    cell: Int[Array, "B"]  # capacity of the queue where the lane is idle
+    cell: Int[Array, " B"]  # capacity of the queue where the lane is idle
     parameters: Any  # leaves (B, ...)
-    t: Float[Array, "B"]
-    h: Float[Array, "B"]
-    order: Int[Array, "B"]
-    equal: Int[Array, "B"]  # steps since h or order last changed
+    t: Float[Array, " B"]
+    h: Float[Array, " B"]
+    order: Int[Array, " B"]
+    equal: Int[Array, " B"]  # steps since h or order last changed
     differences: Float[Array, "B 8 N"]
     lu: Float[Array, "B N N"]
     permutation: Int[Array, "B N"]
-    c: Float[Array, "B"]  # of these factors; 0 asks for new ones
-    rate: Float[Array, "B"]  # convergence rate of Newton with these factors
+    c: Float[Array, " B"]  # of these factors; 0 asks for new ones
+    rate: Float[Array, " B"]  # convergence rate of Newton with these factors
     x: Float[Array, "B T N"]
     counts: Int[Array, "B 4"]
 
@@ -100,7 +100,7 @@ def integrate(
     jacobian,
     parameters,
     start: Float[Array, "C N"],
-    times: Float[Array, "T"],
+    times: Float[Array, " T"],
     count,
     *,
     lanes: int = 1,

@@ -60,8 +60,8 @@ def apply_sums(plan: Sums, values: Float[Array, "B M"]) -> Float[Array, "B T"]:
 
 
 def accessible(
-    ice: Float[Array, "B"], total: Float[Array, "B"]
-) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
+    ice: Float[Array, " B"], total: Float[Array, " B"]
+) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     """Share of the ice that lies in the active layers, and its derivative by the total.
 
     (1 - exp(-s))/s with s = total/ice: 1 for a little ice, ice/total for thick mantles, smooth

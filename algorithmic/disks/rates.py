@@ -27,12 +27,12 @@ class Conditions(NamedTuple):
     temperature: Float[Array, ""]  # of the gas [K]
     dust_temperature: Float[Array, ""]  # [K]
     zeta: Float[Array, ""]  # ionisation of H2 by cosmic rays and X-rays [1/s]
-    chi: Float[Array, "F"]  # ultraviolet before absorption [Draine fields]
-    av: Float[Array, "F"]  # visual extinction on the way [mag]
-    shield_h2: Float[Array, "F"]  # self-shielding factors of the photo rates, 0 to 1
-    shield_co: Float[Array, "F"]
-    shield_n2: Float[Array, "F"]
-    shield_c: Float[Array, "F"]
+    chi: Float[Array, " F"]  # ultraviolet before absorption [Draine fields]
+    av: Float[Array, " F"]  # visual extinction on the way [mag]
+    shield_h2: Float[Array, " F"]  # self-shielding factors of the photo rates, 0 to 1
+    shield_co: Float[Array, " F"]
+    shield_n2: Float[Array, " F"]
+    shield_c: Float[Array, " F"]
     grains: Float[Array, ""]  # cross section of grains per hydrogen nucleus [cm^2]; 0 for none
 
 
@@ -127,7 +127,7 @@ def make(network: Network, settings: Settings = Settings()):
     place = np.argsort(np.concatenate(order), kind="stable")
     bodies = (network.reactants >= 0).sum(axis=1) - 1
 
-    def rates(cell: Conditions) -> Float[Array, "R"]:
+    def rates(cell: Conditions) -> Float[Array, " R"]:
         found = jnp.concatenate([form(rows, cell, settings) for form, rows in parts])[place]
         # H2 forms at R n_H n(H): the partner is a grain, whose number goes with n_H.
         further = np.where(network.kind == KINDS.index("h2 formation"), 1, bodies)

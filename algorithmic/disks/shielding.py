@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from fl_jax.core import errors
 
@@ -14,14 +14,21 @@ from fl_jax.core import errors
 # where the full table is not at hand.
 _CO_H2 = np.array([15.0, 19.0, 20.0, 21.0, 22.0])
 _CO_CO = np.array([10.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0])
+_COARSE = [
+    [-0.063, -0.073, -0.137, -0.359, -0.978, -1.848, -2.562, -3.342],
+    [-0.188, -0.201, -0.283, -0.555, -1.233, -2.070, -2.743, -3.484],
+    [-0.282, -0.297, -0.393, -0.713, -1.483, -2.318, -2.918, -3.626],
+    [-0.622, -0.639, -0.761, -1.170, -2.088, -2.963, -3.445, -4.082],
+    [-2.829, -2.843, -2.940, -3.343, -4.189, -4.960, -5.251, -5.430],
+]
 
 
 class Table(NamedTuple):
     """log10 Theta over (T_ex, N_H2, N_X); every axis as log10."""
 
-    temperature: Float[np.ndarray, "T"]
-    h2: Float[np.ndarray, "M"]
-    own: Float[np.ndarray, "K"]
+    temperature: Float[np.ndarray, " T"]
+    h2: Float[np.ndarray, " M"]
+    own: Float[np.ndarray, " K"]
     log_theta: Float[np.ndarray, "T M K"]
 
 
@@ -43,7 +50,7 @@ def read_table(path) -> Table:
             if len(axes) < 3:
                 axes.append(np.array([float(f) for f in fields[1:]]))
             else:
-                values += [float(f) for f in fields if f.strip()]
+                values += [float(f) for f in fields[fields[0].startswith("theta") :] if f.strip()]
         except ValueError as error:
             raise errors.DataError(f"{path.name} line {line}: {error}.") from error
     shape = tuple(map(len, axes))
@@ -58,7 +65,7 @@ def read_table(path) -> Table:
 
 @functools.cache
 def coarse_co() -> Table:
-    """A small CO table at 50 K for runs without the data folder; within 0.15 dex of the full."""
+    """A small CO table at 50 K for runs without the data folder; coarse between its points."""
     rows = np.array(_COARSE)
     return Table(np.array([np.log10(50.0)]), _CO_H2, _CO_CO, rows[None])
 
