@@ -336,9 +336,14 @@ def integrate(
                 ),
             )
             cells = following + jnp.cumsum(done.astype(jnp.int32)) - 1
-            return fill(lane, done, cells), following + jnp.sum(done, dtype=jnp.int32), output
+            lane = fill(lane, done, cells)
+            return lane, following + jnp.sum(done, dtype=jnp.int32), output
 
-        return jax.lax.cond(jnp.any(done), turn, lambda carry: carry, (lane, following, output))
+        # The factors stay outside: a branch would copy them.
+        lu, permutation = lane.lu, lane.permutation
+        carry = (lane._replace(lu=(), permutation=()), following, output)
+        lane, following, output = jax.lax.cond(jnp.any(done), turn, lambda carry: carry, carry)
+        return lane._replace(lu=lu, permutation=permutation), following, output
 
     cells = jnp.arange(lanes, dtype=jnp.int32)
     zeros = lambda *shape: jnp.zeros((lanes, *shape), dtype)

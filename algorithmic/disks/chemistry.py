@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import itertools
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +16,6 @@ from algorithmic.disks import constants as c
 from algorithmic.disks.network import Network
 from algorithmic.disks.rates import Conditions, Settings
 from fl_jax.core import errors
-
 
 LEAST = 16  # cells that a program is compiled for; idle places cost nothing but their rates
 
@@ -69,7 +69,7 @@ def integrate(
     """
     conditions, start = check(network, start, conditions)
     times = tuple(float(t) for t in years)
-    if not times or times[0] <= 0 or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if not times or times[0] <= 0 or any(b <= a for a, b in itertools.pairwise(times)):
         raise errors.ConfigError(f"years must rise from above 0, got {times}; sort them.")
     cells = len(start)
     on_cpu = jax.default_backend() == "cpu"

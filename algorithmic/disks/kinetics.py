@@ -1,7 +1,7 @@
 """dx/dt and its Jacobian from a network, by gathers and sums that are laid out once.
 
 x_i = n_i/n_H. v_j = k_j prod x over the reactants, dx/dt = S v, J = S dv/dx. What several
-reactions add to one species is summed in groups of eight, level by level: no scatter, the same
+reactions add to one species is summed in groups, level by level: no scatter, the same
 order of additions everywhere, and small terms are added to small ones.
 """
 
@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from algorithmic.disks import species as names
 from algorithmic.disks.network import KINDS, Network
 
-WIDTH = 8
+# Widths of the groups: many reactions make one species, few make one element of the Jacobian.
+FLOW_WIDTH, SLOPE_WIDTH = 8, 3
 # Reactions of ice only run in its upper layers: the power of the accessible share.
 LIMITED = {"thermal desorption": 1, "cr desorption": 1, "photodesorption": 1, "surface": 2}
 
@@ -30,22 +31,22 @@ class Kinetics(NamedTuple):
 class Sums(NamedTuple):
     """sum over j of sign_ij v_j as levels of gathers."""
 
-    levels: tuple[np.ndarray, ...]  # each (groups, WIDTH), places in what came before; -1 is zero
+    levels: tuple[np.ndarray, ...]  # each (groups, width), places in what came before; -1 is zero
 
 
-def sums(lists: Sequence[Sequence[int]], inputs: int) -> Sums:
+def sums(lists: Sequence[Sequence[int]], inputs: int, width: int) -> Sums:
     """The levels that sum the places in each list; `inputs` places come in."""
     levels = []
     current = [list(places) for places in lists]
     size = inputs
     while True:
-        last = max(map(len, current), default=0) <= WIDTH
+        last = max(map(len, current), default=0) <= width
         groups, fresh = [], []
         for places in current:
-            chunks = [places[i : i + WIDTH] for i in range(0, len(places), WIDTH)] or [[]]
+            chunks = [places[i : i + width] for i in range(0, len(places), width)] or [[]]
             fresh.append(list(range(len(groups), len(groups) + len(chunks))))
-            groups += [chunk + [size] * (WIDTH - len(chunk)) for chunk in chunks]
-        levels.append(np.array(groups, np.int32).reshape(-1, WIDTH))
+            groups += [chunk + [size] * (width - len(chunk)) for chunk in chunks]
+        levels.append(np.array(groups, np.int32).reshape(-1, width))
         if last:
             return Sums(tuple(levels))
         current, size = fresh, len(groups)
@@ -104,9 +105,9 @@ def compile(network: Network) -> Kinetics:
             if column < species:
                 place = (2 * slot + sign) * count + int(row)
                 entries.setdefault((int(i), int(column)), []).extend([place] * abs(change))
-    flow = sums(terms, 2 * count)
+    flow = sums(terms, 2 * count, FLOW_WIDTH)
     places = sorted(entries)
-    slopes = sums([entries[p] for p in places], 2 * slots * count)
+    slopes = sums([entries[p] for p in places], 2 * slots * count, SLOPE_WIDTH)
     dense = np.full((species, species), len(places), np.int32)
     for at, (i, j) in enumerate(places):
         dense[i, j] = at

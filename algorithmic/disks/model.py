@@ -1,4 +1,4 @@
-"""One disk, chemically: wavefronts of cells through the grid, each behind the one that shades it."""
+"""One disk, chemically: wavefronts of cells, each behind those that shade it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
