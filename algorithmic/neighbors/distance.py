@@ -37,7 +37,7 @@ def to_box(point, low, high, zero):
         zero: see `squared`.
     """
     gaps = [
-        jnp.maximum(jnp.maximum(l - p_high, p_low - h), 0.0)
-        for (p_low, p_high), l, h in zip(point, low, high, strict=True)
+        jnp.maximum(jnp.maximum(below - p_high, p_low - above), 0.0)
+        for (p_low, p_high), below, above in zip(point, low, high, strict=True)
     ]
     return squared(gaps, zero)

@@ -170,7 +170,7 @@ def search(
         ).reshape(b * m, -1, GROUP)
         # The nearest `ranked` points lie in the `ranked` groups with the nearest members.
         count = min(ranked, d2.shape[1])
-        lead, which = jax.lax.top_k(-d2.min(axis=2), count)
+        _, which = jax.lax.top_k(-d2.min(axis=2), count)
         inner = jnp.take_along_axis(d2, which[:, :, None], axis=1).reshape(b * m, -1)
         near, at = jax.lax.top_k(-inner, ranked)
         near = -near
