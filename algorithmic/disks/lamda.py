@@ -152,3 +152,30 @@ class _Lines:
         rows = np.array([self.numbers(width, "fields of a rate")[:width] for _ in range(count)])
         upper, lower = (self.places(rows[:, k], levels) for k in (1, 2))
         return Partner(name, upper, lower, axis, rows[:, 3:])
+
+
+# Rotation of carbon monoxide: (B, D [MHz], dipole [Debye], mass [amu]) [Winnewisser et al. 1997;
+# Klapper et al. 2001].
+ROTORS = {
+    "CO": (57635.968, 0.18350, 0.11011, 28.0),
+    "13CO": (55101.012, 0.16764, 0.11011, 29.0),
+    "C18O": (54891.421, 0.16615, 0.11011, 30.0),
+}
+
+
+def rotor(name: str, levels: int = 41) -> Molecule:
+    """A linear rotor from its constants, without collisions: for runs without the data folder.
+
+    nu_J = 2BJ - 4DJ^3, A = 64 pi^4 nu^3 mu^2 / (3 h c^3) J/(2J + 1).
+    """
+    errors.one_of("molecule", name, ROTORS)
+    b, d, dipole, mass = ROTORS[name]
+    j = np.arange(levels)
+    energy = c.H / c.K * 1e6 * (b * j * (j + 1) - d * (j * (j + 1)) ** 2)
+    up = j[1:]
+    frequency = 1e6 * (2 * b * up - 4 * d * up**3.0)
+    moment = (dipole * 1e-18) ** 2 * up / (2 * up + 1)
+    einstein = 64 * np.pi**4 * frequency**3 * moment / (3 * c.H * c.C**3)
+    labels = tuple(str(k) for k in j)
+    numbers = (energy, 2.0 * j + 1, labels, up, up - 1, einstein, frequency)
+    return Molecule(name, mass, *numbers, ())

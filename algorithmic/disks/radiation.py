@@ -74,11 +74,12 @@ def heights(layers: int, top: float = 0.6) -> np.ndarray:
 def make_grid(disk: Disk, light: Light, r: np.ndarray, height: np.ndarray) -> Grid:
     """Structure, extinction and ionisation on the grid, in float64."""
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, _grid(disk, light, np.asarray(r), np.asarray(height)))
+        return jax.tree.map(np.asarray, grid_of(disk, light, np.asarray(r), np.asarray(height)))
 
 
 @jax.jit
-def _grid(disk, light, r, height):
+def grid_of(disk: Disk, light: Light, r, height) -> Grid:
+    """`make_grid` as a pure function, differentiable in disk and light; for x64."""
     fine = structure.hydrostatic(jnp.asarray(r), disk, points=801)
     axis = jnp.linspace(0.0, 1.0, 801)
     at = lambda values: jax.vmap(lambda row: jnp.interp(height, axis, row))(values)

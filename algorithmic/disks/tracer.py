@@ -134,8 +134,9 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     dust_tau = (path * mid(alpha_dust))[:, None]
     tau = line_tau + dust_tau  # (K, V)
     mix = lambda k: (
-        line_tau * line_source[k][:, None] + dust_tau * dust_source[k][:, None]
-    ) / jnp.maximum(tau, 1e-300)
+        (line_tau * line_source[k][:, None] + dust_tau * dust_source[k][:, None])
+        / jnp.maximum(tau, 1e-300)
+    )
     front, back = mix(slice(None, -1)), mix(slice(1, None))
     before = jnp.cumsum(tau, axis=0) - tau
     fade = jnp.exp(-tau)
@@ -188,9 +189,9 @@ def sample(field: Medium, r, z):
 class Sky(NamedTuple):
     """Lines of sight and the part of the sky that each stands for."""
 
-    x: Float[np.ndarray, " P"]  # [au]
-    y: Float[np.ndarray, " P"]
-    area: Float[np.ndarray, " P"]  # [au^2]
+    x: Float[Array, " P"]  # east [au]
+    y: Float[Array, " P"]  # north [au]
+    area: Float[Array, " P"]  # [au^2]
 
 
 def image_sky(pixels: int, half: float) -> Sky:
@@ -198,23 +199,25 @@ def image_sky(pixels: int, half: float) -> Sky:
     side = 2 * half / pixels
     axis = (np.arange(pixels) + 0.5) * side - half
     x, y = np.meshgrid(-axis, axis)  # east is left
-    return Sky(x.ravel(), y.ravel(), np.full(pixels**2, side**2))
+    return Sky(*map(jnp.asarray, (x.ravel(), y.ravel(), np.full(pixels**2, side**2))))
 
 
 def polar_sky(radii: int, angles: int, inner: float, outer: float, view: View) -> Sky:
-    """Rings in the plane of the disk, logarithmic, projected: few rays for a good spectrum."""
+    """Rings in the plane of the disk, logarithmic, projected: few rays for a good spectrum.
+
+    Differentiable in the view.
+    """
     edges = np.geomspace(inner, outer, radii + 1)
     r = np.sqrt(edges[1:] * edges[:-1])
     phi = (np.arange(angles) + 0.5) * 2 * np.pi / angles
-    area = 0.5 * np.diff(edges**2) * 2 * np.pi / angles
-    cos = abs(np.cos(np.deg2rad(view.inclination)))
-    along = r[:, None] * np.cos(phi)[None]
-    across = r[:, None] * np.sin(phi)[None] * cos
-    turn = np.deg2rad(view.position_angle)
-    x = along * np.sin(turn) - across * np.cos(turn)
-    y = along * np.cos(turn) + across * np.sin(turn)
-    areas = np.broadcast_to(area[:, None] * cos, x.shape)
-    return Sky(x.ravel(), y.ravel(), areas.ravel())
+    area = np.repeat(0.5 * np.diff(edges**2) * 2 * np.pi / angles, angles)
+    cos = jnp.abs(jnp.cos(jnp.deg2rad(view.inclination)))
+    along = (r[:, None] * np.cos(phi)[None]).ravel()
+    across = (r[:, None] * np.sin(phi)[None]).ravel() * cos
+    turn = jnp.deg2rad(view.position_angle)
+    x = along * jnp.sin(turn) - across * jnp.cos(turn)
+    y = along * jnp.cos(turn) + across * jnp.sin(turn)
+    return Sky(x, y, area * cos)
 
 
 def flux_density(intensity, sky: Sky, distance):
