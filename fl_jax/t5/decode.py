@@ -36,7 +36,7 @@ def greedy(
 
     start = first, jnp.zeros(batch, bool), cache
     _, out = jax.lax.scan(step, start, length=count)
-    return out[1].T if isinstance(out, tuple) else out.T
+    return out.T
 
 
 @functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
