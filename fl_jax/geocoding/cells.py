@@ -61,7 +61,7 @@ def build(lat: np.ndarray, lon: np.ndarray, *, threshold: int = 5000, max_level:
     Example:
         >>> found = build(np.array([48.8, 48.9, -33.0]), np.array([2.3, 2.4, 151.0]), threshold=2)
         >>> [found.label(n) for n in found.leaves]
-        ['2033303', '203331', '3']
+        ['203330303', '3']
     """
     errors.positive("threshold", threshold)
     if not len(lat):
