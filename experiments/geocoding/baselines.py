@@ -1,0 +1,67 @@
+"""What a geocoder must beat: a constant, nearest neighbours, a dictionary, population."""
+
+import numpy as np
+
+from fl_jax.geocoding import s2, sphere, words
+from fl_jax.geocoding.gazetteer import Gazetteer
+
+
+def constant(train, test) -> np.ndarray:
+    """Errors in km of the one point that is best on the training items, out of them."""
+    points = s2.xyz(train.lat, train.lon)
+    some = points[:: max(len(points) // 2000, 1)]
+    best = some[int(np.argmin(np.arccos(np.clip(some @ some.T, -1, 1)).sum(1)))]
+    return sphere.chord_km(s2.xyz(test.lat, test.lon), best)
+
+
+def neighbour(train_text, train, test_text) -> np.ndarray:
+    """Unit vectors: the place of the training text that is nearest by TF-IDF of 2-4 letters."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+    base = vectors.fit_transform([t.lower() for t in train_text])
+    asked = vectors.transform([t.lower() for t in test_text])
+    points = s2.xyz(train.lat, train.lon)
+    best = []
+    for start in range(0, asked.shape[0], 256):
+        near = asked[start : start + 256] @ base.T
+        best += np.asarray(near.argmax(axis=1)).reshape(-1).tolist()
+    return points[best]
+
+
+def dictionary(gazetteer: Gazetteer, text: str) -> int:
+    """Row of the longest name in the text, its bearers filtered by the countries and divisions
+    that the text names, then the largest; -1 if no name of two letters or more is in it."""
+    found = words.split(text)
+    grams = words.grams(found, 6)
+    if not grams:
+        return -1
+    hashes = np.array([h for _, _, h in grams])
+    a, b = gazetteer.place_index.find(hashes)
+    c, d = gazetteer.region_index.find(hashes)
+    regions = {int(r) for n in range(len(grams)) for r in gazetteer.region_index.rows[c[n] : d[n]]}
+    countries = [r for r in regions if r < gazetteer.countries]
+    divisions = [r for r in regions if r >= gazetteer.countries]
+    order = sorted(range(len(grams)), key=lambda n: (-_letters(found, grams[n]), grams[n][0]))
+    for n in order:
+        first = found[grams[n][0]]
+        if b[n] == a[n] or not text[first.start].isupper() and text[first.start].islower():
+            continue
+        rows = gazetteer.place_index.rows[a[n] : b[n]] >> 1
+        for column, wanted in ((gazetteer.country, countries), (gazetteer.admin1, divisions)):
+            kept = rows[np.isin(column[rows], wanted)]
+            rows = kept if len(kept) else rows
+        return int(rows[np.argmax(gazetteer.population[rows])])
+    return -1
+
+
+def population(gazetteer: Gazetteer, name: str) -> int:
+    """Row of the largest place of exactly this name; -1 if there is none."""
+    a, b = gazetteer.place_index.find(np.array([words.name_key(name)]))
+    rows = gazetteer.place_index.rows[a[0] : b[0]] >> 1
+    return int(rows[np.argmax(gazetteer.population[rows])]) if len(rows) else -1
+
+
+def _letters(found, gram) -> int:
+    first, size, _ = gram
+    return sum(len(w.folded) for w in found[first : first + size])
