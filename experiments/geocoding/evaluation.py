@@ -46,7 +46,7 @@ def posteriors(geocoder: Geocoder, asked, residual: float):
     for start in range(0, len(asked), 64):
         some = asked[start : start + 64]
         _, encoded = geocoder.encode(some)
-        yield from zip(*geocoder.posterior(encoded, len(some), residual), strict=True)
+        yield from zip(*geocoder.expand(encoded, len(some), residual), strict=True)
 
 
 def masses_above(geocoder, asked, lat, lon, seed) -> np.ndarray:

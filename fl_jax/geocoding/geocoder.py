@@ -143,7 +143,7 @@ class Geocoder:
         """The texts after the encoder, filled up to a size that is compiled already."""
         return self._encode(self._examples(texts), self._fill(len(texts)))
 
-    def posterior(
+    def expand(
         self, encoded: network.Encoded, count: int, residual: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(log p (count, nodes), stopped (count, nodes), residual (count,)) of encoded texts.
@@ -227,7 +227,7 @@ class Geocoder:
 
     def _answer(self, texts, residual, snap, abstain):
         data, encoded = self.encode(texts)
-        logs, stopped, left = self.posterior(encoded, len(texts), residual)
+        logs, stopped, left = self.expand(encoded, len(texts), residual)
         pointer = np.asarray(encoded.pointer)[: len(texts)] / self.calibration.pointer
         pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
         for n, text in enumerate(texts):
