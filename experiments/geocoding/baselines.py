@@ -30,8 +30,12 @@ def neighbour(train_text, train, test_text) -> np.ndarray:
 
 
 def dictionary(gazetteer: Gazetteer, text: str) -> int:
-    """Row of the longest name in the text, its bearers filtered by the countries and divisions
-    that the text names, then the largest; -1 if no name of two letters or more is in it."""
+    """Row of the longest name in the text that fits, -1 if there is none.
+
+    A name begins with a capital (or in a script without them) and has a bearer in one of the
+    countries that the text names, if it names any; of those, the ones in a division that the
+    text names, if there are any; of those, the largest.
+    """
     found = words.split(text)
     grams = words.grams(found, 6)
     if not grams:
@@ -42,16 +46,16 @@ def dictionary(gazetteer: Gazetteer, text: str) -> int:
     regions = {int(r) for n in range(len(grams)) for r in gazetteer.region_index.rows[c[n] : d[n]]}
     countries = [r for r in regions if r < gazetteer.countries]
     divisions = [r for r in regions if r >= gazetteer.countries]
-    order = sorted(range(len(grams)), key=lambda n: (-_letters(found, grams[n]), grams[n][0]))
-    for n in order:
-        first = found[grams[n][0]]
-        if b[n] == a[n] or not text[first.start].isupper() and text[first.start].islower():
-            continue
+    for n in sorted(range(len(grams)), key=lambda n: (-_letters(found, grams[n]), grams[n][0])):
         rows = gazetteer.place_index.rows[a[n] : b[n]] >> 1
-        for column, wanted in ((gazetteer.country, countries), (gazetteer.admin1, divisions)):
-            kept = rows[np.isin(column[rows], wanted)]
-            rows = kept if len(kept) else rows
-        return int(rows[np.argmax(gazetteer.population[rows])])
+        if text[found[grams[n][0]].start].islower():
+            continue
+        if countries:
+            rows = rows[np.isin(gazetteer.country[rows], countries)]
+        inside = rows[np.isin(gazetteer.admin1[rows], divisions)]
+        rows = inside if len(inside) else rows
+        if len(rows):
+            return int(rows[np.argmax(gazetteer.population[rows])])
     return -1
 
 

@@ -28,7 +28,7 @@ class Config:
     dropout: float = 0.0
     length: int = 32  # tokens of a text in training; the paper cuts at 512
     batch: int = 64  # texts of a step
-    steps: int = 1500
+    steps: int = 1200
     rate: float = 2e-3  # peak, falling along a cosine
     warmup: int = 50  # steps
     weight_decay: float = 0.01  # [paper]
@@ -36,12 +36,12 @@ class Config:
     generated_share: float = 0.25  # of a batch
     parts_share: float = 0.25  # of a batch: description or label alone
     items: int = 0  # Wikidata rows to use at most; 0 = all
-    test: int = 0  # test rows to evaluate at most; 0 = all
+    test: int = 2000  # test rows to evaluate at most; 0 = all
     names: int = 2000  # GeoNames names to evaluate alone
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
     federated_rounds: int = 0  # rounds of the federated variant; 0 = not run
     stride: int = 10  # steps between two rows of metrics.jsonl
-    save_every: int = 250  # steps between checkpoints
+    save_every: int = 200  # steps between checkpoints
 
 
 SMALL = Config()
@@ -53,7 +53,7 @@ SMOKE = Config(
 PAPER = Config(
     threshold=5000, max_level=8, vocab=32_000, width=768, heads=12, hidden=3072,
     encoder_layers=12, decoder_layers=12, dropout=0.1, length=128, batch=256, steps=100_000,
-    rate=5e-4, warmup=2000, generated=1_000_000, stride=100, save_every=5000,
+    rate=5e-4, warmup=2000, generated=1_000_000, stride=100, save_every=5000, test=0,
 )  # fmt: skip
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}

@@ -5,6 +5,7 @@ import numpy as np
 from experiments.geocoding import baselines
 from experiments.geocoding.config import Config
 from fl_jax.geocoding import calibrate as calibration
+from fl_jax.geocoding import examples as examples_
 from fl_jax.geocoding import cells, estimate, evidence, metrics, s2, sphere, texts
 from fl_jax.geocoding.geocoder import Geocoder
 
@@ -69,8 +70,9 @@ def _pointer(geocoder, asked, lat, lon) -> float:
         some = asked[start : start + 64]
         data, encoded = geocoder.encode(some)
         own = points[start : start + 64]
-        near = sphere.chord_km(data.evidence.points[:, : evidence.SPOTS], own[:, None]) < 10
-        near &= data.evidence.there[:, : evidence.SPOTS]
+        found = examples_.unit(evidence.candidates(data.evidence.points))
+        near = sphere.chord_km(found, own[:, None]) < examples_.NEAR_KM
+        near &= evidence.candidates(data.evidence.there)
         logs.append(np.asarray(encoded.pointer)[: len(some)])
         right.append(np.concatenate([near, ~near.any(1, keepdims=True)], axis=1))
     logs, right = np.concatenate(logs), np.concatenate(right)

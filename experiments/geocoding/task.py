@@ -74,6 +74,7 @@ def load(config: Config) -> Task:
     items = [item for item in rows if not wikidata.elsewhere(item)]
     if config.items:
         items = items[: config.items]
+    items.sort(key=lambda item: wikidata.share(item.qid))  # so that any prefix is a random sample
     parts = ([], [], [])
     for item in items:
         share = wikidata.share(item.qid)

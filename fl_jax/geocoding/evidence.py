@@ -17,6 +17,7 @@ from fl_jax.geocoding.gazetteer import Gazetteer, region_weights
 SPOTS, REGIONS, PHRASES = 12, 4, 8
 DENSE = SPOTS + REGIONS
 ROWS = DENSE + PHRASES
+CANDIDATES = SPOTS + PHRASES  # rows that an answer may be the point of: all but regions
 PER_NAME = 5  # places of one name
 LONGEST = 6  # words of a place's name; characters where a script writes no spaces
 COMMON = 0.004  # a single word in more of the training texts than this is taken for no name
@@ -82,6 +83,30 @@ def knowledge(
     prior = np.asarray(prior, np.float32)
     table[leaves:] = np.where(total > 0, table[leaves:] / np.maximum(total, 1), prior[None])
     return Knowledge(gazetteer, learned, partition, place_leaf, table, prior, texts)
+
+
+def candidates(rows):
+    """The rows (texts, ROWS, ...) that are candidates: (texts, CANDIDATES, ...)."""
+    return np.concatenate([rows[:, :SPOTS], rows[:, DENSE:]], axis=1)
+
+
+def without_own(
+    found: Arrays, learned: phrases.Phrases, points: np.ndarray, held_out: np.ndarray
+) -> Arrays:
+    """The rows as they would be if the phrases had not been learned from these texts.
+
+    Args:
+        found: of the texts.
+        learned: the phrases.
+        points: (texts, 3) where the texts are.
+        held_out: (texts,) which of them the phrases were learned from.
+    """
+    total = learned.total[found.phrase][:, :, None].astype(np.float64)
+    mean = found.points[:, DENSE:]
+    rest = (mean * total - points[:, None]) / np.maximum(total - 1, 1)
+    changed = found.points.copy()
+    changed[:, DENSE:] = np.where(held_out[:, None, None] & (total > 1), rest, mean)
+    return found._replace(points=changed)
 
 
 class _Match(NamedTuple):

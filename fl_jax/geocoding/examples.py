@@ -9,7 +9,7 @@ import numpy as np
 from fl_jax.data.tokenizer import Tokenizer
 from fl_jax.geocoding import cells, evidence, s2, sphere
 
-NEAR_KM = 10.0  # a gazetteer place so near to the truth is it
+NEAR_KM = 25.0  # a candidate so near to the truth is right
 
 
 class Examples(NamedTuple):
@@ -19,7 +19,7 @@ class Examples(NamedTuple):
     length: np.ndarray  # (texts,) int32
     evidence: evidence.Arrays
     leaf: np.ndarray  # (texts,) int32; 0 where not known
-    near: np.ndarray  # (texts, SPOTS) bool
+    near: np.ndarray  # (texts, CANDIDATES) bool
     held_out: np.ndarray  # (texts,) bool: the phrases were learned from this text
     weight: np.ndarray  # (texts,) float32
 
@@ -52,18 +52,24 @@ def encode(
         sizes[row] = len(ids)
     rows = [evidence.look_up(known, text, held_out=held_out) for text in texts]
     found = evidence.arrays(rows, known)
-    small = found._replace(
-        features=found.features.astype(np.float16), points=found.points.astype(np.float32)
-    )
+    flags = np.full(count, held_out)
     leaf = np.zeros(count, np.int32)
-    near = np.zeros((count, evidence.SPOTS), bool)
+    near = np.zeros((count, evidence.CANDIDATES), bool)
     if lat is not None:
         leaf = cells.leaf(known.partition, lat, lon)
-        spots = found.points[:, : evidence.SPOTS]
-        away = sphere.chord_km(spots, s2.xyz(lat, lon)[:, None])
-        near = (away < NEAR_KM) & found.there[:, : evidence.SPOTS]
-    flags = np.full(count, held_out)
+        truth = s2.xyz(lat, lon)
+        if held_out:
+            found = evidence.without_own(found, known.phrases, truth, flags)
+        points = unit(evidence.candidates(found.points))
+        away = sphere.chord_km(points, truth[:, None])
+        near = (away < NEAR_KM) & evidence.candidates(found.there)
+    small = found._replace(features=found.features.astype(np.float16))
     return Examples(tokens, sizes, small, leaf, near, flags, np.ones(count, np.float32))
+
+
+def unit(points: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) at length 1; those that are 0 stay."""
+    return points / np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-9)
 
 
 def join(parts: Sequence[Examples]) -> Examples:

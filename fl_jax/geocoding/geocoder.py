@@ -178,16 +178,16 @@ class Geocoder:
         found: list[Mention] = []
         for offset, part in _windows(text):
             data, encoded = self.encode([part])
-            pointer = np.asarray(encoded.pointer)[0]
+            pointer = np.asarray(encoded.pointer)[0, : evidence.SPOTS]
             weights = np.asarray(encoded.weights)[0][: evidence.SPOTS]
             rows, spans = data.evidence.place[0], data.evidence.span[0]
             there = rows >= 0
             for span in {tuple(s) for s in spans[: evidence.SPOTS][there].tolist()}:
                 own = there & (spans[: evidence.SPOTS] == span).all(1)
-                scores = np.exp(pointer[:-1][own] - pointer[:-1][own].max())
+                scores = np.exp(pointer[own] - pointer[own].max())
                 scores /= scores.sum()
                 best = int(np.argmax(scores))
-                total = float(np.exp(pointer[:-1][own]).sum() + weights[own].sum())
+                total = float(np.exp(pointer[own]).sum() + weights[own].sum())
                 if scores[best] >= least and total >= MENTION_LEAST:
                     row = int(rows[own][best])
                     a, b = span
@@ -230,23 +230,24 @@ class Geocoder:
         logs, stopped, left = self.expand(encoded, len(texts), residual)
         pointer = np.asarray(encoded.pointer)[: len(texts)] / self.calibration.pointer
         pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
+        points = examples.unit(evidence.candidates(data.evidence.points).astype(np.float64))
+        present = evidence.candidates(data.evidence.there)
+        places = np.pad(data.evidence.place, [(0, 0), (0, evidence.PHRASES)], constant_values=-1)
         for n, text in enumerate(texts):
             found = estimate.distribution(logs[n], stopped[n])
-            places = data.evidence.place[n]
-            there = np.flatnonzero(data.evidence.there[n, : evidence.SPOTS])
+            there = np.flatnonzero(present[n])
             choice = estimate.choose(
-                self.partition, found, data.evidence.points[n, there].astype(np.float64),
-                pointer[n, there].astype(np.float64), snap=snap,
+                self.partition, found, points[n, there], pointer[n, there].astype(np.float64), snap=snap,
             )  # fmt: skip
             lat, lon = estimate.coordinates(choice.point)
             silent = not data.evidence.there[n].any() or choice.near < self.calibration.abstain
             if abstain and (silent or not text.strip()):
                 lat = lon = np.nan
             named = sorted(
-                ((int(places[s]), float(pointer[n, s])) for s in there if places[s] >= 0),
+                ((int(places[n, s]), float(pointer[n, s])) for s in there if places[n, s] >= 0),
                 key=lambda pair: -pair[1],
             )
-            spot = -1 if choice.spot < 0 else int(places[there[choice.spot]])
+            spot = -1 if choice.spot < 0 else int(places[n, there[choice.spot]])
             yield Answer(
                 text, lat, lon, choice.near, spot, tuple(named),
                 tuple(estimate.nested(self.partition, logs[n])), found, float(left[n]),

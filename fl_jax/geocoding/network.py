@@ -61,7 +61,7 @@ class Encoded(NamedTuple):
     memory: model.Memory
     weights: Float[Array, "batch rows"]  # of the evidence; what is missing to 1 is the prior's
     mixture: Float[Array, "batch leaves"]  # the evidence as one distribution
-    pointer: Float[Array, "batch spots_or_none"]  # log p that a spot is the place; last: none is
+    pointer: Float[Array, "batch candidates_or_none"]  # log p that one is the place; last: none
 
 
 def tables(known: evidence.Knowledge, temperature: np.ndarray | None = None) -> Tables:
@@ -149,8 +149,9 @@ def encode(
     none = text @ heads["none"] + jnp.broadcast_to(heads["bias"], (text.shape[0], 2))
     weighed = jnp.where(there, scores[:, :, 0], NEVER)
     weights = jax.nn.softmax(jnp.concatenate([weighed, none[:, :1]], axis=1), axis=1)[:, :-1]
-    spots = jnp.where(there, scores[:, :, 1], NEVER)[:, : evidence.SPOTS]
-    pointer = jax.nn.log_softmax(jnp.concatenate([spots, none[:, 1:]], axis=1), axis=1)
+    points = jnp.where(there, scores[:, :, 1], NEVER)
+    points = [points[:, : evidence.SPOTS], points[:, evidence.DENSE :], none[:, 1:]]
+    pointer = jax.nn.log_softmax(jnp.concatenate(points, axis=1), axis=1)
     return Encoded(memory, weights, mix(tables, batch, weights), pointer)
 
 
@@ -249,7 +250,7 @@ def _rows(params, batch):
     return rows + jnp.broadcast_to(params["kind"][None], rows.shape)
 
 
-def losses(config: Config, tables: Tables, *, evidence_share=0.3, pointer_share=0.3):
+def losses(config: Config, tables: Tables, *, evidence_share=0.3, pointer_share=0.5):
     """The training loss for `train.step.make`.
 
     -log p(leaf) of the path, plus shares of what the evidence alone and the pointer say, so
@@ -257,7 +258,7 @@ def losses(config: Config, tables: Tables, *, evidence_share=0.3, pointer_share=
 
     Returns:
         loss(variables, batch, key) -> (loss, ({}, metrics)); the batch also has `near` (B,
-        spots), which spots are the place, and `weight` (B,).
+        candidates), which of them are the place, and `weight` (B,).
     """
     def loss(variables, batch, key):
         params = variables.params
