@@ -39,7 +39,6 @@ class Config:
     test: int = 2000  # test rows to evaluate at most; 0 = all
     names: int = 2000  # GeoNames names to evaluate alone
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
-    federated_rounds: int = 0  # rounds of the federated variant; 0 = not run
     stride: int = 10  # steps between two rows of metrics.jsonl
     save_every: int = 200  # steps between checkpoints
 

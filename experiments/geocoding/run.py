@@ -5,7 +5,7 @@ import time
 import jax
 import numpy as np
 
-from experiments.geocoding import evaluation, federated
+from experiments.geocoding import evaluation
 from experiments.geocoding import task as tasks
 from experiments.geocoding.config import Config
 from experiments.result import Metric, Result
@@ -53,8 +53,6 @@ def run(config: Config, directory, resume: bool = False) -> Result:
         "examples": evaluation.examples(geocoder, EXAMPLES),
         **found,
     }
-    if config.federated_rounds:
-        details["federated"] = federated.run(config, task, known, words, net)
     return Result(figures(details), headline(details), details)
 
 

@@ -321,7 +321,8 @@ def check_tokens(tokens, config: Config) -> None:
     """
     if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
         return
-    low, high = int(tokens.min()), int(tokens.max())
+    known = np.asarray(tokens)  # under a jit, even a constant's own minimum would be traced
+    low, high = int(known.min()), int(known.max())
     if low < 0 or high >= config.vocab:
         raise errors.DataError(
             f"tokens must be ids from 0 to {config.vocab - 1}, but there is a"
