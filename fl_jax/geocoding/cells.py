@@ -42,7 +42,7 @@ class Partition(NamedTuple):
         """Tokens of the longest label: the levels, from the face on."""
         return int(self.level.max()) + 1
 
-    def label(self, node: int) -> str:
+    def label(self, node: int | np.integer) -> str:
         """The node as the paper writes it."""
         return s2.text(self.key[node], int(self.level[node])) if node else ""
 
@@ -153,7 +153,7 @@ def leaf(partition: Partition, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     return found
 
 
-def ancestors(partition: Partition, node: int) -> list[int]:
+def ancestors(partition: Partition, node: int | np.integer) -> list[int]:
     """The nodes from the face down to this one."""
     found = []
     while node > 0:
