@@ -1,5 +1,7 @@
 """Calibration on the development split, and every number on the test split."""
 
+import itertools
+
 import numpy as np
 
 from experiments.geocoding import baselines
@@ -24,7 +26,7 @@ def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibratio
     found = geocoder.infer(asked, 0.0)
     for own, deepest in zip(found, node, strict=True):
         way = [0, *cells.ancestors(partition, int(deepest))]
-        for depth, (above, below) in enumerate(zip(way[:-1], way[1:], strict=True)):
+        for depth, (above, below) in enumerate(itertools.pairwise(way)):
             children = partition.children[above]
             logs = own.logs[np.maximum(children, 0)] - own.logs[above]
             steps[depth][0].append(np.where(children >= 0, logs, -1e9))

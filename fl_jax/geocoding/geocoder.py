@@ -271,9 +271,7 @@ class Geocoder:
         named.sort(key=lambda pair: -pair[1])
         place = -1 if choice.spot < 0 else int(found.places[choice.spot])
         nested = tuple(estimate.nested(self.partition, found.logs))
-        return Answer(
-            text, lat, lon, choice.near, place, tuple(named), nested, own, found.residual
-        )
+        return Answer(text, lat, lon, choice.near, place, tuple(named), nested, own, found.residual)
 
     def _chunks(self, texts):
         """Rows that are computed together: texts of one length class, as many as fit."""
@@ -382,8 +380,9 @@ def _windows(text: str, size: int = 300):
     while start < len(text):
         end = min(start + size, len(text))
         if end < len(text):
-            cuts = [text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")]
+            cuts = [
+                text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")
+            ]
             end = next((cut + 1 for cut in cuts if cut > 0), end)
         yield start, text[start:end]
         start = end
-

@@ -37,7 +37,9 @@ def test_invariants(threshold, max_level):
 def test_order_of_points_does_not_count_and_a_large_threshold_gives_faces():
     lat, lon = points()
     order = np.random.default_rng(1).permutation(len(lat))
-    one, other = (cells.build(a, b, threshold=50) for a, b in ((lat, lon), (lat[order], lon[order])))
+    one, other = (
+        cells.build(a, b, threshold=50) for a, b in ((lat, lon), (lat[order], lon[order]))
+    )
     np.testing.assert_array_equal(one.key, other.key)
     faces = cells.build(lat, lon, threshold=len(lat) + 1)
     assert set(faces.level[faces.leaves]) == {0}

@@ -28,7 +28,9 @@ def test_names_and_alternates(small):
 def test_typed_coordinates_are_on_the_right_side_of_the_earth(small):
     row = rows(small, "Sydney")[0]
     assert small.lat[row] < 0 < small.lon[row]
-    assert float(sphere.distance(-34.6, -58.4, small.lat[rows(small, "Buenos Aires")[0]], -58.38)) < 5
+    assert (
+        float(sphere.distance(-34.6, -58.4, small.lat[rows(small, "Buenos Aires")[0]], -58.38)) < 5
+    )
     assert small.lat[rows(small, "Luanda")[0]] < 0
 
 

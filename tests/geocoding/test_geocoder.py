@@ -1,5 +1,6 @@
 """The geocoder: texts in, places out; saved and loaded; what it refuses."""
 
+import itertools
 import json
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_mentions_have_offsets(geocoder):
     named = {text[m.start : m.end]: geocoder.gazetteer.names[m.row] for m in found}
     assert named.get("Warszawa", "Warsaw") == "Warsaw"
     assert {"Berlin", "Lyon"} & set(named)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 def test_refusals(geocoder):

@@ -26,7 +26,7 @@ def test_a_residual_is_kept_and_nothing_is_lost(geocoder):
         mass = np.where(found.stopped, np.exp(found.node), 0).sum(1)[: len(TEXTS)]
         np.testing.assert_allclose(mass, 1, atol=1e-5)
     exact, _, _ = geocoder.expand(encoded, len(TEXTS), 0.0)
-    some, stopped, left = geocoder.expand(encoded, len(TEXTS), 0.05)
+    some, _stopped, left = geocoder.expand(encoded, len(TEXTS), 0.05)
     assert (left <= 0.05).all()
     reached = some > -1e8
     np.testing.assert_allclose(some[reached], exact[reached], atol=1e-4)

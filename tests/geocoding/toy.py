@@ -50,5 +50,3 @@ def _no_data():
                 os.environ["FL_JAX_DATA"] = kept
 
     return without()
-
-

@@ -12,7 +12,9 @@ import pytest
 from fl_jax.geocoding.service import app as application
 from fl_jax.geocoding.service import openapi, page
 
-_spec = importlib.util.spec_from_file_location("client", pathlib.Path(__file__).parent / "client.py")
+_spec = importlib.util.spec_from_file_location(
+    "client", pathlib.Path(__file__).parent / "client.py"
+)
 client = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(client)
 
@@ -145,7 +147,9 @@ def test_fuzzing_the_schema_gives_no_500(app):
             for _ in range(12):
                 names = [p["name"] for p in what["parameters"] if draws.random() < 0.8]
                 query = {name: draws.choice(pool) for name in names}
-                body = draws.choice([b"", b"[]", b'["a"]', b"{", b'{"texts": [1]}', b"\x00", b"[[]]"])
+                body = draws.choice(
+                    [b"", b"[]", b'["a"]', b"{", b'{"texts": [1]}', b"\x00", b"[[]]"]
+                )
                 found = asyncio.run(client.ask(app, method.upper(), path, query, body))
                 assert found.status < 500, (path, query, body, found.body)
                 seen.add(found.status)
