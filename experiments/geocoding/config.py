@@ -28,7 +28,7 @@ class Config:
     dropout: float = 0.0
     length: int = 32  # tokens of a text in training; the paper cuts at 512
     batch: int = 64  # texts of a step
-    steps: int = 1200
+    steps: int = 640
     rate: float = 2e-3  # peak, falling along a cosine
     warmup: int = 50  # steps
     weight_decay: float = 0.01  # [paper]

@@ -1,5 +1,7 @@
 """The map page: one file, local outlines, no request to anybody else."""
 
+# ruff: noqa: E501 -- the page is one string
+
 import functools
 import gzip
 import html as escaping
