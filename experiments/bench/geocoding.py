@@ -35,7 +35,8 @@ TURNS, REPEATS = 2, 4
 SINGLE, MANY = 300, 512
 TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, France", "Москва",
          "whisky distillery in Highland, Scotland, UK", "50 km north of Lyon", "village in Iran",
-         "東京", "castle ruin in Saxony", "river in Kirov Oblast, Russia", "Paris, Texas")  # fmt: skip
+         "東京", "castle ruin in Saxony", "river in Kirov Oblast, Russia",
+         "Paris, Texas")  # fmt: skip
 
 
 def main() -> None:
@@ -105,7 +106,8 @@ def service() -> None:
     print(
         f"one query at a time, {leaves} leaves, {SINGLE} of them: median"
         f" {1e3 * np.median(times):.1f} ms, p99 {1e3 * np.quantile(times, 0.99):.1f} ms;"
-        f" {1e3 * used / SINGLE:.1f} CPU-ms each; peak memory grew {(after - before) / 1024:.1f} MB",
+        f" {1e3 * used / SINGLE:.1f} CPU-ms each;"
+        f" peak memory grew {(after - before) / 1024:.1f} MB",
         flush=True,
     )
     for residual in (0.05, 1e-3, 0.0):

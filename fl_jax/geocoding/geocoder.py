@@ -27,7 +27,8 @@ from fl_jax.t5 import convert
 
 LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
 BATCHES = (1, 8, 64)  # texts computed together
-CAPACITIES = (8, 32, 128, None)  # nodes expanded at each depth, tried in turn
+CAPACITIES = (32, 128, None)  # nodes expanded at each depth, tried in turn, in large trees
+SMALL_TREE = 800  # inner nodes up to which expanding all at once is faster than trying less first
 LIMIT = 10_000  # characters of a text
 
 
@@ -114,7 +115,7 @@ class Geocoder:
             for size in batches:
                 texts = ["London " * (length - 4)] * size
                 encoded = self.encode(texts)[1]
-                for capacity in CAPACITIES:
+                for capacity in self._capacities(0.05):
                     jax.block_until_ready(self._expand(encoded, capacity))
 
     def geocode(
@@ -161,8 +162,7 @@ class Geocoder:
         """
         todo = np.arange(count)
         logs = stopped = left = None
-        capacities = CAPACITIES if residual > 0 else (None,)
-        for capacity in capacities:
+        for capacity in self._capacities(residual):
             padded = self._fill(len(todo))
             rows = np.concatenate([todo, np.zeros(padded - len(todo), todo.dtype)])
             whole = len(todo) == count and encoded.mixture.shape[0] == padded
@@ -299,6 +299,10 @@ class Geocoder:
         widths = posterior.widths(self.partition, capacity)
         return posterior.expand(self.params, self.config, self.tables, encoded, widths)
 
+    def _capacities(self, residual) -> tuple[int | None, ...]:
+        inner = len(self.partition.level) - len(self.partition.leaves)
+        return CAPACITIES if residual > 0 and inner > SMALL_TREE else (None,)
+
     def _fill(self, count) -> int:
         return next((n for n in BATCHES if count <= n), count)
 
@@ -367,8 +371,8 @@ def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
     known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
     saved = read("calibration/")
     calibration = calibrate.Calibration(
-        saved["temperature"].astype(np.float32), saved["mass"], float(saved["pointer"]),
-        float(saved["abstain"]),
+        saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
+        saved["abstain"].item(),
     )  # fmt: skip
     words = tokenizer.load(folder / "tokenizer.json")
     return Geocoder(params, config, known, words, calibration)
