@@ -76,9 +76,7 @@ def functions(net, cell):
 
 def test_hydrogen_comes_to_its_steady_state():
     # D per H2 and R per H: x_H = D/(D + 2 R n_H), time constant 1/(D + 2 R n_H).
-    net = network.build(
-        [Reaction(("H2",), ("H", "H"), "photo", 1e-12), surface.h2_on_grains()]
-    )
+    net = network.build([Reaction(("H2",), ("H", "H"), "photo", 1e-12), surface.h2_on_grains()])
     x0 = network.abundances(net, {"H2": 0.5})
     cell = rates.conditions(1e3, 300.0, 0.0)
     d, r = 1e-12, 4.95e-17 * 1e3
@@ -143,9 +141,7 @@ def test_lanes_and_queue_change_nothing_and_scipy_agrees():
 def test_a_cell_that_gives_up_is_flagged():
     net, x0 = small()
     cell = rates.conditions(1e8, 40.0, 1.0, grains=5e-22)
-    found = chemistry.integrate(
-        net, x0, cell, [1e6], options=bdf.Options(max_steps=5), threads=1
-    )
+    found = chemistry.integrate(net, x0, cell, [1e6], options=bdf.Options(max_steps=5), threads=1)
     assert not found.converged[0]
 
 

@@ -42,7 +42,9 @@ def spectrum(field, view, *, physics=Physics(), samples=24, rays=(10, 24), radii
 
 def test_partition_functions_and_optical_depths():
     t = jnp.asarray([10.0, 20.0, 30.0, 100.0])
-    np.testing.assert_allclose(lines.partition(CO, t), [3.9681, 7.5736, 11.1860, 36.4956], rtol=2e-4)
+    np.testing.assert_allclose(
+        lines.partition(CO, t), [3.9681, 7.5736, 11.1860, 36.4956], rtol=2e-4
+    )
     x = lines.populations(CO, jnp.asarray(30.0))[2]
     assert float(x) == pytest.approx(0.257064, rel=2e-4)
     assert float(lines.doppler(30.0, 28.0)) == pytest.approx(0.1335e5, rel=1e-3)
@@ -147,7 +149,10 @@ def test_3_face_on_width_and_4_double_peak():
     np.testing.assert_allclose(found / found.max(), np.exp(-((V / b) ** 2)), atol=0.01)
     ring = disk(1e-4, radii=(48.0, 52.0))
     found = spectrum(ring, View(30.0, 0.0, 140.0), rays=(4, 96), radii=(48.0, 52.0))
-    peaks = abs(V[np.argmax(np.where(V > 0, found, 0))]), abs(V[np.argmax(np.where(V < 0, found, 0))])
+    peaks = (
+        abs(V[np.argmax(np.where(V > 0, found, 0))]),
+        abs(V[np.argmax(np.where(V < 0, found, 0))]),
+    )
     kepler = np.sqrt(c.G * c.M_SUN / (50 * c.AU)) / 1e5 * 0.5
     np.testing.assert_allclose(sum(peaks), 2 * kepler, atol=0.25)
 
@@ -193,9 +198,7 @@ def test_7_gradients_and_8_halved_steps():
 def test_statistical_equilibrium_and_its_limits():
     co = lamda.read(DATA / "lamda" / "co.dat")
     run = jax.jit(
-        lambda n, column: lines.statistical_equilibrium(
-            co, 30.0, {"H2": n}, column, 1e5, levels=12
-        )
+        lambda n, column: lines.statistical_equilibrium(co, 30.0, {"H2": n}, column, 1e5, levels=12)
     )
     lte = lines.populations(co, jnp.asarray(30.0))[:12]
     np.testing.assert_allclose(run(1e10, 1e10), lte / lte.sum(), rtol=1e-3)  # dense

@@ -72,9 +72,7 @@ def test_columns_and_a_small_disk():
     assert (np.diff(grid.up, axis=1) > 0).all() and (np.diff(grid.star, axis=0) >= 0).all()
     np.testing.assert_allclose(grid.av_up, grid.up * 5.34e-22)
     net = hand.co_h2()
-    found = model.solve(
-        net, population.start(net), grid, tables=radiation.Tables.load(), threads=1
-    )
+    found = model.solve(net, population.start(net), grid, tables=radiation.Tables.load(), threads=1)
     assert found.converged[found.solved].all()
     co = found.x[:, :, net.index("CO")]
     assert co[1, -1] > 1e-4 > co[1, 1]  # carbon is in CO at the midplane, not higher up

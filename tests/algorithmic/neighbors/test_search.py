@@ -58,12 +58,14 @@ def test_a_first_try_that_is_too_narrow_says_so_and_more_effort_settles_it():
     points, queries = rows("random", 2500, 3), rows("random", 32 * 8, 3, 1)
     index = tree.build(points)
     narrow = tree.Width(1, 1)
-    near, at, sure = tree.search(index, queries.reshape(32, 8, 3), 7, narrow)
-    wanted, order = oracle(queries, points, 7)
+    _near, at, sure = tree.search(index, queries.reshape(32, 8, 3), 7, narrow)
+    _wanted, order = oracle(queries, points, 7)
     sure = np.asarray(sure).ravel()
-    assert 0 < (~sure).sum()  # one leaf is not enough for every query
+    assert (~sure).sum() > 0  # one leaf is not enough for every query
     np.testing.assert_array_equal(np.asarray(at).reshape(-1, 7)[sure], order[sure])
-    np.testing.assert_array_equal(neighbors.knn(queries, points, 7, index=index, threads=1)[1], order)
+    np.testing.assert_array_equal(
+        neighbors.knn(queries, points, 7, index=index, threads=1)[1], order
+    )
 
 
 def test_points_over_devices_give_the_same():
