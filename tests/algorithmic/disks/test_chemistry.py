@@ -147,7 +147,7 @@ def test_a_cell_that_gives_up_is_flagged():
 
 def test_bad_cells_are_sentences():
     net, x0 = small()
-    with pytest.raises(errors.ConfigError, match="conditions.temperature must be finite and > 0"):
+    with pytest.raises(errors.ConfigError, match=r"conditions\.temperature must be finite and > 0"):
         chemistry.integrate(net, x0, rates.conditions(1e4, 0.0, 1.0), [1.0])
     with pytest.raises(errors.ConfigError, match="years must rise"):
         chemistry.integrate(net, x0, CELLS["dark"], [2.0, 1.0])

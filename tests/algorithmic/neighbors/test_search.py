@@ -100,7 +100,7 @@ def test_bad_input_is_a_sentence():
         neighbors.knn(good[:, :1], good, 1)
     bad = good.copy()
     bad[3, 1] = np.nan
-    with pytest.raises(errors.DataError, match="1 of the queries hold NaN.*row 3"):
+    with pytest.raises(errors.DataError, match=r"1 of the queries hold NaN.*row 3"):
         neighbors.knn(bad, good, 1)
     near, at = neighbors.knn(np.zeros((0, 2)), good, 2)
     assert near.shape == at.shape == (0, 2)
