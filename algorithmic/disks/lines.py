@@ -79,7 +79,7 @@ def opacity(line: Line, upper, lower):
 
 def source(line: Line, upper, lower):
     """(2 h nu^3/c^2)/(n_l g_u/(n_u g_l) - 1); B_nu in LTE."""
-    ratio = lower * line.weight_upper / (jnp.maximum(upper, 1e-300) * line.weight_lower)
+    ratio = lower * line.weight_upper / (jnp.maximum(upper, 1e-100) * line.weight_lower)
     return 2 * c.H * line.frequency**3 / c.C**2 / (ratio - 1)
 
 

@@ -64,7 +64,7 @@ def medium(log_r, height, temperature, molecules, dust, molecule, line: Line) ->
         line: from `lines.line_of`.
     """
     x = lines.populations(molecule, temperature)
-    log = lambda v: jnp.log(jnp.maximum(v, 1e-290))
+    log = lambda v: jnp.log(jnp.maximum(v, 1e-90))
     upper, lower = (log(molecules * x[..., k]) for k in (line.upper, line.lower))
     return Medium(log_r, height, temperature, upper, lower, log(dust))
 
@@ -135,7 +135,7 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     tau = line_tau + dust_tau  # (K, V)
     mix = lambda k: (
         (line_tau * line_source[k][:, None] + dust_tau * dust_source[k][:, None])
-        / jnp.maximum(tau, 1e-300)
+        / jnp.maximum(tau, 1e-100)  # whose square is a number
     )
     front, back = mix(slice(None, -1)), mix(slice(1, None))
     before = jnp.cumsum(tau, axis=0) - tau
