@@ -60,10 +60,10 @@ def test_one_round_is_the_direct_bound_and_pure_composition_caps():
 def test_hiding_who_takes_part_is_worth_more_than_being_spared():
     values = {}
     for sampling in ("fixed", "check-in", "visible"):
-        event = SampledShuffledReports(1.0, 50_000, 5_000, sampling)
-        values[sampling] = Ledger(Adjacency.REPLACE).record(event, 4).epsilon(1e-6)
+        event = SampledShuffledReports(1.0, 5_000, 2_500, sampling)
+        values[sampling] = Ledger(Adjacency.REPLACE).record(event).epsilon(1e-6)
     assert values["fixed"].upper < values["visible"].lower
-    assert values["check-in"].upper == pytest.approx(values["fixed"].upper, rel=0.02)
+    assert values["check-in"].upper == pytest.approx(values["fixed"].upper, rel=0.05)
     whole = SampledShuffledReports(1.0, 5_000, 5_000, "fixed")
     same = Ledger(Adjacency.REPLACE).record(whole).epsilon(1e-6)
     direct = Ledger(Adjacency.REPLACE).record(ShuffledReports(1.0, 5_000)).epsilon(1e-6)
