@@ -103,7 +103,16 @@ class Ledger:
         return self._bound(low, high, [p for p, _ in rounds], "delta")
 
     def rdp_epsilon(self, delta: float, orders: np.ndarray = rdp.ORDERS) -> float:
-        """An upper bound of eps by Renyi composition: looser, for any number of rounds."""
+        """An upper bound of eps by Renyi composition: looser, for any number of rounds.
+
+        Raises:
+            PrivacyError: an event has no Renyi form here.
+        """
+        for event, _ in self.entries:
+            if not hasattr(event, "rdp"):
+                raise PrivacyError(
+                    f"{type(event).__name__} has no Renyi form here; use Ledger.epsilon."
+                )
 
         def curve(alpha):
             total = 0.0
