@@ -87,3 +87,8 @@ SMOKE = dataclasses.replace(
 )
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+
+COMMANDS = {
+    "test": "scores the newest checkpoint of a run, finished or not, at any sizes",
+    "text": "random runs as text for language models",
+}
