@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core.types import Array, Bool, Float, PyTree
+from fl_jax.core.types import Array, Bool, Float, Key, PyTree
 
 
 def add(x: PyTree, y: PyTree) -> PyTree:
@@ -36,6 +36,14 @@ def where(condition: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:
 def zeros_like(x: PyTree) -> PyTree:
     """Zeros of the shapes and dtypes of x, which may be abstract (`jax.eval_shape`)."""
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)
+
+
+def normal(key: Key[Array, ""], x: PyTree, deviation) -> PyTree:
+    """Gaussian noise of this standard deviation in the shapes and dtypes of x."""
+    leaves, treedef = jax.tree.flatten(x)
+    keys = jax.random.split(key, len(leaves))
+    draw = lambda k, a: jnp.asarray(deviation, a.dtype) * jax.random.normal(k, a.shape, a.dtype)
+    return jax.tree.unflatten(treedef, [draw(k, a) for k, a in zip(keys, leaves, strict=True)])
 
 
 def dot(x: PyTree, y: PyTree) -> Float[Array, ""]:
