@@ -2,10 +2,11 @@
 
     python -m experiments bench bloom            about 5 minutes on two idle cores
 
-The same weights, batch, cores and settings of the allocator; the codes take turns, so that both meet the same load, and
-the ratio is that of the medians. CPU seconds are printed as well: torch's threads spin while
-they wait, so on a busy machine its CPU seconds are too many and only wall times of an idle
-machine count. On an accelerator, `accelerator` measures 560m and 1b7 against the chip's peak.
+The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
+meet the same load, and the ratio is that of the medians. CPU seconds are printed as well: torch's
+threads spin while they wait, so on a busy machine its CPU seconds are too many and only wall
+times of an idle machine count. On an accelerator, `accelerator` measures 560m and 1b7 against the
+chip's peak.
 """
 
 import dataclasses

@@ -21,6 +21,7 @@ from experiments.bench import bloom, measure
 from fl_jax.bloom import model, recipe, train
 from fl_jax.train import allocator
 
+NO_WORK = re.compile(r" (while|call|conditional|parameter|tuple|get-tuple-element)\(")
 SCOPES = ("embedding", "attention", "mlp", "head", "optimizer")
 
 
@@ -71,7 +72,9 @@ def _parts(program: str) -> dict[str, tuple[str, bool]]:
             continue
         for line in block.splitlines():
             name = re.match(r"\s*(?:ROOT )?%(\S+) = ", line)
-            if name is None or re.search(r" (while|parameter|tuple|get-tuple-element)\(", line):
+            if name is None or re.search(
+                r" (while|call|conditional|parameter|tuple|get-tuple-element)\(", line
+            ):
                 continue
             scope = re.search(r'op_name="([^"]*)"', line)
             words = re.split(r"\W+", scope[1]) if scope else []
