@@ -1,4 +1,4 @@
-"""`python -m experiments bench membership`: beside ART, the N x Z matrix, and TF Privacy's formulas.
+"""`python -m experiments bench membership`: beside ART, the N x Z matrix, TF Privacy's formulas.
 
 1. The attack of Shokri et al. on Location-30 with 64 shadows, end to end, beside ART's
    `ShadowModels` with one attack network per class: same records, network, epochs, optimizer.
