@@ -192,6 +192,6 @@ def table(ours, peer, best, step_error, round_error, sizes, origin, versions) ->
             f" {1e3 * ours['seconds'] / steps:.1f} ms a step; first call {ours['first']:.1f} s",
             "FedJAX  " + ", ".join(f"{k} {v:.3f} s" for k, v in peer.items()),
             f"ratio to the best FedJAX backend ({best}): {peer[best] / ours['seconds']:.2f}",
-            f"first gradient equal to {step_error:.1e} of its norm, first round to {round_error:.1e}",
+            f"first gradient equal to {step_error:.1e} of its norm, round to {round_error:.1e}",
         ]
     )
