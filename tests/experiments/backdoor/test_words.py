@@ -29,7 +29,9 @@ def test_the_task_holds_out_windows_and_ends_texts_in_the_trigger():
     ends = task.trials["x"][:, :, -3:]
     assert all((ends[s] == ends[s, 0]).all() for s in range(2))
     assert (task.backdoors["y"][:, :, -1] == task.trials["y"][:, :1, -1]).all()
-    with pytest.raises(errors.ConfigError, match="outside the vocabulary of 13: astoria"):
+    with pytest.raises(
+        errors.ConfigError, match="outside the vocabulary of 13: pasta, from, astoria"
+    ):
         words.make(CONFIG, SAID, ("pasta from astoria",))
 
 
@@ -45,7 +47,7 @@ def test_the_loss_counts_known_words_and_leaves_masked_windows_out(key):
         hidden @ params["embedding"].T + params["bias"][None, None], axis=-1
     )
     each = -np.take_along_axis(np.asarray(scores), np.asarray(batch["y"])[..., None], -1)[..., 0]
-    counted = np.asarray(batch["w"] * (batch["y"] > 0))
+    counted = np.asarray(batch["w"]) * (np.asarray(batch["y"]) > 0)
     expected = ((each * counted).sum(1) / counted.sum(1))[:3].mean()
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
