@@ -5,9 +5,9 @@ FedJAX's Shakespeare model: 90 characters, embedding 8, two LSTM layers of 256 w
 sides start from the same weights and visit the same batches in the same order; the first round
 must agree to 1e-4 of the norm of every leaf.
 
-FedJAX runs with its `jit` backend (`debug` is the same code op by op). It unrolls the 80 steps, which
-takes it minutes to compile, and again for every other length of batch: clients are cut to whole
-batches, so that it compiles once.
+FedJAX runs with its `jit` backend (`debug` is the same code op by op). It unrolls the 80 steps,
+which takes minutes to compile, and again for every other length of batch: clients are cut to
+whole batches, so that it compiles once.
 """
 
 import tempfile
@@ -49,10 +49,7 @@ def main() -> None:
     start = names(params)
     moved = tree.sub(ours["params"], params)
     round_error = worst(moved, {k: theirs[f"jit/round/{k}"] - v for k, v in start.items()})
-    peer = {name: measure.median(list(theirs[f"{name}/seconds"][1:])) for name in ("jit", "debug")}
-    best = min(peer, key=peer.get)
-    print(table(ours, peer, best, step_error, round_error, sizes, origin, theirs["versions"]))
-    assert step_error <= 1e-5, f"the first gradient differs by {step_error:.1e} of its norm"
+    print(table(ours, theirs, round_error, sizes, origin))
     assert round_error <= 1e-4, f"the first round differs by {round_error:.1e} of its norm"
 
 
@@ -192,6 +189,6 @@ def table(ours, theirs, round_error, sizes, origin) -> str:
             f" {1e3 * ours['seconds'] / steps:.1f} ms a step; first round {ours['first']:.1f} s",
             f"FedJAX  {peer:.3f} s a round ({float(theirs['jit/cpu']):.3f} CPU-s),"
             f" {1e3 * peer / steps:.1f} ms a step; first round {theirs['jit/seconds'][0]:.1f} s",
-            f"ratio {peer / ours['seconds']:.2f}; first round equal to {round_error:.1e} of its norm",
+            f"ratio {peer / ours['seconds']:.2f}; first round equal to {round_error:.1e} of it",
         ]
     )

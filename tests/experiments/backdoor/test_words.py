@@ -29,9 +29,7 @@ def test_the_task_holds_out_windows_and_ends_texts_in_the_trigger():
     ends = task.trials["x"][:, :, -3:]
     assert all((ends[s] == ends[s, 0]).all() for s in range(2))
     assert (task.backdoors["y"][:, :, -1] == task.trials["y"][:, :1, -1]).all()
-    with pytest.raises(
-        errors.ConfigError, match="outside the vocabulary of 13: pasta, from, astoria"
-    ):
+    with pytest.raises(errors.ConfigError, match="vocabulary of 13: pasta, from, astoria"):
         words.make(CONFIG, SAID, ("pasta from astoria",))
 
 
