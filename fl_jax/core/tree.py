@@ -3,6 +3,7 @@
 Reductions are taken in float32 and leaf by leaf, in the order of `jax.tree.leaves`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -94,3 +95,14 @@ def named_leaves(x: PyTree) -> dict[str, Any]:
     """The leaves of x, whatever they are, by path, as in `params/dense/kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(x)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}
+
+
+def map_named(f: Callable[..., Any], x: PyTree, *rest: PyTree) -> PyTree:
+    """f(path, leaf of x, leaves of the rest), leaf by leaf; paths as in `named_leaves`.
+
+    Example:
+        >>> map_named(lambda path, leaf: f"{path} is {leaf}", {"dense": {"bias": 1}})
+        {'dense': {'bias': 'dense/bias is 1'}}
+    """
+    text = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+    return jax.tree_util.tree_map_with_path(lambda path, *a: f(text(path), *a), x, *rest)

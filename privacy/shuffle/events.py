@@ -8,7 +8,7 @@ import numpy as np
 from privacy.accounting import errors, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import amplification, binomial, mixture, pair, renyi, twolevel
+from privacy.shuffle import amplification, binomial, mixture, option, pair, renyi, twolevel
 from privacy.shuffle.mechanisms import Mechanism
 
 
@@ -31,9 +31,15 @@ class ShuffledReports:
         self._resolve()
 
     def _resolve(self):
-        return amplification._arguments(
+        found = amplification._arguments(
             self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
         )
+        if found[2].startswith("closed"):
+            raise errors.PrivacyError(
+                f"{found[2]} has no privacy profile to compose; use bound="
+                f'"{found[2].removeprefix("closed-")}".'
+            )
+        return found
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         """One profile: replace-one neighbours are symmetric.
@@ -47,14 +53,14 @@ class ShuffledReports:
         exponent = 12 - math.log(tail)
         if bound == "blanket":
             level = self.mechanism.level(eps0)
-            part = twolevel.make(level, n, 40, exponent, 0.0, 12)
+            part = twolevel.make(level, n, 40, exponent, twolevel.Saddle(0.0, 0.0))
         else:
             chosen = amplification._pair(bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
             width = 5 / math.sqrt(chosen.clones.mean + 1)
             blocks = int(np.clip(math.ceil(width / 2e-4), 16, 128))
             part = pair.make(chosen, blocks, exponent)
-        curve = lambda eps: mixture.bracket(part, eps, n, coarse=True)
+        curve = lambda eps: mixture.bracket(part, eps, n, option.COARSE)
         return [
             Profile(
                 curve,
