@@ -36,9 +36,7 @@ def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibratio
     )
     geocoder.calibrate(found)
     above = masses_above(geocoder, asked, lat, lon, config.seed)
-    found = found._replace(
-        mass=calibration.masses(above), pointer=_pointer(geocoder, asked, lat, lon)
-    )
+    found = found._replace(mass=calibration.masses(above), pointer=_pointer(geocoder, asked, lat, lon))
     geocoder.calibrate(found)
     near = np.array([a.confidence for a in geocoder.geocode(asked, abstain=False)])
     return found._replace(abstain=float(np.quantile(near, ABSTAIN_SHARE)))
@@ -175,7 +173,9 @@ def names_alone(config, geocoder, task) -> dict:
     guess = np.where((largest >= 0)[:, None], places.points[largest], places.points[0])
     return {
         "names alone, population": metrics.distances(sphere.chord_km(guess, truth)),
-        "names alone, ours": metrics.distances(_errors(geocoder, asked, truth, config, snap=True)),
+        "names alone, ours": metrics.distances(
+            _errors(geocoder, asked, truth, config, snap=True)
+        ),
     }
 
 

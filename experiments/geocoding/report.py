@@ -42,9 +42,7 @@ def probability_table(details) -> str:
     """Cells, coverage, calibration."""
     lines = ["| cells | flat | hP | hR | hF |", "|---|---|---|---|---|"]
     for name, s in details["cells"].items():
-        lines.append(
-            f"| {name} | {s['flat']:.3f} | {s['hP']:.3f} | {s['hR']:.3f} | {s['hF']:.3f} |"
-        )
+        lines.append(f"| {name} | {s['flat']:.3f} | {s['hP']:.3f} | {s['hR']:.3f} | {s['hF']:.3f} |")
     lines.append("| published: t5-base, 8 M descriptions, 5000/8 | 0.515 | - | 0.791 | - |")
     covered = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage"].items())
     raw = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage_raw"].items())
@@ -61,10 +59,7 @@ def probability_table(details) -> str:
 
 def example_table(rows) -> str:
     """What a few texts are answered."""
-    lines = [
-        "| text | place | lat, lon | within 161 km | likeliest cell |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| text | place | lat, lon | within 161 km | likeliest cell |", "|---|---|---|---|---|"]
     for r in rows:
         where = "-" if r["lat"] is None else f"{r['lat']}, {r['lon']}"
         lines.append(
@@ -103,9 +98,7 @@ def draw_errors(details, path) -> None:
         share = np.cumsum(counts) / np.sum(counts)
         left.plot(edges, share[: len(edges)], color=COLOURS[name], label=name, lw=2)
     left.axvline(161, color="k", lw=0.6, ls=":")
-    left.set(
-        xscale="log", xlabel="error, km (dotted: 161)", ylabel="share of items within", ylim=(0, 1)
-    )
+    left.set(xscale="log", xlabel="error, km (dotted: 161)", ylabel="share of items within", ylim=(0, 1))
     left.legend(frameon=False, fontsize=9)
     curve = np.array(details["curve"])
     for column, name in enumerate(("path: -log p(leaf)", "evidence alone", "pointer"), 1):
@@ -129,9 +122,7 @@ def draw_calibration(details, path) -> None:
     axis.plot([0, 1], [0, 1], color="#999999", lw=0.8)
     axis.plot(rows[:, 0], rows[:, 2], color="#e08a3c", label="temperatures alone")
     axis.plot(rows[:, 0], rows[:, 1], color="#c1272d", label="masses calibrated too", lw=2)
-    axis.set(
-        xlabel="mass asked for", ylabel="regions that hold the truth", xlim=(0, 1), ylim=(0, 1)
-    )
+    axis.set(xlabel="mass asked for", ylabel="regions that hold the truth", xlim=(0, 1), ylim=(0, 1))
     axis.legend(frameon=False, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -163,9 +154,7 @@ def draw_map(details, path) -> None:
     bar = figure.colorbar(dots, ax=axis, ticks=[0, 1, 2, 3, 4], shrink=0.8)
     bar.ax.set_yticklabels(["1 km", "10", "100", "1,000", "10,000"])
     axis.set(xlim=(-180, 180), ylim=(-60, 80), xticks=[], yticks=[])
-    axis.set_title(
-        "held-out items, coloured by the error; lines lead to wrong answers", fontsize=10
-    )
+    axis.set_title("held-out items, coloured by the error; lines lead to wrong answers", fontsize=10)
     axis.text(-178, -58, " ".join(details["notices"]), fontsize=6, color="#777777")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -169,3 +169,5 @@ def training(config: Config, task: Task, known: evidence.Knowledge, words) -> Tr
     shares = (1 - config.parts_share - config.generated_share, config.parts_share,
               config.generated_share)  # fmt: skip
     return Training((whole, half, generated), shares, config.batch, config.seed)
+
+

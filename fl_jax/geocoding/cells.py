@@ -84,14 +84,7 @@ def build(lat: np.ndarray, lon: np.ndarray, *, threshold: int = 5000, max_level:
     vectors = s2.xyz(lat, lon)
     join = lambda parts: np.concatenate([np.asarray(p, np.int64) for p in parts])
     return _finish(
-        join(levels),
-        join(cells),
-        join(counts),
-        join(is_leaf) > 0,
-        keys,
-        vectors,
-        threshold,
-        max_level,
+        join(levels), join(cells), join(counts), join(is_leaf) > 0, keys, vectors, threshold, max_level
     )
 
 

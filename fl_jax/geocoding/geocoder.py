@@ -360,9 +360,8 @@ def _windows(text: str, size: int = 300):
     while start < len(text):
         end = min(start + size, len(text))
         if end < len(text):
-            cuts = [
-                text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")
-            ]
+            cuts = [text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")]
             end = next((cut + 1 for cut in cuts if cut > 0), end)
         yield start, text[start:end]
         start = end
+

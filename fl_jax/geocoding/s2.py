@@ -62,9 +62,7 @@ def key(lat: np.ndarray, lon: np.ndarray, level: int) -> np.ndarray:
         shift = LEVELS - done - take
         mask = (1 << take) - 1
         if take == _BITS:
-            place = (
-                (orientation << 2 * _BITS) | ((i >> shift) & mask) << _BITS | (j >> shift) & mask
-            )
+            place = (orientation << 2 * _BITS) | ((i >> shift) & mask) << _BITS | (j >> shift) & mask
             packed = _PACKED[place]
             found = found << 2 * _BITS | packed >> 2
             orientation = packed & 3
@@ -258,8 +256,7 @@ def _face_ij(lat, lon):
     u, v = _uv(np, face, x, y, z)
     limit = (1 << LEVELS) - 1
     i, j = (
-        np.clip(np.floor(_st(np, w, 1.0) * (1 << LEVELS)), 0, limit).astype(np.int64)
-        for w in (u, v)
+        np.clip(np.floor(_st(np, w, 1.0) * (1 << LEVELS)), 0, limit).astype(np.int64) for w in (u, v)
     )
     return face, i, j
 
@@ -297,14 +294,7 @@ def _point(face, s, t):
     """Unit vectors of (s, t) on a face."""
     u, v = (np.where(w >= 0.5, (4 * w * w - 1) / 3, (1 - 4 * (1 - w) ** 2) / 3) for w in (s, t))
     one = np.ones_like(u)
-    options = [
-        (one, u, v),
-        (-u, one, v),
-        (-u, -v, one),
-        (-one, -v, -u),
-        (v, -one, -u),
-        (v, u, -one),
-    ]
+    options = [(one, u, v), (-u, one, v), (-u, -v, one), (-one, -v, -u), (v, -one, -u), (v, u, -one)]
     points = np.stack([np.stack(o, axis=-1) for o in options])
     index = np.broadcast_to(face, u.shape)
     points = np.take_along_axis(points, index[None, ..., None], axis=0)[0]

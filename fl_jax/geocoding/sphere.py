@@ -49,9 +49,7 @@ def mean_direction(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total / size if size > 1e-9 else points[int(np.argmax(weights))]
 
 
-def geometric_median(
-    points: np.ndarray, weights: np.ndarray, *, iterations: int = 50
-) -> np.ndarray:
+def geometric_median(points: np.ndarray, weights: np.ndarray, *, iterations: int = 50) -> np.ndarray:
     """The unit vector whose expected great-circle distance to weighted points is the least.
 
     Weiszfeld's iteration in the tangent plane, started at the best of the points; the better of

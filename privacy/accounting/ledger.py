@@ -45,9 +45,7 @@ class Ledger:
         copies = sum(t for _, t in self.entries)
         tail = max(delta * 1e-6 / copies, 1e-290)
         entries = [(e, t) for e, t in self.entries if not isinstance(e, Gaussian)]
-        strength = sum(
-            t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian)
-        )
+        strength = sum(t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian))
         if strength > 0:
             entries.append((Gaussian(1 / math.sqrt(strength)), 1))
         parts = [(event.profiles(self.adjacency, tail), t) for event, t in entries]

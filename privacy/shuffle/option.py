@@ -22,7 +22,6 @@ import numpy as np
 
 from privacy.shuffle.binomial import stirling_error
 
-
 class Rule(NamedTuple):
     """A quadrature: how far the integrand is followed, and the relative error that is left."""
 

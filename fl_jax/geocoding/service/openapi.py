@@ -1,10 +1,6 @@
 """The OpenAPI description of the service."""
 
-_TYPES = {
-    "number": {"type": "number"},
-    "integer": {"type": "integer"},
-    "string": {"type": "string"},
-}
+_TYPES = {"number": {"type": "number"}, "integer": {"type": "integer"}, "string": {"type": "string"}}
 
 
 def _parameters(names: str):
