@@ -4,6 +4,7 @@ All start from checkpoints of one pre-training. What differs between cells is da
 (gamma, the model that is attacked), so that each sweep is one compiled program.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from fl_jax.train.state import Variables
 
 GAMMAS = (0.1, 0.25, 0.5, 0.75, 1.0)  # in units of n / eta
 POISONERS = (1, 5, 10, 20)  # percent of the participants who poison, in repeated attacks
+REPEATED_EPOCHS = 3  # of whoever attacks again and again; a single shot trains longer
 
 
 class Curves(NamedTuple):
@@ -136,13 +138,16 @@ def run(config: Config, early: int = 20) -> dict[str, Any]:
             sampler=once,
         ),
     )
+    print("gamma: done", flush=True)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), young, grown)
     # The plain mean, so that forgetting is fast enough to be seen.
     out["early and late"] = (
         [f"after {early} rounds", f"after {config.pretrain_rounds} rounds"],
         follow(**common, models=both, gammas=[float(m)] * 2, sampler=once, plain_mean=True),
     )
+    print("early and late: done", flush=True)
     labels, mains, backdoors = [], [], []
+    common["config"] = dataclasses.replace(config, attacker_epochs=REPEATED_EPOCHS)
     arms = [("replacement", 1, float(m)), *(("poisoning", share, 1.0) for share in POISONERS)]
     for name, percent, gamma in arms:
         count = max(round_up(percent * n / 100), 1)
@@ -156,6 +161,7 @@ def run(config: Config, early: int = 20) -> dict[str, Any]:
             plain_mean=True,
         )
         labels.append(f"{name}, {percent} %")
+        print(f"{labels[-1]}: done", flush=True)
         mains.append(found.main[0])
         backdoors.append(found.backdoor[0])
     out["repeated"] = (labels, Curves(np.stack(mains), np.stack(backdoors)))
