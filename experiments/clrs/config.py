@@ -57,7 +57,7 @@ SMALL = Config(
     tasks=SHORT,
     hidden=64,
     bfloat16=True,
-    rounds=900,
+    rounds=3000,
     batch=16,
     lengths=(4, 7, 16, 6, 13),
     small=7,
@@ -66,7 +66,7 @@ SMALL = Config(
     warmup=50,
     final=0.02,
     test_samples=256,
-    save_every=150,
+    save_every=250,
 )
 
 SMOKE = dataclasses.replace(
