@@ -162,7 +162,7 @@ def training(name: str) -> None:
     count = rows * (length + target)
     rate = lambda side, clock: count / statistics.median(side[clock])
     print(
-        f"T5 training, {name}, {shape.parameters:,} parameters: ours {rate(ours, 'wall'):.0f} tokens/s,"
+        f"T5 training, {name}, {shape.parameters:,} parameters: ours {rate(ours, 'wall'):.0f} tokens/s,"  # noqa: E501
         f" transformers with torch {told['version']} {rate(theirs, 'wall'):.0f}, ratio"
         f" {rate(ours, 'wall') / rate(theirs, 'wall'):.2f}; per CPU second ratio"
         f" {rate(ours, 'cpu') / rate(theirs, 'cpu'):.2f}; first loss {first:.4f} and"
