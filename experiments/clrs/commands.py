@@ -8,7 +8,7 @@ from fl_jax.core import errors
 
 
 def test(argv: list[str]) -> int:
-    """Scores the newest checkpoint of a run, finished or not, at any sizes."""
+    """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json."""
     parser = _parser("test", "Scores the newest checkpoint of every seed of a run.")
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--lengths", default="64", help="sizes, as in 16,32,64")
@@ -47,8 +47,12 @@ def test(argv: list[str]) -> int:
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in lengths:
             for name, score, samples in task.test(config, state, key, n):
-                rows.append({"stage": "test", "seed": seed, "n": n, "task": name, "score": score})
+                row = {"stage": "test", "seed": seed, "n": n, "task": name}
+                rows.append({**row, "score": score, "samples": samples, "round": step})
                 print(f"n = {n}, {name}: {100 * score:.2f} % of {samples} samples", flush=True)
+    if not rows:
+        raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
+    (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(report.table(summary.scores(rows)))
     return 0
 
