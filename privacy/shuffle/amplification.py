@@ -26,6 +26,7 @@ STRONGER = "stronger clone [Feldman, McMillan, Talwar, SODA 2023, Theorem 3.1, w
 BLANKET = "privacy blanket [Balle, Bell, Gascon, Nissim, CRYPTO 2019, Lemma 5.3]"
 HONEST = "n counts honest, shuffled reports; reports differ in nothing but their content"
 MOST = 10**13  # users
+LARGEST = 300.0  # eps0 to which blankets stay in double range
 CONDITION = "every randomizer satisfies condition (*) of privacy.shuffle.condition"
 
 
@@ -115,6 +116,8 @@ def _attained(mechanism, eps0, n, delta):
     """Largest known lower bound on the loss at delta, for the mechanism or for all."""
     if mechanism is None:
         return attained.epsilon(eps0, n, delta)
+    if eps0 > LARGEST:
+        return 0.0
     values = [
         attained.merged_epsilon(eps0, n, delta, only, shown)
         for only, shown in mechanism.bystanders(eps0)
@@ -190,9 +193,9 @@ def epsilon(
 
 def _blanket(mechanism, eps0, n, delta, rtol):
     """The blanket's bracket, or the standard clone's upper end where that is smaller."""
-    level = mechanism.level(eps0)
-    if level.only <= 0 or eps0 > 300:
+    if eps0 > LARGEST or mechanism.level(eps0).only <= 0:
         return mixture.Solution(0.0, eps0, False), ("outside double range: the local guarantee",)
+    level = mechanism.level(eps0)
     solution = twolevel.epsilon(level, n, delta, rtol)
     universal = pair.epsilon(pair.standard(eps0, n), delta, rtol)
     if universal.upper < solution.upper:
@@ -229,11 +232,10 @@ def delta(
     if bound.startswith("closed"):
         raise errors.PrivacyError(f"{bound} gives eps for a delta; use privacy.shuffle.epsilon.")
     if bound == "blanket":
-        level = mechanism.level(eps0)
-        if level.only <= 0 or eps0 > 300:
+        if eps0 > LARGEST or mechanism.level(eps0).only <= 0:
             low, high = 0.0, 1.0 if eps < eps0 else 0.0
         else:
-            low, high = twolevel.delta(level, n, eps, rtol)
+            low, high = twolevel.delta(mechanism.level(eps0), n, eps, rtol)
     else:
         low, high = pair.delta(_pair(bound, eps0, n), eps, rtol)
     who = mechanism

@@ -54,11 +54,11 @@ class ShuffledReports:
         eps0, n, bound = self._resolve()
         label = amplification._label(bound, self.mechanism)
         exponent = 12 - math.log(tail)
-        if bound == "blanket":
+        if bound == "blanket" and eps0 <= amplification.LARGEST:
             level = self.mechanism.level(eps0)
             part = twolevel.make(level, n, 40, exponent, twolevel.Saddle(0.0, 0.0))
         else:
-            chosen = amplification._pair(bound, eps0, n)
+            chosen = amplification._pair("standard" if bound == "blanket" else bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
             width = 5 / math.sqrt(chosen.clones.mean + 1)
             blocks = int(np.clip(math.ceil(width / 2e-4), 16, most))

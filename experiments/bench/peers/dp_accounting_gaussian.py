@@ -22,9 +22,7 @@ def main() -> None:
             sampling_prob=rate,
             pessimistic_estimate=pessimistic,
             value_discretization_interval=1e-4,
-            neighboring_relation=pld.NeighboringRelation.REPLACE_ONE
-            if replace
-            else pld.NeighboringRelation.ADD_OR_REMOVE_ONE,
+            neighboring_relation=relation,
         )
         .self_compose(int(rounds))
         .get_epsilon_for_delta(delta)
