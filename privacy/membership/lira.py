@@ -16,6 +16,7 @@ from privacy.membership import table
 SPREADS = ("example", "pooled", "released")
 CENTRES = ("median", "mean")
 SMALLEST = 1e-30  # added to deviations [TF Privacy]
+BLOCK = 512  # records at a time
 
 
 def online(scores: table.Scores, *, spread: str = "example", centre: str = "median") -> np.ndarray:
@@ -80,23 +81,23 @@ def _online(scores, spread, centre):
 def _over_queries(attack, scores, spread, centre):
     errors.one_of("spread", spread, SPREADS)
     errors.one_of("centre", centre, CENTRES)
-    if scores.shadow.ndim == 2:
+    if scores.shadow.ndim == 3:
+        queries = zip(scores.target.T, np.moveaxis(scores.shadow, 2, 0), strict=True)
+        each = [table.Scores(*query, scores.member) for query in queries]
+        return np.mean([_over_queries(attack, one, spread, centre) for one in each], axis=0)
+    if spread != "example":  # deviations that all records share
         return attack(scores, spread, centre)
-    queries = range(scores.shadow.shape[2])
-    each = [
-        attack(
-            table.Scores(scores.target[:, q], scores.shadow[..., q], scores.member), spread, centre
-        )
-        for q in queries
-    ]
-    return np.mean(each, axis=0)
+    # Each record by itself: blocks of them stay in the cache.
+    blocks = range(0, max(len(scores.target), 1), BLOCK)
+    part = lambda start: table.Scores(*(a[start : start + BLOCK] for a in scores))
+    return np.concatenate([attack(part(start), spread, centre) for start in blocks])
 
 
 def _sides(scores, mask, spread, centre):
     """((records,) centres, deviation per record or for all) of one side."""
     values, kept = compact(scores.shadow, mask)
     if kept is None:  # the usual case: every record has as many, no masks needed
-        mu = np.median(values, 1) if centre == "median" else values.mean(1)
+        mu = _median(values) if centre == "median" else values.mean(1)
         if spread == "example":
             return mu, values.std(1) + SMALLEST
         if spread == "released":
@@ -132,6 +133,13 @@ def compact(shadow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if count.min(initial=0) == count.max(initial=0) and count.size:
         return shadow[mask].reshape(len(shadow), count[0]), None
     return shadow, mask
+
+
+def _median(values):
+    """Of finite numbers, so without the search for NaN that np.median makes."""
+    low, high = (values.shape[1] - 1) // 2, values.shape[1] // 2
+    ordered = np.partition(values, sorted({low, high}), axis=1)
+    return 0.5 * (ordered[:, low] + ordered[:, high])
 
 
 def _masked_median(values, kept, count):

@@ -37,8 +37,8 @@ def main():
     wall, cpu = time.perf_counter(), time.process_time()
     target = SklearnClassifier(network(hidden, epochs, 0))
     target.fit(x[train], hot[y[train]])
-    template = SklearnClassifier(network(hidden, epochs, None))
-    models = ShadowModels(template, num_shadow_models=shadows, random_state=0)
+    # a fitted template: one that is not knows no number of classes and cannot be cloned
+    models = ShadowModels(target, num_shadow_models=shadows, random_state=0)
     inside, outside = models.generate_shadow_dataset(x[pool], hot[y[pool]])
     middle = time.process_time() - cpu
     answers = np.concatenate([inside[2], outside[2]])
