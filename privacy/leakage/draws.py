@@ -55,17 +55,26 @@ class Stream:
 
 def every(period: int = 5, share: float = 1.0) -> Callable[[int], float]:
     """round -> the victim's share: a batch with the property each `period` rounds [authors]."""
+    _in_range(share)
     return lambda t: share if t % period == 0 else 0.0
 
 
 def cycling(shares: tuple[float, ...], period: int = 5) -> Callable[[int], float]:
     """As `every`, each of the shares in its turn."""
+    for share in shares:
+        _in_range(share)
     return lambda t: shares[t // period % len(shares)] if t % period == 0 else 0.0
 
 
 def between(first: int, last: int, share: float = 1.0) -> Callable[[int], float]:
     """round -> the share in rounds `first` <= t < `last`, and nothing outside."""
+    _in_range(share)
     return lambda t: share if first <= t < last else 0.0
+
+
+def _in_range(share: float) -> None:
+    if not 0 < share <= 1:
+        raise errors.ConfigError(f"a property share lies in (0, 1], got {share}.")
 
 
 class Draws:
@@ -105,8 +114,7 @@ class Draws:
     ):
         errors.positive("batch", batch)
         for share in positive:
-            if not 0 < share <= 1:
-                raise errors.ConfigError(f"a property share lies in (0, 1], got {share}.")
+            _in_range(share)
         if pool and pool < others:
             raise errors.ConfigError(
                 f"a pool of {pool} innocent updates cannot give {others} to each auxiliary update;"

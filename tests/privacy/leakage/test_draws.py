@@ -83,5 +83,12 @@ def test_bad_input_is_one_sentence():
         made(pool=2)
     with pytest.raises(errors.ConfigError, match=r"share lies in \(0, 1\]"):
         made(positive=(0.0,))
+    for schedule in (
+        lambda: draws.every(5, 1.5),
+        lambda: draws.cycling((0.5, 0.0)),
+        lambda: draws.between(1, 2, -0.1),
+    ):
+        with pytest.raises(errors.ConfigError, match=r"share lies in \(0, 1\]"):
+            schedule()
     with pytest.raises(errors.DataError, match="no record to draw for mine"):
         draws.Stream(np.zeros(0, int), "mine", seed=0)
