@@ -28,9 +28,16 @@ from fl_jax.t5.config import Config
 from fl_jax.train import optimizer, state, step
 
 POINTS, LEVEL = 100_000, 12
-T5 = Config(vocab=8192, width=256, head_width=32, heads=8, hidden=1024, encoder_layers=4,
-            decoder_layers=4)  # fmt: skip
-BATCH, LENGTH, TARGET = 16, 64, 32
+SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
+    "the default geocoder's shape": (
+        Config(vocab=7424, width=128, head_width=32, heads=4, hidden=256, encoder_layers=2,
+               decoder_layers=2, mlp="gated-gelu", tied=False), (64, 56, 9),
+    ),
+    "a four times deeper and wider one": (
+        Config(vocab=8192, width=256, head_width=32, heads=8, hidden=1024, encoder_layers=4,
+               decoder_layers=4), (16, 64, 32),
+    ),
+}  # fmt: skip
 TURNS, REPEATS = 2, 4
 SINGLE, MANY = 300, 512
 TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, France", "Москва",
@@ -44,7 +51,8 @@ def main() -> None:
     print(json.dumps(measure.surroundings()))
     cells()
     service()
-    training()
+    for name in SHAPES:
+        training(name)
 
 
 def cells() -> None:
@@ -123,21 +131,22 @@ def service() -> None:
         )
 
 
-def training() -> None:
+def training(name: str) -> None:
     """The same T5, weights, batch and AdamW in both codes, which take turns."""
+    shape, (rows, length, target) = SHAPES[name]
     draws = np.random.default_rng(0)
-    tokens = draws.integers(3, T5.vocab, (BATCH, LENGTH)).astype(np.int32)
-    labels = draws.integers(3, T5.vocab, (BATCH, TARGET)).astype(np.int32)
-    params = model.init(jax.random.key(0), T5)
+    tokens = draws.integers(3, shape.vocab, (rows, length)).astype(np.int32)
+    labels = draws.integers(3, shape.vocab, (rows, target)).astype(np.int32)
+    params = model.init(jax.random.key(0), shape)
     rule = optimizer.make(optimizer.Optimizer("adamw", rate=1e-4))
-    compiled = jax.jit(step.make(loss.make(T5), rule), donate_argnums=0)
+    compiled = jax.jit(step.make(loss.make(shape), rule), donate_argnums=0)
     current = state.init(state.Variables(jax.tree.map(jnp.copy, params), {}), rule)
     batch = {"tokens": jnp.asarray(tokens), "labels": jnp.asarray(labels)}
     current, info = compiled(current, batch, jax.random.key(0))
     first = float(info.loss)
     ours, theirs = {"wall": [], "cpu": []}, {"wall": [], "cpu": []}
     with tempfile.TemporaryDirectory() as folder:
-        convert.save_hf(folder, params, T5)
+        convert.save_hf(folder, params, shape)
         np.savez(pathlib.Path(folder) / "batch.npz", tokens=tokens, labels=labels)
         for _ in range(TURNS):
             for _ in range(REPEATS):
@@ -150,10 +159,10 @@ def training() -> None:
             theirs["wall"] += told["wall"]
             theirs["cpu"] += told["cpu"]
     assert abs(first - told["check"]) <= 1e-4 * first, (first, told["check"])
-    count = BATCH * (LENGTH + TARGET)
+    count = rows * (length + target)
     rate = lambda side, clock: count / statistics.median(side[clock])
     print(
-        f"T5 training, {T5.parameters:,} parameters: ours {rate(ours, 'wall'):.0f} tokens/s,"
+        f"T5 training, {name}, {shape.parameters:,} parameters: ours {rate(ours, 'wall'):.0f} tokens/s,"  # noqa: E501
         f" transformers with torch {told['version']} {rate(theirs, 'wall'):.0f}, ratio"
         f" {rate(ours, 'wall') / rate(theirs, 'wall'):.2f}; per CPU second ratio"
         f" {rate(ours, 'cpu') / rate(theirs, 'cpu'):.2f}; first loss {first:.4f} and"

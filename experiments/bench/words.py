@@ -1,9 +1,9 @@
 """`python -m experiments bench words`: rounds of a recurrent network beside FedJAX (W3).
 
 FedJAX's Shakespeare model: 90 characters, embedding 8, two LSTM layers of 256 with tanh after each,
-820,522 parameters; windows of 20 and of 80, batch 4, one local epoch of SGD, example-weighted mean. Both
-sides start from the same weights and visit the same batches in the same order; the first round
-must agree to 1e-4 of the norm of every leaf.
+820,522 parameters; windows of 20 and of 80, batch 4, one local epoch of SGD, example-weighted
+mean. Both sides start from the same weights and visit the same batches in the same order; the
+first round must agree to 1e-4 of the norm of every leaf.
 
 FedJAX runs with its `jit` backend (`debug` is the same code op by op). It unrolls the 80 steps,
 which takes minutes to compile, and again for every other length of batch: clients are cut to

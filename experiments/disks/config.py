@@ -35,7 +35,7 @@ class Config:
 
     line: str = "2-1"  # of 13CO, for the retrieval [package]
     channels: int = 25  # of the spectrum
-    chains_samples: int = 300  # NUTS draws after as many of warm-up
+    chains_samples: int = 300  # NUTS draws after as many of warm-up; 0 = no retrieval
     live: int = 100  # live points of the nested sampling; 0 = none
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
 

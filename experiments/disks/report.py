@@ -36,13 +36,16 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
         f" range: {100 * d['outside']:.1f} % of the test rows.",
         f"![residuals]({RESIDUALS})",
         f"![maps]({MAPS})",
-        "## Retrieval of a known disk",
-        posterior(d["retrieval"]),
-        f"![corner plot]({CORNER})",
-        f"![spectrum]({SPECTRUM})",
     ]
-    if "calibration" in d["retrieval"]:
-        lines.append(f"![ranks]({RANKS})")
+    if d["retrieval"] is not None:
+        lines += [
+            "## Retrieval of a known disk",
+            posterior(d["retrieval"]),
+            f"![corner plot]({CORNER})",
+            f"![spectrum]({SPECTRUM})",
+        ]
+        if "calibration" in d["retrieval"]:
+            lines.append(f"![ranks]({RANKS})")
     (directory.path / "report.md").write_text("\n\n".join(lines) + "\n")
     return text
 

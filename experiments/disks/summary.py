@@ -17,7 +17,7 @@ def summarise(
     curve: dict[str, Any],
     ablation: list[dict[str, Any]],
     fitted: stages.Fitted,
-    retrieved: task.Retrieved,
+    retrieved: task.Retrieved | None,
 ) -> result.Result:
     """The result of the run."""
     card = stages.card(found)
@@ -46,6 +46,34 @@ def summarise(
             100 * card["cells"]["not converged"] / card["cells"]["asked"], "%"
         ),
     }
+    retrieval = None if retrieved is None else _retrieval(retrieved, metrics)
+    return result.Result(
+        metrics,
+        {
+            "what": "KNN, paper's three features, cross-validated",
+            "ours": f"{curve['rmse']:.2f} dex; three best conditions {best[3]:.2f}",
+            "published": "0.67 dex (other population)",
+            "command": "python -m experiments disks",
+        },
+        {
+            "origin": found.origin,
+            "card": card,
+            "curve": curve,
+            "ablation": ablation[:12] + ablation[-1:],
+            "species": list(found.species),
+            "scores": fitted.scores,
+            "best": fitted.best,
+            "k": fitted.k,
+            "coverage": list(fitted.coverage),
+            "outside": fitted.outside,
+            "retrieval": retrieval,
+        },
+    )
+
+
+def _retrieval(retrieved: task.Retrieved, metrics: dict[str, result.Metric]) -> dict[str, Any]:
+    """The retrieval's details; its numbers go into `metrics`."""
+    metric = result.Metric
     intervals = task.intervals(retrieved.nuts)
     inside = sum(v["inside"] for v in intervals.values())
     metrics["truths inside the 95 % region, NUTS"] = metric(inside, f"of {len(intervals)}")
@@ -71,25 +99,4 @@ def summarise(
             "contraction": cal.contraction.tolist(),
             "acceptance": cal.acceptance,
         }
-    return result.Result(
-        metrics,
-        {
-            "what": "KNN, paper's three features, cross-validated",
-            "ours": f"{curve['rmse']:.2f} dex; three best conditions {best[3]:.2f}",
-            "published": "0.67 dex (other population)",
-            "command": "python -m experiments disks",
-        },
-        {
-            "origin": found.origin,
-            "card": card,
-            "curve": curve,
-            "ablation": ablation[:12] + ablation[-1:],
-            "species": list(found.species),
-            "scores": fitted.scores,
-            "best": fitted.best,
-            "k": fitted.k,
-            "coverage": list(fitted.coverage),
-            "outside": fitted.outside,
-            "retrieval": retrieval,
-        },
-    )
+    return retrieval

@@ -58,6 +58,7 @@ PAPER = Config(
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
 COMMANDS = {
     "serve": "the service and its map page",
+    "evaluate": "calibrates and evaluates a geocoder on the held-out items",
     "text": "one text",
     "batch": "a file of texts: CSV, JSONL or Parquet",
     "score": "a corpus of toponyms in context: the standard geoparsing measures",

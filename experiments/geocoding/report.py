@@ -107,7 +107,7 @@ def draw_errors(details, path) -> None:
         xscale="log", xlabel="error, km (dotted: 161)", ylabel="share of items within", ylim=(0, 1)
     )
     left.legend(frameon=False, fontsize=9)
-    curve = np.array(details["curve"])
+    curve = np.array(details.get("curve") or np.zeros((0, 4)))
     for column, name in enumerate(("path: -log p(leaf)", "evidence alone", "pointer"), 1):
         right.plot(curve[:, 0], curve[:, column], label=name, lw=1)
     right.set(xlabel="step", ylabel="training loss, nats")

@@ -1,7 +1,5 @@
 """Cells as GeoJSON [RFC 7946]: longitudes first, split at the antimeridian, valid at the poles."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from fl_jax.geocoding import s2
@@ -54,7 +52,7 @@ def rings(key: int, level: int) -> list[list[list[float]]]:
     return out
 
 
-def multipolygon(partition: Partition, nodes: Iterable[int]) -> dict:
+def multipolygon(partition: Partition, nodes: np.ndarray) -> dict:
     """The cells as one MultiPolygon; cells that touch stay apart."""
     found = []
     for node in nodes:
