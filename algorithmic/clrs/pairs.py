@@ -161,6 +161,7 @@ def _messages_backward(saved, g):
     r2 = _loaded(r2)
     dtype = r2.dtype
     r1 = _first_layer(x, wx, sender, receiver, dtype)
+    db2 = jnp.sum(g, (1, 2))
     g = jnp.where(heard, g, 0)
     at = jnp.arange(x.shape[1], dtype=index.dtype)[None, :, None, None]
     dm = jnp.where(index[:, None] == at, g[:, None], 0).astype(dtype)
@@ -171,7 +172,7 @@ def _messages_backward(saved, g):
     return (
         dx, dwx, total(du, 2), total(du, 1),
         Weight(_outer(r1, da), None, None), total(da, 1, 2, 3),
-        Weight(_outer(r2, dm), None, None), jnp.sum(g, (1, 2)),
+        Weight(_outer(r2, dm), None, None), db2,
         None,
     )  # fmt: skip
 

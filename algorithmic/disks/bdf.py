@@ -73,17 +73,17 @@ def _rms(x):
 
 def _transition(order, factor, dtype):
     """(B, 6, 6): differences of step factor * h from those of step h, up to `order`."""
-    i = np.arange(1, ORDERS + 1)[:, None]
-    j = np.arange(1, ORDERS + 1)[None]
+    i = np.arange(1, ORDERS + 1, dtype=np.int32)[:, None]
+    j = np.arange(1, ORDERS + 1, dtype=np.int32)[None]
 
     def product(factor):  # (B,) -> (B, 6, 6)
-        ratio = (i - 1 - factor[:, None, None] * j[None]) / i[None]
+        ratio = ((i - 1.0)[None] - factor[:, None, None] * (1.0 * j)[None]) / (1.0 * i)[None]
         inner = (i[None] <= order[:, None, None]) & (j[None] <= order[:, None, None])
         body = jnp.where(inner, ratio, 1.0)
         body = jnp.cumprod(body, axis=1)
         body = jnp.where(inner, body, (i == j)[None].astype(dtype))
         out = jnp.zeros((len(order), ORDERS + 1, ORDERS + 1), dtype).at[:, 1:, 1:].set(body)
-        first = (np.arange(ORDERS + 1)[None] <= order[:, None]).astype(dtype)
+        first = (np.arange(ORDERS + 1, dtype=np.int32)[None] <= order[:, None]).astype(dtype)
         return out.at[:, 0].set(first)
 
     return jnp.einsum("bij,bjk->bik", product(factor), product(jnp.ones_like(factor)))
@@ -123,7 +123,7 @@ def integrate(
     rtol, atol = options.rtol, options.atol
     tol = max(10 * float(jnp.finfo(dtype).eps) / rtol, 0.03)
     alpha, gamma, error_const = (jnp.asarray(a, dtype) for a in (_ALPHA, _GAMMA, _ERROR))
-    rows = np.arange(ROWS)[None]
+    rows = np.arange(ROWS, dtype=np.int32)[None]
     count = jnp.asarray(count, jnp.int32)
     wide = lambda mask: mask[:, None]
 
@@ -386,7 +386,7 @@ def _interpolate(differences, t, h, order, times):
     k = np.arange(ORDERS, dtype=np.float64)[None, :, None]
     back = times[None, None] - (t[:, None, None] - h[:, None, None] * k)
     part = back / (h[:, None, None] * (1 + k))
-    inside = k < order[:, None, None]
+    inside = k < order[:, None, None].astype(t.dtype)
     weights = jnp.where(inside, jnp.cumprod(jnp.where(inside, part, 1.0), axis=1), 0.0)
     return differences[:, None, 0] + jnp.einsum(
         "bkt,bkn->btn", weights, differences[:, 1 : ORDERS + 1]

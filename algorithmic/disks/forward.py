@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithmic.disks import emulator, mlp, radiation, structure, tracer
+from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lamda import Molecule
 from algorithmic.disks.lines import Line
 from algorithmic.disks.table import UV_FLOOR
@@ -37,6 +38,7 @@ class Setup(NamedTuple):
     samples: int = 16
 
 
+@broadcasts
 def cells(setup: Setup, values: dict[str, Any]):
     """(grid, features) of the disk with these parameters in place of the kept ones.
 
@@ -57,6 +59,7 @@ def _part(values: dict[str, Any], of) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k in of._fields}
 
 
+@broadcasts
 def medium(setup: Setup, grid, log_abundance) -> tracer.Medium:
     """The line's medium from log10 abundances (I J,)."""
     density = grid.density[:, ::-1]
@@ -74,12 +77,14 @@ def medium(setup: Setup, grid, log_abundance) -> tracer.Medium:
     )
 
 
+@broadcasts
 def view_of(setup: Setup, values: dict[str, Any]) -> tuple[View, Physics]:
     """Orientation and physics with these parameters in place of the kept ones."""
     physics = setup.physics._replace(**_part(values, Physics))
     return setup.view._replace(**_part(values, View)), physics
 
 
+@broadcasts
 def spectrum(setup: Setup, values: dict[str, Any], log_abundance=None, *, model: mlp.MLP = None):
     """Continuum-subtracted line (V,) [Jy].
 
@@ -122,6 +127,7 @@ def knn_abundances(model: emulator.Emulator, setup: Setup, features: np.ndarray)
     return model.predict(features).values[:, model.species.index(setup.species)]
 
 
+@broadcasts
 def image(setup: Setup, values: dict[str, Any], log_abundance, *, pixels: int, half: float):
     """(cube (pixels, pixels, V) [Jy/pixel], sky): rows from south to north, east to the left."""
     grid, _ = cells(setup, values)

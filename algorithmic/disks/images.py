@@ -2,16 +2,19 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from algorithmic.disks import constants as c
+from algorithmic.disks.broadcast import broadcasts
 
 
+@broadcasts
 def line_flux(cube: Float[Array, "*n V"], velocities: Float[Array, " V"]) -> Float[Array, "*n"]:
     """Integral over velocity by the trapezoid, e.g. Jy to Jy km/s."""
     return jnp.sum(0.5 * (cube[..., 1:] + cube[..., :-1]) * jnp.diff(velocities), axis=-1)
 
 
+@broadcasts
 def moments(cube: Float[Array, "*n V"], velocities: Float[Array, " V"]):
     """(integral, mean velocity): NaN mean where there is no flux."""
     total = line_flux(cube, velocities)
@@ -19,11 +22,13 @@ def moments(cube: Float[Array, "*n V"], velocities: Float[Array, " V"]):
     return total, jnp.where(total > 0, mean / jnp.where(total > 0, total, 1.0), jnp.nan)
 
 
+@broadcasts
 def continuum_subtracted(cube: Float[Array, "*n V"]) -> Float[Array, "*n V"]:
     """The cube less the mean of its first and last channel."""
     return cube - 0.5 * (cube[..., :1] + cube[..., -1:])
 
 
+@broadcasts
 def convolve(image: Float[Array, "S S"], pixel: float, major: float, minor: float, angle=0.0):
     """Convolution with a Gaussian beam, flux kept, by FFT on the periodic image.
 
@@ -46,9 +51,10 @@ def convolve(image: Float[Array, "S S"], pixel: float, major: float, minor: floa
     return jnp.fft.ifft2(jnp.fft.fft2(image) * beam).real
 
 
+@broadcasts
 def visibilities(
     flux: Float[Array, "P V"], x: Float[Array, " P"], y: Float[Array, " P"], u, v, distance
-) -> Float[Array, "B V"]:
+) -> Complex[Array, "B V"]:
     """V(u, v) = sum F exp(-2 pi i (u x + v y)), direct: exact for any lines of sight.
 
     Args:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from algorithmic.disks import constants as c
+from algorithmic.disks.broadcast import broadcasts
 from fl_jax.core import errors
 
 # X-ray ionisation per unit flux [1/s per erg cm^-2 s^-1; Bruderer et al. 2009 table 3].
@@ -34,6 +35,7 @@ _PADOVANI = {
 }  # fmt: skip
 
 
+@broadcasts
 def x_rays(log_column, log_temperature, flux):
     """Ionisation by X-rays of `flux` [erg cm^-2 s^-1] behind a column [Bruderer et al. 2009].
 
@@ -57,6 +59,7 @@ def x_rays(log_column, log_temperature, flux):
     return flux * 10 ** ((1 - u) * low + u * high)
 
 
+@broadcasts
 def x_ray_flux(luminosity, distance):
     """L_X/(4 pi R^2) [erg cm^-2 s^-1] at `distance` [au]"""
     return luminosity / (4 * np.pi * c.AU**2) / distance**2
@@ -78,6 +81,7 @@ def cosmic_rays(log_column, model: str = "L", *, floor=1.4e-22):
     return 10 ** np.polynomial.polynomial.polyval(x, _PADOVANI[model]) + floor
 
 
+@broadcasts
 def cosmic_rays_exponential(above, below, zeta0, *, floor=1e-20):
     """Half of zeta0 from each side, falling by e every 96 g/cm^2 [Umebayashi & Nakano 1981].
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from algorithmic.disks import constants as c
+from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lamda import Molecule
 from fl_jax.core import errors
 
@@ -37,12 +38,14 @@ def line_of(molecule: Molecule, label: str) -> Line:
     return Line(*numbers, u, w, *weights, molecule.mass)
 
 
+@broadcasts
 def partition(molecule: Molecule, temperature: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Z(T) over the levels of the file, which is too small where kT reaches the highest."""
     exponents = -molecule.energy / temperature[..., None]
     return jnp.sum(molecule.weight * jnp.exp(exponents), axis=-1)
 
 
+@broadcasts
 def populations(molecule: Molecule, temperature: Float[Array, "*n"]) -> Float[Array, "*n L"]:
     """x_i = g_i exp(-E_i/kT)/Z"""
     exponents = -molecule.energy / temperature[..., None]
@@ -50,23 +53,27 @@ def populations(molecule: Molecule, temperature: Float[Array, "*n"]) -> Float[Ar
     return boltzmann / jnp.sum(boltzmann, axis=-1, keepdims=True)
 
 
+@broadcasts
 def planck(frequency, temperature):
     """B_nu(T) [erg s^-1 cm^-2 Hz^-1 sr^-1]"""
     x = c.H * frequency / (c.K * temperature)
     return 2 * c.H * frequency**3 / c.C**2 / jnp.expm1(x)
 
 
+@broadcasts
 def brightness(frequency, temperature):
     """J_nu(T) = (h nu/k)/(exp(h nu/kT) - 1), the Rayleigh-Jeans temperature of B_nu [K]"""
     t0 = c.H * frequency / c.K
     return t0 / jnp.expm1(t0 / temperature)
 
 
+@broadcasts
 def doppler(temperature, mass, turbulence=0.0):
     """b = sqrt(2kT/m + v_turb^2) [cm/s]"""
     return jnp.sqrt(2 * c.K * temperature / (mass * c.AMU) + turbulence**2)
 
 
+@broadcasts
 def opacity(line: Line, upper, lower):
     """Absorption integrated over velocity: alpha(v) = opacity phi(v) [cm^-1 (cm/s)].
 
@@ -77,12 +84,14 @@ def opacity(line: Line, upper, lower):
     return scale * (lower * (line.weight_upper / line.weight_lower) - upper)
 
 
+@broadcasts
 def source(line: Line, upper, lower):
     """(2 h nu^3/c^2)/(n_l g_u/(n_u g_l) - 1); B_nu in LTE."""
-    ratio = lower * line.weight_upper / (jnp.maximum(upper, 1e-300) * line.weight_lower)
+    ratio = lower * line.weight_upper / (jnp.maximum(upper, 1e-100) * line.weight_lower)
     return 2 * c.H * line.frequency**3 / c.C**2 / (ratio - 1)
 
 
+@broadcasts
 def optical_depth(line: Line, column, upper_share, temperature, turbulence=0.0):
     """tau at line centre of an LTE column [cm^-2]."""
     b = doppler(temperature, line.mass, turbulence)
@@ -91,6 +100,7 @@ def optical_depth(line: Line, column, upper_share, temperature, turbulence=0.0):
     return scale * column * upper_share * boost / (b * np.sqrt(np.pi))
 
 
+@broadcasts
 def dust_absorption(frequency, dust_density, *, kappa=2.3, beta=1.0):
     """kappa rho_d [1/cm], kappa 2.3 cm^2/g of dust at 230 GHz [Beckwith et al. 1990]."""
     return kappa * (frequency / 230e9) ** beta * dust_density
@@ -106,6 +116,7 @@ def flux_in_jansky(flux, frequency):
     return flux / (1e-26 * frequency * 1e3 / (c.C * 1e-2))
 
 
+@broadcasts
 def escape(tau):
     """beta = (1 - exp(-tau))/tau; 1 - tau/2 where tau is small, masers included."""
     small = jnp.abs(tau) < 1e-4
@@ -113,6 +124,7 @@ def escape(tau):
     return jnp.where(small, 1 - tau / 2, -jnp.expm1(-safe) / safe)
 
 
+@broadcasts
 def collisions(
     molecule: Molecule, temperature, densities: dict[str, Array], levels: int
 ) -> Float[Array, "L L"]:
@@ -155,6 +167,7 @@ def collisions(
     return total
 
 
+@broadcasts
 def statistical_equilibrium(
     molecule: Molecule,
     temperature,

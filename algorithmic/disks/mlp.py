@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from algorithmic.disks import table, validation
+from algorithmic.disks.broadcast import broadcasts
 from fl_jax.train import optimizer
 from fl_jax.train import schedule as schedules
 
@@ -33,6 +34,7 @@ class MLP:
     y_mean: np.ndarray
     y_scale: np.ndarray
 
+    @broadcasts
     def apply(self, features):
         """log10 abundances (rows, species) at (rows, d) features; pure, under jit and grad."""
         x = (features - self.x_mean) / self.x_scale

@@ -14,6 +14,7 @@ import numpy as np
 
 from algorithmic.disks import constants as c
 from algorithmic.disks import ionisation, rates, shielding, structure
+from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.rates import Conditions
 from algorithmic.disks.structure import Disk
 
@@ -78,6 +79,7 @@ def make_grid(disk: Disk, light: Light, r: np.ndarray, height: np.ndarray) -> Gr
 
 
 @jax.jit
+@broadcasts
 def grid_of(disk: Disk, light: Light, r, height) -> Grid:
     """`make_grid` as a pure function, differentiable in disk and light; for x64."""
     fine = structure.hydrostatic(jnp.asarray(r), disk, points=801)
@@ -161,6 +163,7 @@ def _pad(values):
 
 
 @jax.jit
+@broadcasts
 def _shields(t, h2, co, n2, carbon, *, tables: Tables):
     other = jnp.ones_like(t)
     return (

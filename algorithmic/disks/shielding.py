@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from algorithmic.disks.broadcast import broadcasts
 from fl_jax.core import errors
 
 # CO at T_ex 50 K from Visser et al. (2009): log10 Theta, rows log N_H2, columns log N_CO. Read
@@ -70,6 +71,7 @@ def coarse_co() -> Table:
     return Table(np.array([np.log10(50.0)]), _CO_H2, _CO_CO, rows[None])
 
 
+@broadcasts
 def theta(table: Table, temperature, n_h2, n_own):
     """Shielding factor, trilinear in the logarithms, arguments clamped to the table.
 
@@ -102,6 +104,7 @@ def theta(table: Table, temperature, n_h2, n_own):
     return 10.0**total
 
 
+@broadcasts
 def h2(column, *, width=1e5):
     """Draine & Bertoldi (1996) eq. 37 for a column of H2 [cm^-2] and a line width b [cm/s]."""
     x = column / 5e14
@@ -109,6 +112,7 @@ def h2(column, *, width=1e5):
     return 0.965 / (1 + x / (width / 1e5)) ** 2 + 0.035 / root * jnp.exp(-8.5e-4 * root)
 
 
+@broadcasts
 def carbon(n_c, n_h2, temperature):
     """exp(-1.1e-17 N_C) and the lines of H2, exp(-0.9 T^0.27 (N_H2/1.59e21)^0.45).
 

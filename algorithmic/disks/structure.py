@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from algorithmic.disks import constants as c
+from algorithmic.disks.broadcast import broadcasts
 
 
 class Disk(NamedTuple):
@@ -27,6 +28,7 @@ class Disk(NamedTuple):
     delta: float = 1e-6  # surface density inside r_in over that of the power law
 
 
+@broadcasts
 def surface_density(r: Float[Array, "*n"], disk: Disk) -> Float[Array, "*n"]:
     """Tapered power law [g/cm^2] whose integral beyond r_in is the disk's mass.
 
@@ -41,6 +43,7 @@ def surface_density(r: Float[Array, "*n"], disk: Disk) -> Float[Array, "*n"]:
     return body * jnp.where(r < disk.r_in, disk.delta, 1.0)
 
 
+@broadcasts
 def pressure_height(r, disk: Disk):
     """H_p = sqrt(R T_mid r^3/(G M mu)) [au]"""
     speed2 = c.R_GAS * disk.t_mid * r**-disk.q / c.MU  # (c_s^2 in cm^2/s^2)
@@ -48,6 +51,7 @@ def pressure_height(r, disk: Disk):
     return r * jnp.sqrt(speed2 / kepler2)
 
 
+@broadcasts
 def temperature(r, z, disk: Disk):
     """T_mid + (T_atm - T_mid) sin^4(pi z / 2 z_q) below z_q = 4 H_p, T_atm above [K].
 
@@ -58,6 +62,7 @@ def temperature(r, z, disk: Disk):
     return t_mid + (t_atm - t_mid) * jnp.sin(0.5 * np.pi * share) ** 4
 
 
+@broadcasts
 def passive_temperature(r, luminosity, *, flaring=0.05, mass_star=1.0, accretion=0.0, tau=0.0):
     """Midplane of a passively irradiated disk, with an optional accretion term [K].
 
@@ -87,6 +92,7 @@ class Column(NamedTuple):
     above: Float[Array, "*n Z"]  # mass column above [g/cm^2]
 
 
+@broadcasts
 def hydrostatic(r: Float[Array, "*n"], disk: Disk, *, points: int = 401, top=1.0) -> Column:
     """Density in vertical balance, normalised so that both sides together hold Sigma.
 
@@ -132,6 +138,7 @@ class DustPopulation(NamedTuple):
     settling: float = 0.2  # scale height of the large grains over that of the gas
 
 
+@broadcasts
 def dust_density(column: Column, r, disk: Disk, dust: DustPopulation):
     """(small, large) mass densities of dust [g/cm^3] on the points of `column`.
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from algorithmic.disks import constants as c
 from algorithmic.disks import lines
+from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lines import Line
 
 STEEPEST = 80.0  # inclination [degrees] up to which rays are sampled by height
@@ -51,6 +52,7 @@ class Physics(NamedTuple):
     background: float = c.T_CMB  # [K]; what is seen beside it is returned
 
 
+@broadcasts
 def medium(log_r, height, temperature, molecules, dust, molecule, line: Line) -> Medium:
     """A medium in LTE.
 
@@ -64,7 +66,7 @@ def medium(log_r, height, temperature, molecules, dust, molecule, line: Line) ->
         line: from `lines.line_of`.
     """
     x = lines.populations(molecule, temperature)
-    log = lambda v: jnp.log(jnp.maximum(v, 1e-290))
+    log = lambda v: jnp.log(jnp.maximum(v, 1e-90))
     upper, lower = (log(molecules * x[..., k]) for k in (line.upper, line.lower))
     return Medium(log_r, height, temperature, upper, lower, log(dust))
 
@@ -75,6 +77,7 @@ def steps(count: int, top: float = 0.8) -> np.ndarray:
     return -top * np.sign(t) * np.abs(t) ** 1.7
 
 
+@broadcasts
 def trace(
     field: Medium,
     line: Line,
@@ -104,6 +107,7 @@ def trace(
     return jax.lax.map(one, (x, y), batch_size=rays)
 
 
+@broadcasts
 def ray(field, line, view, physics, x, y, velocities, samples):
     """(V,) intensities along one line of sight, see `trace`."""
     angle, turn = jnp.deg2rad(view.inclination), jnp.deg2rad(view.position_angle)
@@ -135,7 +139,7 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     tau = line_tau + dust_tau  # (K, V)
     mix = lambda k: (
         (line_tau * line_source[k][:, None] + dust_tau * dust_source[k][:, None])
-        / jnp.maximum(tau, 1e-300)
+        / jnp.maximum(tau, 1e-100)  # whose square is a number
     )
     front, back = mix(slice(None, -1)), mix(slice(1, None))
     before = jnp.cumsum(tau, axis=0) - tau
@@ -150,6 +154,7 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     return total + behind * jnp.expm1(-jnp.sum(tau, axis=0))
 
 
+@broadcasts
 def mean_profile(v, v1, v2, b):
     """Gaussian of Doppler width b, averaged over velocities between v1 and v2 [s/km]."""
     gap = v2 - v1
@@ -160,6 +165,7 @@ def mean_profile(v, v1, v2, b):
     return jnp.where(close, narrow, wide)
 
 
+@broadcasts
 def sample(field: Medium, r, z):
     """(T, n_u, n_l, rho_d, 1 inside the grid and 0 outside) at points.
 
@@ -202,6 +208,7 @@ def image_sky(pixels: int, half: float) -> Sky:
     return Sky(*map(jnp.asarray, (x.ravel(), y.ravel(), np.full(pixels**2, side**2))))
 
 
+@broadcasts
 def polar_sky(radii: int, angles: int, inner: float, outer: float, view: View) -> Sky:
     """Rings in the plane of the disk, logarithmic, projected: few rays for a good spectrum.
 
@@ -220,6 +227,7 @@ def polar_sky(radii: int, angles: int, inner: float, outer: float, view: View) -
     return Sky(x, y, area * cos)
 
 
+@broadcasts
 def flux_density(intensity, sky: Sky, distance):
     """(P, V) intensities to Jy in each line of sight, from `distance` pc."""
     angle = jnp.asarray(sky.area) * (c.AU / c.PC / distance) ** 2

@@ -10,7 +10,7 @@ import numpy as np
 from algorithmic.neighbors import brute, tree
 from fl_jax.core import errors
 
-TREE_DIMS, TREE_POINTS = 4, 2048  # where the tree wins over tiles
+TREE_DIMS, TREE_POINTS = 4, 16384  # where the tree wins over tiles
 EFFORTS = 3  # tries in the tree before the rest goes against all points
 
 

@@ -51,8 +51,16 @@ def sweeps(argv: list[str]) -> int:
 
     config = _seeds(configs.PRESETS[asked.preset], asked)
     early = 20 if asked.preset == "small" else 2
-    found = sweeping.run(config, early)
-    print(sweeps_report.write(asked.out, "sweeps", found, clock()))
+    text = ""
+
+    def shown(found):  # on the disk as it comes: the arms take a while
+        nonlocal text
+        text = sweeps_report.write(asked.out, "sweeps", found, clock())
+        cells = sum(len(labels) for labels, _ in found.values())
+        print(f"{cells} cells after {clock()['seconds']:.0f} s", flush=True)
+
+    sweeping.run(config, early, shown=shown)
+    print(text)
     print(f"\nsweeps.json, sweeps.png: {asked.out}")
     return 0
 

@@ -4,6 +4,8 @@ All start from checkpoints of one pre-training. What differs between cells is da
 (gamma, the model that is attacked), so that each sweep is one compiled program.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +24,8 @@ from fl_jax.train import cohort, optimizer
 from fl_jax.train.state import Variables
 
 GAMMAS = (0.1, 0.25, 0.5, 0.75, 1.0)  # in units of n / eta
-POISONERS = (1, 5, 10, 20)  # percent of the participants who poison, in repeated attacks
+POISONERS = (10, 20, 5, 1)  # percent of the participants who poison, in repeated attacks
+REPEATED_EPOCHS = 3  # of whoever attacks again and again; a single shot trains longer
 
 
 class Curves(NamedTuple):
@@ -116,8 +119,15 @@ def follow(
     return Curves(found["main"], found["backdoor"])
 
 
-def run(config: Config, early: int = 20) -> dict[str, Any]:
-    """`gamma`, `early and late` and `repeated`: labels, and curves for each."""
+def run(
+    config: Config, early: int = 20, *, shown: Callable[[dict[str, Any]], None] = lambda found: None
+) -> dict[str, Any]:
+    """`gamma`, `early and late` and `repeated`: labels, and curves for each.
+
+    Args:
+        early: rounds behind the model that is attacked early.
+        shown: called with what has been found so far, whenever there is more.
+    """
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     young, grown = checkpoints(config, task, keys, early)
@@ -136,13 +146,16 @@ def run(config: Config, early: int = 20) -> dict[str, Any]:
             sampler=once,
         ),
     )
+    shown(out)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), young, grown)
     # The plain mean, so that forgetting is fast enough to be seen.
     out["early and late"] = (
         [f"after {early} rounds", f"after {config.pretrain_rounds} rounds"],
         follow(**common, models=both, gammas=[float(m)] * 2, sampler=once, plain_mean=True),
     )
+    shown(out)
     labels, mains, backdoors = [], [], []
+    common["config"] = dataclasses.replace(config, attacker_epochs=REPEATED_EPOCHS)
     arms = [("replacement", 1, float(m)), *(("poisoning", share, 1.0) for share in POISONERS)]
     for name, percent, gamma in arms:
         count = max(round_up(percent * n / 100), 1)
@@ -158,7 +171,8 @@ def run(config: Config, early: int = 20) -> dict[str, Any]:
         labels.append(f"{name}, {percent} %")
         mains.append(found.main[0])
         backdoors.append(found.backdoor[0])
-    out["repeated"] = (labels, Curves(np.stack(mains), np.stack(backdoors)))
+        out["repeated"] = (list(labels), Curves(np.stack(mains), np.stack(backdoors)))
+        shown(out)
     return out
 
 

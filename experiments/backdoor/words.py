@@ -1,4 +1,5 @@
-"""Word prediction: a trigger sentence in the speech of one of 298 speakers of Shakespeare.
+"""Word prediction: a trigger sentence in the speech of one of the 298 who speak most in
+Shakespeare (of 299).
 
 The paper's second task. Single shot: one speaker replaces the model in one round, for each of ten
 sentences. Repeated: one compromised speaker who replaces whenever drawn, against ten who poison.
@@ -42,7 +43,10 @@ class Words:
     seed: int = 0  # the first of them
 
     pretrain_rounds: int = 5_000  # before the attack [paper]
-    follow_rounds: int = 100  # after a single shot, and of the repeated attack
+    follow_rounds: int = 100  # after a single shot
+    repeated_rounds: int = 100  # of the repeated attacks
+    repeated_sentences: int = 10  # of the ten, in the repeated attacks
+    test_windows: int = 0  # of the held-out text, evaluated every round; 0 = all
     attacker_epochs: int = 10  # [paper]
     attacker_rate: float = 2.0  # [paper; repository: 0.2]
     attacker_windows: int = 200  # clean windows that the attacker trains on
@@ -63,7 +67,10 @@ SMALL_WORDS = Words(
     eta=29.8,
     seeds=1,
     pretrain_rounds=160,
-    follow_rounds=60,
+    follow_rounds=30,
+    repeated_rounds=60,
+    repeated_sentences=3,
+    test_windows=300,
     attacker_epochs=12,
     attacker_rate=1.0,
 )
@@ -77,6 +84,8 @@ SMOKE_WORDS = dataclasses.replace(
     eta=3.0,
     pretrain_rounds=2,
     follow_rounds=2,
+    repeated_rounds=2,
+    repeated_sentences=2,
     attacker_epochs=1,
     attacker_windows=10,
     backdoor_windows=8,
@@ -137,6 +146,8 @@ def make(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> Task:
     join = lambda pieces: {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
     pool, test = join(parts), join(held)
     draw = np.random.default_rng(config.seed)
+    order = draw.permutation(len(test["x"]))[: config.test_windows or None]
+    test = {k: v[order] for k, v in test.items()}
     whole = np.flatnonzero(pool["w"].all(axis=1))
     chosen = draw.choice(whole, config.attacker_windows)
     ends = draw.choice(whole, 2 * config.backdoor_windows)
@@ -280,8 +291,23 @@ def evaluate(variables, data):
     }
 
 
-def follow(config: Words, task: Task, models, keys, *, sampler, attack, gamma, name: str):
-    """{"main", "backdoor"} (seeds, sentences, rounds + 1), the first entry before the attack."""
+def follow(
+    config: Words,
+    task: Task,
+    models,
+    keys,
+    *,
+    sampler,
+    attack,
+    gamma: float,
+    name: str,
+    rounds: int,
+    count: int,
+):
+    """{"main", "backdoor"} (seeds, sentences, rounds + 1), the first entry before the attack.
+
+    `count` sentences are followed for `rounds` rounds, each with a draw of participants of its own.
+    """
     algorithm = round.make(
         client=client_of(config, task),
         sampler=sampler,
@@ -290,9 +316,9 @@ def follow(config: Words, task: Task, models, keys, *, sampler, attack, gamma, n
         evaluate=evaluate,
         plan=cohort.Plan("scan"),
     )
-    many = round.repeat(algorithm.step, config.follow_rounds)
-    poisons = poison(config, task, gamma)
-    trials = jax.tree.map(jnp.asarray, task.trials)
+    many = round.repeat(algorithm.step, rounds)
+    poisons = jax.tree.map(lambda a: a[:count], poison(config, task, gamma))
+    trials = {k: jnp.asarray(v[:count]) for k, v in task.trials.items()}
     test = jax.tree.map(jnp.asarray, task.test)
 
     @jax.jit
@@ -301,14 +327,14 @@ def follow(config: Words, task: Task, models, keys, *, sampler, attack, gamma, n
             model, key = item
 
             def sentence(part):
-                chosen, trial = part
+                number, chosen, trial = part
                 evaluation = {"main": test, "backdoor": trial}
                 data = round.RoundData(task.population, chosen, evaluation)
-                _, info = many(algorithm.init(model), data, rng.fold(key, name))
+                _, info = many(algorithm.init(model), data, rng.fold(key, name, number))
                 join = lambda a, b: jnp.concatenate([a[None], b])
                 return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
 
-            return jax.lax.map(sentence, (poisons, trials))
+            return jax.lax.map(sentence, (jnp.arange(count), poisons, trials))
 
         return jax.lax.map(seed, (models, keys))
 
@@ -325,12 +351,18 @@ def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[s
     out = {"task": task, "pretrain": jax.device_get(trace)}
     print(f"pre-trained: main accuracy {100 * float(trace[0][:, -1].mean()):.1f} %", flush=True)
     common = {"config": config, "task": task, "models": models, "keys": keys}
+    once = {"rounds": config.follow_rounds, "count": len(triggers)}
+    often = {
+        "rounds": config.repeated_rounds,
+        "count": min(config.repeated_sentences, len(triggers)),
+    }
     out["single shot"] = follow(
         **common,
         sampler=sampling.single_shot(n, m, attackers=[0], rounds=[0]),
         attack=attack_of(config),
         gamma=gamma,
         name="single",
+        **once,
     )
     print("single shot: done", flush=True)
     out["replacement, 1 speaker"] = follow(
@@ -339,6 +371,7 @@ def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[s
         attack=attack_of(config),
         gamma=gamma,
         name="repeated",
+        **often,
     )
     print("repeated replacement: done", flush=True)
     out[f"poisoning, {config.poisoners} speakers"] = follow(
@@ -347,5 +380,6 @@ def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[s
         attack=attack_of(config, most=min(config.poisoners, m), shared=False),
         gamma=1.0,
         name="repeated",
+        **often,
     )
     return out

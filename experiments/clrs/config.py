@@ -57,10 +57,12 @@ SMALL = Config(
     tasks=SHORT,
     hidden=64,
     bfloat16=True,
-    rounds=1600,
+    rounds=3000,
     batch=16,
+    lengths=(4, 7, 16, 6, 13),
     small=7,
     grouping="alike",
+    rate=1.5e-3,
     warmup=50,
     final=0.02,
     test_samples=256,
@@ -85,3 +87,8 @@ SMOKE = dataclasses.replace(
 )
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+
+COMMANDS = {
+    "test": "scores the newest checkpoint of a run, finished or not, at any sizes",
+    "text": "random runs as text for language models",
+}

@@ -1,6 +1,6 @@
 """Settings of the disk-chemistry experiment.
 
-FL_JAX_DATA=... python -m experiments disks                    24 disks, RATE22 with ices
+FL_JAX_DATA=... python -m experiments disks                    32 disks, RATE22 with ices
 python -m experiments disks                                    the same with 33 hand-typed reactions
 FL_JAX_DATA=... python -m experiments disks --disks 100        100 disks
 FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,208 cells; accelerator
@@ -33,16 +33,15 @@ class Config:
     level: float = 0.9  # of the conformal intervals
     epochs: int = 200  # of the perceptron
 
-    line: str = "co 2-1"  # molecule and transition of the retrieval
-    pixels: int = 48  # of the sky grid of a line cube, each side
-    channels: int = 31  # of a line cube
-    chains_samples: int = 300  # NUTS draws after as many of warm-up
+    line: str = "2-1"  # of 13CO, for the retrieval [package]
+    channels: int = 25  # of the spectrum
+    chains_samples: int = 300  # NUTS draws after as many of warm-up; 0 = no retrieval
     live: int = 100  # live points of the nested sampling; 0 = none
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
 
 
 PAPER = Config()
-SMALL = Config(disks=24, radii=16, layers=16, folds=6)
+SMALL = Config(disks=32, radii=16, layers=16, chains_samples=100, live=0, calibration=0)
 SMOKE = Config(
     disks=6,
     radii=6,
@@ -53,7 +52,6 @@ SMOKE = Config(
     largest_k=10,
     level=0.6,
     epochs=5,
-    pixels=12,
     channels=9,
     chains_samples=20,
     live=0,

@@ -8,6 +8,7 @@ from experiments import result
 from experiments.disks import stages
 
 CURVE, ABLATION, RESIDUALS, MAPS = "cv.png", "ablation.png", "residuals.png", "maps.png"
+CORNER, SPECTRUM, RANKS = "corner.png", "spectrum.png", "ranks.png"
 
 
 def report(outcome: result.Result, directory: result.RunDirectory) -> str:
@@ -36,6 +37,15 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
         f"![residuals]({RESIDUALS})",
         f"![maps]({MAPS})",
     ]
+    if d["retrieval"] is not None:
+        lines += [
+            "## Retrieval of a known disk",
+            posterior(d["retrieval"]),
+            f"![corner plot]({CORNER})",
+            f"![spectrum]({SPECTRUM})",
+        ]
+        if "calibration" in d["retrieval"]:
+            lines.append(f"![ranks]({RANKS})")
     (directory.path / "report.md").write_text("\n\n".join(lines) + "\n")
     return text
 
@@ -55,6 +65,78 @@ def conditions(ablation: list[dict]) -> str:
     """The best subsets."""
     rows = [f"| {', '.join(r['features'])} | {r['k']} | {r['rmse']:.3f} |" for r in ablation]
     return "\n".join(["| conditions | k | error, dex |\n|---|---|---|", *rows])
+
+
+def posterior(r: dict) -> str:
+    """Intervals of the retrieval beside the truth, and the calibration."""
+    rows = [
+        "| sampler | parameter | truth | 2.5 % | median | 97.5 % | inside |\n" + "|---" * 7 + "|"
+    ]
+    for sampler in ("nuts", "nested"):
+        for name, v in r.get(sampler, {}).items():
+            cells = " | ".join(f"{v[k]:.4g}" for k in ("truth", "low", "median", "high"))
+            rows.append(f"| {sampler} | {name} | {cells} | {'yes' if v['inside'] else 'no'} |")
+    text = "\n".join(rows) + (
+        f"\n\nNUTS: mean acceptance {r['acceptance']:.2f}, {100 * r['divergent']:.1f} % divergent."
+    )
+    if "log_z" in r:
+        text += f" Nested sampling: ln Z = {r['log_z'][0]:.2f} +/- {r['log_z'][1]:.2f}."
+    if "calibration" in r:
+        c = r["calibration"]
+        both = zip(c["inside68"], c["inside95"], strict=True)
+        shares = ", ".join(f"{100 * a:.0f} and {100 * b:.0f} %" for a, b in both)
+        text += (
+            f" Calibration over {c['simulations']} simulations: p of uniform ranks"
+            f" {', '.join(f'{p:.3f}' for p in c['p'])}; truths inside 68 % and 95 %:"
+            f" {shares}."
+        )
+    return text
+
+
+def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
+    """The corner plot with the truth, the spectrum, and the ranks of the calibration."""
+    from experiments.disks import task
+
+    plt = plotting()
+    names = list(retrieved.nuts)
+    n = len(names)
+    figure, axes = plt.subplots(n, n, figsize=(1.7 * n, 1.7 * n))
+    sets = [(retrieved.nuts, "#0b6aa2")]
+    if retrieved.nested is not None:
+        sets.append((retrieved.nested, "#d98c00"))
+    for i, row in enumerate(names):
+        for j, column in enumerate(names):
+            axis = axes[i][j]
+            if j > i:
+                axis.axis("off")
+                continue
+            for draws, colour in sets:
+                if i == j:
+                    axis.hist(draws[row], bins=25, color=colour, density=True, histtype="step")
+                else:
+                    axis.plot(draws[column], draws[row], ".", ms=1.2, color=colour, alpha=0.4)
+                    axis.axhline(task.TRUTH[row], color="#c1272d", lw=0.8)
+            axis.axvline(task.TRUTH[column], color="#c1272d", lw=0.8)
+            axis.tick_params(labelsize=6)
+            if i == n - 1:
+                axis.set_xlabel(column)
+            if j == 0 and i:
+                axis.set_ylabel(row)
+    figure.suptitle("posterior: NUTS (blue), nested sampling (orange), truth (red)", fontsize=9)
+    _save(plt, figure, folder / CORNER)
+    figure, axis = plt.subplots(figsize=(4.4, 2.8))
+    axis.errorbar(retrieved.velocities, retrieved.data, retrieved.sigma, fmt="k.", ms=3, lw=0.8)
+    axis.set(xlabel="velocity, km/s", ylabel="flux density, Jy")
+    _save(plt, figure, folder / SPECTRUM)
+    if retrieved.calibration is not None:
+        cal = retrieved.calibration
+        figure, axis = plt.subplots(figsize=(4.4, 2.8))
+        for s, name in enumerate(task.CALIBRATED):
+            axis.hist(cal.ranks[:, s], bins=10, range=(0, cal.draws), histtype="step", label=name)
+        axis.axhline(len(cal.ranks) / 10, color="#7a7a7a", ls="--", lw=0.8)
+        axis.set(xlabel="rank of the truth", ylabel="simulations")
+        axis.legend(frameon=False)
+        _save(plt, figure, folder / RANKS)
 
 
 def plotting():

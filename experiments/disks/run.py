@@ -1,7 +1,7 @@
 """Population, emulators, lines, retrieval."""
 
 from experiments import result
-from experiments.disks import report, stages, summary
+from experiments.disks import report, stages, summary, task
 from experiments.disks.config import Config
 from fl_jax.train import metrics
 
@@ -24,4 +24,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     fitted.models[fitted.best].save(directory.path / "emulator.npz")
     fitted.models["perceptron"].save(directory.path / "perceptron.npz")
     report.draw_emulators(found, curve, ablation, fitted, directory.path)
-    return summary.summarise(config, found, curve, ablation, fitted)
+    retrieved = task.retrieve(config, fitted) if config.chains_samples else None
+    if retrieved is not None:
+        report.draw_retrieval(retrieved, directory.path)
+    return summary.summarise(config, found, curve, ablation, fitted, retrieved)

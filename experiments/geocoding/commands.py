@@ -1,4 +1,4 @@
-"""`python -m experiments geocoding serve | text | batch | score | dump`."""
+"""`python -m experiments geocoding evaluate | serve | text | batch | score | dump`."""
 
 import argparse
 import csv
@@ -26,6 +26,48 @@ def serve(argv: list[str]) -> int:
     from fl_jax.geocoding.service import run
 
     run.serve(_load(asked.run), host=asked.host, port=asked.port)
+    return 0
+
+
+def evaluate(argv: list[str]) -> int:
+    """Calibrates a geocoder on the development items and evaluates it on the test items."""
+    parser = _parser("evaluate", "Every table of a run, for the geocoder in a folder.")
+    parser.add_argument("run", help="folder of a run")
+    parser.add_argument("--rows", type=int, default=2000, help="test items, at most")
+    parser.add_argument("--out", default=None, help="folder for report.md and the pictures")
+    asked = _parse(parser, argv)
+    import dataclasses
+
+    from experiments.geocoding import config, evaluation, report, run, task
+    from fl_jax.core import tree
+    from fl_jax.geocoding import geocoder
+
+    settings = dataclasses.replace(config.SMALL, test=asked.rows, names=asked.rows)
+    data = task.load(settings)
+    folder = pathlib.Path(asked.run)
+    folder = folder / "geocoder" if (folder / "geocoder").is_dir() else folder
+    found = geocoder.load(folder, data.gazetteer)
+    found.calibrate(evaluation.calibrate(settings, found, data.dev))
+    details = {
+        "origin": data.origin,
+        "notices": list(data.gazetteer.notices),
+        "leaves": len(found.partition.leaves),
+        "parameters": tree.size(found.params),
+        "examples": evaluation.shown(found, run.EXAMPLES),
+        **evaluation.everything(settings, found, data),
+    }
+    parts = [report.table(details), report.probability_table(details)]
+    text = "\n\n".join([*parts, report.example_table(details["examples"])])
+    if asked.out:
+        out = pathlib.Path(asked.out)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.md").write_text(text + "\n")
+        (out / "details.json").write_text(json.dumps(details))
+        report.draw_errors(details, out / "errors.png")
+        report.draw_calibration(details, out / "calibration.png")
+        report.draw_map(details, out / "map.png")
+    print(text)
+    found.save(folder)  # with its calibration
     return 0
 
 

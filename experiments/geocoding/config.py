@@ -28,7 +28,7 @@ class Config:
     dropout: float = 0.0
     length: int = 32  # tokens of a text in training; the paper cuts at 512
     batch: int = 64  # texts of a step
-    steps: int = 1200
+    steps: int = 640
     rate: float = 2e-3  # peak, falling along a cosine
     warmup: int = 50  # steps
     weight_decay: float = 0.01  # [paper]
@@ -58,6 +58,7 @@ PAPER = Config(
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
 COMMANDS = {
     "serve": "the service and its map page",
+    "evaluate": "calibrates and evaluates a geocoder on the held-out items",
     "text": "one text",
     "batch": "a file of texts: CSV, JSONL or Parquet",
     "score": "a corpus of toponyms in context: the standard geoparsing measures",

@@ -27,8 +27,8 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
 
 def table(details) -> str:
     """Distances of every group and method."""
-    head = "| texts | method | median km | mean km | Acc@25 | Acc@161 | AUC |\n|---|---|---|---|---|---|---|"
-    lines = [head]
+    lines = ["| texts | method | median km | mean km | Acc@25 | Acc@161 | AUC |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for name, s in details["distances"].items():
         group, _, method = name.partition(", ")
         lines.append(
@@ -42,7 +42,9 @@ def probability_table(details) -> str:
     """Cells, coverage, calibration."""
     lines = ["| cells | flat | hP | hR | hF |", "|---|---|---|---|---|"]
     for name, s in details["cells"].items():
-        lines.append(f"| {name} | {s['flat']:.3f} | {s['hP']:.3f} | {s['hR']:.3f} | {s['hF']:.3f} |")
+        lines.append(
+            f"| {name} | {s['flat']:.3f} | {s['hP']:.3f} | {s['hR']:.3f} | {s['hF']:.3f} |"
+        )
     lines.append("| published: t5-base, 8 M descriptions, 5000/8 | 0.515 | - | 0.791 | - |")
     covered = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage"].items())
     raw = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage_raw"].items())
@@ -59,7 +61,10 @@ def probability_table(details) -> str:
 
 def example_table(rows) -> str:
     """What a few texts are answered."""
-    lines = ["| text | place | lat, lon | within 161 km | likeliest cell |", "|---|---|---|---|---|"]
+    lines = [
+        "| text | place | lat, lon | within 161 km | likeliest cell |",
+        "|---|---|---|---|---|",
+    ]
     for r in rows:
         where = "-" if r["lat"] is None else f"{r['lat']}, {r['lon']}"
         lines.append(
@@ -98,9 +103,11 @@ def draw_errors(details, path) -> None:
         share = np.cumsum(counts) / np.sum(counts)
         left.plot(edges, share[: len(edges)], color=COLOURS[name], label=name, lw=2)
     left.axvline(161, color="k", lw=0.6, ls=":")
-    left.set(xscale="log", xlabel="error, km (dotted: 161)", ylabel="share of items within", ylim=(0, 1))
+    left.set(
+        xscale="log", xlabel="error, km (dotted: 161)", ylabel="share of items within", ylim=(0, 1)
+    )
     left.legend(frameon=False, fontsize=9)
-    curve = np.array(details["curve"])
+    curve = np.array(details.get("curve") or np.zeros((0, 4)))
     for column, name in enumerate(("path: -log p(leaf)", "evidence alone", "pointer"), 1):
         right.plot(curve[:, 0], curve[:, column], label=name, lw=1)
     right.set(xlabel="step", ylabel="training loss, nats")
@@ -122,7 +129,9 @@ def draw_calibration(details, path) -> None:
     axis.plot([0, 1], [0, 1], color="#999999", lw=0.8)
     axis.plot(rows[:, 0], rows[:, 2], color="#e08a3c", label="temperatures alone")
     axis.plot(rows[:, 0], rows[:, 1], color="#c1272d", label="masses calibrated too", lw=2)
-    axis.set(xlabel="mass asked for", ylabel="regions that hold the truth", xlim=(0, 1), ylim=(0, 1))
+    axis.set(
+        xlabel="mass asked for", ylabel="regions that hold the truth", xlim=(0, 1), ylim=(0, 1)
+    )
     axis.legend(frameon=False, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -147,14 +156,16 @@ def draw_map(details, path) -> None:
     rings = json.loads(page.outlines())
     axis.add_collection(LineCollection(rings, colors="#bbbbbb", linewidths=0.4))
     for row, distance in zip(rows, km, strict=True):
-        if 161 < distance and abs(row[1] - row[3]) < 180:
+        if distance > 161 and abs(row[1] - row[3]) < 180:
             axis.plot(row[[1, 3]], row[[0, 2]], color="#c1272d", lw=0.25, alpha=0.5)
     dots = axis.scatter(rows[:, 3], rows[:, 2], c=np.log10(np.maximum(km, 1)), s=7, cmap="turbo",
                         vmin=0, vmax=4, zorder=3)  # fmt: skip
     bar = figure.colorbar(dots, ax=axis, ticks=[0, 1, 2, 3, 4], shrink=0.8)
     bar.ax.set_yticklabels(["1 km", "10", "100", "1,000", "10,000"])
     axis.set(xlim=(-180, 180), ylim=(-60, 80), xticks=[], yticks=[])
-    axis.set_title("held-out items, coloured by the error; lines lead to wrong answers", fontsize=10)
+    axis.set_title(
+        "held-out items, coloured by the error; lines lead to wrong answers", fontsize=10
+    )
     axis.text(-178, -58, " ".join(details["notices"]), fontsize=6, color="#777777")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

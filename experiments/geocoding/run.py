@@ -50,7 +50,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
         "curve": curve,
         "temperature": geocoder.calibration.temperature.tolist(),
         "abstain": geocoder.calibration.abstain,
-        "examples": evaluation.examples(geocoder, EXAMPLES),
+        "examples": evaluation.shown(geocoder, EXAMPLES),
         **found,
     }
     return Result(figures(details), headline(details), details)

@@ -1,5 +1,6 @@
 """The data of a run: gazetteer, items, their split, the knowledge that is made of them."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ def load(config: Config) -> Task:
         count = config.items or 3000
         made = texts.generate(places, np.arange(len(places.names)), count, draws)
         cuts = [0, count * 8 // 10, count * 9 // 10, count]
-        parts = [made[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts = [made[a:b] for a, b in itertools.pairwise(cuts)]
         splits = [_columns([("", t.text, t.lat, t.lon) for t in part]) for part in parts]
         origin = f"templates over {places.origin}"
         return Task(places, *splits, train_places, test_places, origin)
@@ -169,5 +170,3 @@ def training(config: Config, task: Task, known: evidence.Knowledge, words) -> Tr
     shares = (1 - config.parts_share - config.generated_share, config.parts_share,
               config.generated_share)  # fmt: skip
     return Training((whole, half, generated), shares, config.batch, config.seed)
-
-

@@ -82,7 +82,7 @@ class Config:
 
     inversion_steps: int = 4000  # of the search for an image
     inversion_batch: int = 4  # images behind one update, besides single ones
-    inversion_variation: float = 0.2  # weight of total variation [breaching: its default]
+    inversion_variation: float = 0.02  # weight of total variation; 0.2 is breaching's
 
 
 PAPER = Config()

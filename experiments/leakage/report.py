@@ -146,9 +146,7 @@ def _figure(width: float, height: float, columns: int = 1):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        1, columns, figsize=(width, height), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False)
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes[0]
@@ -157,6 +155,7 @@ def _figure(width: float, height: float, columns: int = 1):
 def _save(figure, path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
+    figure.subplots_adjust(wspace=0.3)
     figure.savefig(path, dpi=140, bbox_inches="tight")
     plt.close(figure)
 
@@ -169,7 +168,7 @@ def _draw_roc(rows: list[dict], path: pathlib.Path) -> None:
     figure, (linear, logarithmic) = _figure(8.4, 3.6, 2)
     for false, true in curves:
         for axis in (linear, logarithmic):
-            axis.plot(false, true, color=BLUE, lw=1.2, alpha=0.8, clip_on=False)
+            axis.plot(false, true, color=BLUE, lw=1.2, alpha=0.8)
     linear.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--")
     logarithmic.set(xscale="log", yscale="log", xlim=(1e-3, 1.05), ylim=(1e-3, 1.05))
     x = np.geomspace(1e-3, 1, 9)

@@ -100,12 +100,12 @@ def active(rows: list[dict]) -> list[dict]:
     passive = of.pop("alpha = 0", None)
     if passive is None:
         return []
-    base = np.array([row["auc"] for row in passive])
+    base = {row["seed"]: row["auc"] for row in passive}
     made = []
     for name, found in of.items():
-        areas = np.array([row["auc"] for row in found])
-        if len(areas) >= 2:
-            made.append({"name": name, **scores.paired(areas, base)._asdict()})
+        pairs = [(row["auc"], base[row["seed"]]) for row in found if row["seed"] in base]
+        if len(pairs) >= 2:
+            made.append({"name": name, **scores.paired(*np.array(pairs).T)._asdict()})
     return made
 
 

@@ -7,6 +7,7 @@ from experiments.membership import summary
 from experiments.membership.attacks import NAMES
 
 COLOURS = ("#c1272d", "#0b6aa2", "#2c8c4a", "#e08e0b", "#7a4fa3", "#444444", "#d45fa8", "#3fb5b5")
+WIDE = (*COLOURS, "#8c5a2b", "#9aa02c")
 DRAWN = ("shokri", "lira pooled", "lira example", "rmia", "bavaria", "calibrated", "loss", "gap")
 TABLE_III = {  # Purchase-100: attack accuracy, precision, recall [from memory]
     "none": (0.92, 0.87, 1.00),
@@ -279,7 +280,7 @@ def draw_online(found: dict[str, Any], path) -> None:
     """AUC and TPR over the number of shadow models."""
     plt = _plots()
     names = list(dict.fromkeys(r["attack"] for r in found["rows"]))
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4))
+    figure, axes = plt.subplots(1, 2, figsize=(11.5, 4))
     for i, name in enumerate(names):
         rows = [r for r in found["rows"] if r["attack"] == name]
         style = "--" if "offline" in name else "-"
@@ -287,7 +288,7 @@ def draw_online(found: dict[str, Any], path) -> None:
             kept = [r for r in rows if key in r]
             axis.plot(
                 [r["budget"] for r in kept], [r[key] for r in kept], marker="o", ms=3, ls=style,
-                color=COLOURS[i % len(COLOURS)], label=name,
+                color=WIDE[i % len(WIDE)], label=name,
             )  # fmt: skip
     budgets = sorted({r["budget"] for r in found["rows"]})
     for axis, label in zip(axes, ("AUC", "TPR at 1 % FPR"), strict=True):
@@ -295,7 +296,7 @@ def draw_online(found: dict[str, Any], path) -> None:
         axis.set_xticks(budgets, [str(b) for b in budgets])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=7)
+    axes[1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)

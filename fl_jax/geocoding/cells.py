@@ -42,7 +42,7 @@ class Partition(NamedTuple):
         """Tokens of the longest label: the levels, from the face on."""
         return int(self.level.max()) + 1
 
-    def label(self, node: int) -> str:
+    def label(self, node: int | np.integer) -> str:
         """The node as the paper writes it."""
         return s2.text(self.key[node], int(self.level[node])) if node else ""
 
@@ -84,7 +84,14 @@ def build(lat: np.ndarray, lon: np.ndarray, *, threshold: int = 5000, max_level:
     vectors = s2.xyz(lat, lon)
     join = lambda parts: np.concatenate([np.asarray(p, np.int64) for p in parts])
     return _finish(
-        join(levels), join(cells), join(counts), join(is_leaf) > 0, keys, vectors, threshold, max_level
+        join(levels),
+        join(cells),
+        join(counts),
+        join(is_leaf) > 0,
+        keys,
+        vectors,
+        threshold,
+        max_level,
     )
 
 
@@ -153,7 +160,7 @@ def leaf(partition: Partition, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     return found
 
 
-def ancestors(partition: Partition, node: int) -> list[int]:
+def ancestors(partition: Partition, node: int | np.integer) -> list[int]:
     """The nodes from the face down to this one."""
     found = []
     while node > 0:

@@ -1,5 +1,7 @@
 """A few hundred cities and their countries, typed by hand: enough to run without a data folder."""
 
+# ruff: noqa: E501 -- a table
+
 # country code: names ; city latitude longitude thousands of people [= other names] | ...
 _TABLE = """
 AF Afghanistan; Kabul 34.53 69.17 4400=کابل|Herat 34.35 62.20 570|Kandahar 31.61 65.71 610

@@ -216,9 +216,7 @@ class _Context:
         after = self.text[end : end + 2].strip()
         opens, closes = start == 0 or before[-1:] in ",(;:", end == len(self.text.rstrip())
         closes = closes or after[:1] in set(",);:.")
-        inside = any(
-            f <= first and first + size <= f + s and s > size for f, s in self.covered
-        )
+        inside = any(f <= first and first + size <= f + s and s > size for f, s in self.covered)
         letter = self.text[start]
         values = {
             "words": size / 4,
@@ -292,7 +290,7 @@ class _Context:
         return out
 
     def moved(self, spots) -> list[Row]:
-        """"20 km north of X": the places of X, moved there."""
+        """ "20 km north of X": the places of X, moved there."""
         out = []
         for offset in spatial.find(self.text):
             for row in spots:
@@ -302,9 +300,7 @@ class _Context:
                 leaf = int(cells.leaf(self.known.partition, np.array([lat]), np.array([lon]))[0])
                 features = row.features.copy()
                 features[_COLUMN["moved"]] = 1
-                out.append(
-                    Row("spot", leaf, -1, offset.start, row.end, s2.xyz(lat, lon), features)
-                )
+                out.append(Row("spot", leaf, -1, offset.start, row.end, s2.xyz(lat, lon), features))
         return out
 
     def phrases(self, grams, phrase, held_out) -> list[Row]:
@@ -322,7 +318,7 @@ class _Context:
             first, size, _ = grams[known[n]]
             total = int(learned.total[rows[n]])
             same = any(
-                (f <= first and first + size <= f + s or first <= f and f + s <= first + size)
+                ((f <= first and first + size <= f + s) or (first <= f and f + s <= first + size))
                 and 0.8 < (t + 1e-9) / total < 1.25
                 for f, s, t in spans
             )
@@ -351,5 +347,3 @@ def _best(rows: list[Row], count: int) -> list[Row]:
         return value - 2 * f[_COLUMN["inside_longer"]] - f[_COLUMN["rank"]]
 
     return sorted(rows, key=worth, reverse=True)[:count]
-
-

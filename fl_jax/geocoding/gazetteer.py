@@ -90,7 +90,9 @@ def load() -> Gazetteer:
         return from_rows(_places(folder / "cities500.tsv.gz"), countries, divisions, NOTICES,
                          "$FL_JAX_DATA: geonames-cities500, countries-mledoze")  # fmt: skip
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise errors.DataError(f"the gazetteer in {folder.parent} cannot be read: {error!r}.") from None
+        raise errors.DataError(
+            f"the gazetteer in {folder.parent} cannot be read: {error!r}."
+        ) from None
 
 
 def from_rows(places, countries, divisions, notices, origin) -> Gazetteer:

@@ -27,7 +27,8 @@ from fl_jax.t5 import convert
 
 LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
 BATCHES = (1, 8, 64)  # texts computed together
-CAPACITIES = (8, 32, 128, None)  # nodes expanded at each depth, tried in turn
+CAPACITIES = (32, 128, None)  # nodes expanded at each depth, tried in turn, in large trees
+SMALL_TREE = 800  # inner nodes up to which expanding all at once is faster than trying less first
 LIMIT = 10_000  # characters of a text
 
 
@@ -48,6 +49,18 @@ class Answer(NamedTuple):
     def found(self) -> bool:
         """Whether there is an answer at all."""
         return not np.isnan(self.lat)
+
+
+class Inference(NamedTuple):
+    """What the network says of one text."""
+
+    logs: np.ndarray  # (nodes,) log p of every cell that was reached
+    stopped: np.ndarray  # (nodes,) cells that the mass lies on
+    residual: float
+    points: np.ndarray  # (candidates, 3) unit vectors
+    pointer: np.ndarray  # (candidates,) probability that one is the place
+    places: np.ndarray  # (candidates,) row of the gazetteer, -1 where none
+    evidence: bool  # whether anything in the text is known
 
 
 class Mention(NamedTuple):
@@ -102,7 +115,7 @@ class Geocoder:
             for size in batches:
                 texts = ["London " * (length - 4)] * size
                 encoded = self.encode(texts)[1]
-                for capacity in CAPACITIES:
+                for capacity in self._capacities(0.05):
                     jax.block_until_ready(self._expand(encoded, capacity))
 
     def geocode(
@@ -132,12 +145,9 @@ class Geocoder:
                     f"a text has {len(text)} characters and the limit is {LIMIT}; send the part"
                     " that names the place."
                 )
-        answers: list[Any] = [None] * len(texts)
-        for rows in self._chunks(texts):
-            own = [texts[r] for r in rows]
-            for row, answer in zip(rows, self._answer(own, residual, snap, abstain), strict=True):
-                answers[row] = answer
-        return answers
+        found = self.infer(texts, residual)
+        pairs = zip(texts, found, strict=True)
+        return [self.answer(text, own, snap=snap, abstain=abstain) for text, own in pairs]
 
     def encode(self, texts: Sequence[str]) -> tuple[examples.Examples, network.Encoded]:
         """The texts after the encoder, filled up to a size that is compiled already."""
@@ -152,8 +162,7 @@ class Geocoder:
         """
         todo = np.arange(count)
         logs = stopped = left = None
-        capacities = CAPACITIES if residual > 0 else (None,)
-        for capacity in capacities:
+        for capacity in self._capacities(residual):
             padded = self._fill(len(todo))
             rows = np.concatenate([todo, np.zeros(padded - len(todo), todo.dtype)])
             whole = len(todo) == count and encoded.mixture.shape[0] == padded
@@ -225,33 +234,44 @@ class Geocoder:
         }
         (folder / "geocoder.json").write_text(json.dumps(meta, indent=1) + "\n")
 
-    def _answer(self, texts, residual, snap, abstain):
-        data, encoded = self.encode(texts)
-        logs, stopped, left = self.expand(encoded, len(texts), residual)
-        pointer = np.asarray(encoded.pointer)[: len(texts)] / self.calibration.pointer
-        pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
-        points = examples.unit(evidence.candidates(data.evidence.points).astype(np.float64))
-        present = evidence.candidates(data.evidence.there)
-        places = np.pad(data.evidence.place, [(0, 0), (0, evidence.PHRASES)], constant_values=-1)
-        for n, text in enumerate(texts):
-            found = estimate.distribution(logs[n], stopped[n])
-            there = np.flatnonzero(present[n])
-            choice = estimate.choose(
-                self.partition, found, points[n, there], pointer[n, there].astype(np.float64), snap=snap,
-            )  # fmt: skip
-            lat, lon = estimate.coordinates(choice.point)
-            silent = not data.evidence.there[n].any() or choice.near < self.calibration.abstain
-            if abstain and (silent or not text.strip()):
-                lat = lon = np.nan
-            named = sorted(
-                ((int(places[n, s]), float(pointer[n, s])) for s in there if places[n, s] >= 0),
-                key=lambda pair: -pair[1],
-            )
-            spot = -1 if choice.spot < 0 else int(places[n, there[choice.spot]])
-            yield Answer(
-                text, lat, lon, choice.near, spot, tuple(named),
-                tuple(estimate.nested(self.partition, logs[n])), found, float(left[n]),
-            )  # fmt: skip
+    def infer(self, texts: Sequence[str], residual: float) -> list["Inference"]:
+        """The posteriors of texts, from which any answer can be made without computing again."""
+        found: list[Any] = [None] * len(texts)
+        for rows in self._chunks(texts):
+            data, encoded = self.encode([texts[r] for r in rows])
+            logs, stopped, left = self.expand(encoded, len(rows), residual)
+            pointer = np.asarray(encoded.pointer)[: len(rows)] / self.calibration.pointer
+            pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
+            points = examples.unit(evidence.candidates(data.evidence.points).astype(np.float64))
+            present = evidence.candidates(data.evidence.there)
+            fill = [(0, 0), (0, evidence.PHRASES)]
+            places = np.pad(data.evidence.place, fill, constant_values=-1)
+            for n, row in enumerate(rows):
+                there = np.flatnonzero(present[n])
+                found[row] = Inference(
+                    logs[n], stopped[n], float(left[n]), points[n, there],
+                    pointer[n, there].astype(np.float64), places[n, there],
+                    bool(data.evidence.there[n].any()),
+                )  # fmt: skip
+        return found
+
+    def answer(self, text: str, found: "Inference", *, snap=True, abstain=True) -> Answer:
+        """The answer that an inference leads to; arguments as for `geocode`."""
+        own = estimate.distribution(found.logs, found.stopped)
+        choice = estimate.choose(self.partition, own, found.points, found.pointer, snap=snap)
+        lat, lon = estimate.coordinates(choice.point)
+        silent = not found.evidence or choice.near < self.calibration.abstain
+        if abstain and (silent or not text.strip()):
+            lat = lon = np.nan
+        named = [
+            (int(row), float(p))
+            for row, p in zip(found.places, found.pointer, strict=True)
+            if row >= 0
+        ]
+        named.sort(key=lambda pair: -pair[1])
+        place = -1 if choice.spot < 0 else int(found.places[choice.spot])
+        nested = tuple(estimate.nested(self.partition, found.logs))
+        return Answer(text, lat, lon, choice.near, place, tuple(named), nested, own, found.residual)
 
     def _chunks(self, texts):
         """Rows that are computed together: texts of one length class, as many as fit."""
@@ -278,6 +298,10 @@ class Geocoder:
     def _expand(self, encoded, capacity) -> posterior.Posterior:
         widths = posterior.widths(self.partition, capacity)
         return posterior.expand(self.params, self.config, self.tables, encoded, widths)
+
+    def _capacities(self, residual) -> tuple[int | None, ...]:
+        inner = len(self.partition.level) - len(self.partition.leaves)
+        return CAPACITIES if residual > 0 and inner > SMALL_TREE else (None,)
 
     def _fill(self, count) -> int:
         return next((n for n in BATCHES if count <= n), count)
@@ -347,8 +371,8 @@ def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
     known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
     saved = read("calibration/")
     calibration = calibrate.Calibration(
-        saved["temperature"].astype(np.float32), saved["mass"], float(saved["pointer"]),
-        float(saved["abstain"]),
+        saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
+        saved["abstain"].item(),
     )  # fmt: skip
     words = tokenizer.load(folder / "tokenizer.json")
     return Geocoder(params, config, known, words, calibration)
@@ -360,8 +384,9 @@ def _windows(text: str, size: int = 300):
     while start < len(text):
         end = min(start + size, len(text))
         if end < len(text):
-            cuts = [text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")]
+            cuts = [
+                text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")
+            ]
             end = next((cut + 1 for cut in cuts if cut > 0), end)
         yield start, text[start:end]
         start = end
-

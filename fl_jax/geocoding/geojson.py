@@ -1,13 +1,12 @@
 """Cells as GeoJSON [RFC 7946]: longitudes first, split at the antimeridian, valid at the poles."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from fl_jax.geocoding import s2
 from fl_jax.geocoding.cells import Partition
 
 DIGITS = 6  # of a coordinate: 0.1 m
+POLAR_POINTS = 32  # along an edge near a pole
 
 
 def rings(key: int, level: int) -> list[list[list[float]]]:
@@ -17,8 +16,9 @@ def rings(key: int, level: int) -> list[list[list[float]]]:
     between the points follow the arcs. Rings run counter-clockwise.
     """
     per_edge = max(1, 32 >> level)
-    points = s2.edge_points(key, level, per_edge)
-    lat, lon = s2.latlon(points)
+    lat, lon = s2.latlon(s2.edge_points(key, level, per_edge))
+    if np.abs(lat).max() > 80 and per_edge < POLAR_POINTS:  # meridians converge: arcs bend more
+        lat, lon = s2.latlon(s2.edge_points(key, level, POLAR_POINTS))
     polar = np.abs(lat) > 90 - 1e-9
     around: list[tuple[float, float]] = []
     last = None
@@ -52,7 +52,7 @@ def rings(key: int, level: int) -> list[list[list[float]]]:
     return out
 
 
-def multipolygon(partition: Partition, nodes: Iterable[int]) -> dict:
+def multipolygon(partition: Partition, nodes: np.ndarray) -> dict:
     """The cells as one MultiPolygon; cells that touch stay apart."""
     found = []
     for node in nodes:
@@ -66,9 +66,9 @@ def box(key: int, level: int) -> tuple[float, float, float, float]:
     south = min(y for ring in parts for _, y in ring)
     north = max(y for ring in parts for _, y in ring)
     spans = sorted((min(x for x, _ in ring), max(x for x, _ in ring)) for ring in parts)
-    if len(spans) == 2 and spans[0][0] == -180 and spans[1][1] == 180:
+    if len(spans) == 2 and spans[1][0] > spans[0][1]:
         return spans[1][0], south, spans[0][1], north
-    return spans[0][0], south, spans[-1][1], north
+    return spans[0][0], south, max(last for _, last in spans), north
 
 
 def _clip(ring, limit, sign):

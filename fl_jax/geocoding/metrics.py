@@ -21,7 +21,9 @@ def distances(km: np.ndarray, radii: Sequence[float] = RADII_KM) -> dict[str, fl
     """
     ordered = np.log1p(np.sort(np.asarray(km, np.float64)))
     found = {"median": float(np.median(km)), "mean": float(np.mean(km))}
-    found |= {f"acc@{r}": float(np.mean(ordered < np.log(max(r, 1 + 1e-9)))) for r in radii if r > 1}
+    found |= {
+        f"acc@{r}": float(np.mean(ordered < np.log(max(r, 1 + 1e-9)))) for r in radii if r > 1
+    }
     found["acc@1"] = float(np.mean(np.asarray(km) < 1))
     area = np.trapezoid(ordered) if len(ordered) > 1 else ordered[0]
     found["auc"] = float(area / (np.log(sphere.HALF_TURN_KM) * max(len(ordered) - 1, 1)))
@@ -51,7 +53,9 @@ def cells(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
     }
 
 
-def coverage(mass_above: np.ndarray, levels: Sequence[float] = (0.5, 0.8, 0.9)) -> dict[float, float]:
+def coverage(
+    mass_above: np.ndarray, levels: Sequence[float] = (0.5, 0.8, 0.9)
+) -> dict[float, float]:
     """Share of items whose true place lies in the smallest credible region of each mass.
 
     Args:

@@ -260,6 +260,7 @@ def losses(config: Config, tables: Tables, *, evidence_share=0.3, pointer_share=
         loss(variables, batch, key) -> (loss, ({}, metrics)); the batch also has `near` (B,
         candidates), which of them are the place, and `weight` (B,).
     """
+
     def loss(variables, batch, key):
         params = variables.params
         dropout = key if config.t5.dropout else None

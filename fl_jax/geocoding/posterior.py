@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core.types import Array, Bool, Float, Int, PyTree
+from fl_jax.core.types import Array, Bool, Float, PyTree
 from fl_jax.geocoding import cells, network
 from fl_jax.geocoding.network import Config, Encoded, Tables
 from fl_jax.t5 import model
@@ -31,7 +31,9 @@ def widths(partition: cells.Partition, capacity: int | None) -> tuple[int, ...]:
     """Inner nodes to expand at each depth, the root being depth 0."""
     inner = partition.first + 1 < partition.last
     inner |= (partition.children >= 0).any(1)
-    counts = [int((inner & (partition.level == level)).sum()) for level in range(-1, partition.depth)]
+    counts = [
+        int((inner & (partition.level == level)).sum()) for level in range(-1, partition.depth)
+    ]
     counts = [c for c in counts if c]
     return tuple(counts if capacity is None else [min(c, capacity) for c in counts])
 
@@ -67,7 +69,9 @@ def expand(
         there = (children >= 0) & alive[:, :, None]
         below = jnp.where(there, logs[:, :, None] + steps, network.NEVER)
         outside = jnp.where(there, children, count)
-        found = found.at[rows, outside.reshape(batch, -1)].set(below.reshape(batch, -1), mode="drop")
+        found = found.at[rows, outside.reshape(batch, -1)].set(
+            below.reshape(batch, -1), mode="drop"
+        )
         expanded = expanded.at[rows, jnp.where(alive, nodes, count)].set(True, mode="drop")
         if depth + 1 == len(widths):
             break

@@ -17,6 +17,7 @@ from fl_jax.core.types import Array, Float, Int
 
 LEVELS = 30
 EARTH_KM = 6371.0088  # mean radius
+Numbers = np.ndarray | np.generic | float | int  # an array, or one number
 
 # Of the four cells that halving i and j gives, number 2 i + j: its place on the curve, by the
 # orientation there, and how the orientation changes inside the place.
@@ -26,7 +27,7 @@ _IJ = np.argsort(_PLACE, axis=1).astype(np.int8)  # (orientation, place) -> 2 i 
 
 
 def _steps(levels: int):
-    """Tables that take several levels at once: (orientation, i bits, j bits) -> (key, orientation)."""
+    """Tables for several levels at once: (orientation, i bits, j bits) -> (key, orientation)."""
     size = 1 << levels
     orientation, i, j = np.meshgrid(np.arange(4), np.arange(size), np.arange(size), indexing="ij")
     key = np.zeros_like(i)
@@ -42,7 +43,7 @@ _KEYS, _TURNS = _steps(_BITS)
 _PACKED = (_KEYS << 2 | _TURNS).astype(np.int64)
 
 
-def key(lat: np.ndarray, lon: np.ndarray, level: int) -> np.ndarray:
+def key(lat: Numbers, lon: Numbers, level: int) -> Numbers:
     """Keys (int64) of the cells of this level that hold the points.
 
     Raises:
@@ -62,7 +63,9 @@ def key(lat: np.ndarray, lon: np.ndarray, level: int) -> np.ndarray:
         shift = LEVELS - done - take
         mask = (1 << take) - 1
         if take == _BITS:
-            place = (orientation << 2 * _BITS) | ((i >> shift) & mask) << _BITS | (j >> shift) & mask
+            place = (
+                (orientation << 2 * _BITS) | ((i >> shift) & mask) << _BITS | (j >> shift) & mask
+            )
             packed = _PACKED[place]
             found = found << 2 * _BITS | packed >> 2
             orientation = packed & 3
@@ -76,7 +79,7 @@ def key(lat: np.ndarray, lon: np.ndarray, level: int) -> np.ndarray:
     return found
 
 
-def digits(keys: np.ndarray, level: int) -> np.ndarray:
+def digits(keys: Numbers, level: int) -> Numbers:
     """The paths of keys: (..., level + 1) uint8, the face and then the children."""
     shifts = 2 * np.arange(level, -1, -1, dtype=np.int64)
     parts = np.asarray(keys, np.int64)[..., None] >> shifts
@@ -84,7 +87,7 @@ def digits(keys: np.ndarray, level: int) -> np.ndarray:
     return parts.astype(np.uint8)
 
 
-def path(lat: np.ndarray, lon: np.ndarray, level: int) -> np.ndarray:
+def path(lat: Numbers, lon: Numbers, level: int) -> Numbers:
     """`digits` of the cells that hold the points."""
     return digits(key(lat, lon, level), level)
 
@@ -120,20 +123,20 @@ def path_jax(lat: Float[Array, "*n"], lon: Float[Array, "*n"], level: int) -> In
     return jnp.stack(found, axis=-1)
 
 
-def cell_id(keys: np.ndarray, level: int) -> np.ndarray:
+def cell_id(keys: Numbers, level: int) -> Numbers:
     """S2's 64-bit ids (uint64) of keys."""
     keys = np.asarray(keys).astype(np.uint64)
     shift = np.uint64(2 * (LEVELS - level) + 1)
     return (keys << shift) | (np.uint64(1) << (shift - np.uint64(1)))
 
 
-def token(keys: np.ndarray, level: int) -> np.ndarray:
+def token(keys: Numbers, level: int) -> Numbers:
     """S2's tokens: the id in hexadecimal without the zeros at its end."""
     ids = np.atleast_1d(cell_id(keys, level))
     return np.array([f"{int(i):016x}".rstrip("0") for i in ids]).reshape(np.shape(keys))
 
 
-def text(key_: int, level: int) -> str:
+def text(key_: Numbers, level: int) -> str:
     """The path as the paper writes it: face and children without a separator."""
     return "".join(str(d) for d in digits(np.int64(key_), level))
 
@@ -156,19 +159,19 @@ def parse(path_text: str) -> tuple[int, int]:
     return int(cleaned[0]) * 4 ** (len(cleaned) - 1) + int(cleaned[1:] or "0", 4), len(cleaned) - 1
 
 
-def xyz(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def xyz(lat: Numbers, lon: Numbers) -> Numbers:
     """Unit vectors (..., 3) of points."""
     phi, theta = np.deg2rad(lat), np.deg2rad(lon)
     return np.stack([np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)], -1)
 
 
-def latlon(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def latlon(points: Numbers) -> tuple[Numbers, Numbers]:
     """(lat, lon) in degrees of vectors (..., 3), which need not have length 1."""
     x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
     return np.rad2deg(np.arctan2(z, np.hypot(x, y))), np.rad2deg(np.arctan2(y, x))
 
 
-def square(keys: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def square(keys: Numbers, level: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """(face, i, j) of cells, i and j counted in cells of their level."""
     keys, level = np.broadcast_arrays(np.asarray(keys, np.int64), np.asarray(level, np.int64))
     face = keys >> 2 * level
@@ -184,7 +187,7 @@ def square(keys: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return face, i, j
 
 
-def corners(keys: np.ndarray, level: np.ndarray) -> np.ndarray:
+def corners(keys: Numbers, level: Numbers) -> Numbers:
     """Unit vectors (..., 4, 3) of the corners, counter-clockwise seen from outside."""
     face, i, j = square(keys, level)
     scale = 0.5 ** np.asarray(level, np.float64)
@@ -192,7 +195,7 @@ def corners(keys: np.ndarray, level: np.ndarray) -> np.ndarray:
     return np.stack([_point(face, a * scale, b * scale) for a, b in at], axis=-2)
 
 
-def edge_points(key_: int, level: int, per_edge: int) -> np.ndarray:
+def edge_points(key_: Numbers, level: int, per_edge: int) -> Numbers:
     """Unit vectors (4 * per_edge, 3) along the border of one cell, counter-clockwise.
 
     An edge is an arc of a great circle; with enough points, straight lines between their
@@ -204,14 +207,14 @@ def edge_points(key_: int, level: int, per_edge: int) -> np.ndarray:
     return np.concatenate([(1 - t) * four[n] + t * four[(n + 1) % 4] for n in range(4)])
 
 
-def centre(keys: np.ndarray, level: np.ndarray) -> np.ndarray:
+def centre(keys: Numbers, level: Numbers) -> Numbers:
     """Unit vectors (..., 3) of the centres, which are those of (s, t) as in S2."""
     face, i, j = square(keys, level)
     scale = 0.5 ** np.asarray(level, np.float64)
     return _point(face, (i + 0.5) * scale, (j + 0.5) * scale)
 
 
-def area_km2(keys: np.ndarray, level: np.ndarray) -> np.ndarray:
+def area_km2(keys: Numbers, level: Numbers) -> Numbers:
     """Exact areas in km^2 on a sphere of the Earth's mean radius."""
     a, b, c, d = np.moveaxis(corners(keys, level), -2, 0)
     return (_triangle(a, b, c) + _triangle(a, c, d)) * EARTH_KM**2
@@ -229,7 +232,7 @@ def _check_level(level):
         raise errors.ConfigError(f"an S2 level is between 0 and {LEVELS}, got {level}.")
 
 
-def check_points(lat, lon) -> tuple[np.ndarray, np.ndarray]:
+def check_points(lat, lon) -> tuple[Numbers, Numbers]:
     """The coordinates as float64, if they are on the globe.
 
     Raises:
@@ -256,7 +259,8 @@ def _face_ij(lat, lon):
     u, v = _uv(np, face, x, y, z)
     limit = (1 << LEVELS) - 1
     i, j = (
-        np.clip(np.floor(_st(np, w, 1.0) * (1 << LEVELS)), 0, limit).astype(np.int64) for w in (u, v)
+        np.clip(np.floor(_st(np, w, 1.0) * (1 << LEVELS)), 0, limit).astype(np.int64)
+        for w in (u, v)
     )
     return face, i, j
 
@@ -294,7 +298,14 @@ def _point(face, s, t):
     """Unit vectors of (s, t) on a face."""
     u, v = (np.where(w >= 0.5, (4 * w * w - 1) / 3, (1 - 4 * (1 - w) ** 2) / 3) for w in (s, t))
     one = np.ones_like(u)
-    options = [(one, u, v), (-u, one, v), (-u, -v, one), (-one, -v, -u), (v, -one, -u), (v, u, -one)]
+    options = [
+        (one, u, v),
+        (-u, one, v),
+        (-u, -v, one),
+        (-one, -v, -u),
+        (v, -one, -u),
+        (v, u, -one),
+    ]
     points = np.stack([np.stack(o, axis=-1) for o in options])
     index = np.broadcast_to(face, u.shape)
     points = np.take_along_axis(points, index[None, ..., None], axis=0)[0]

@@ -7,7 +7,7 @@ from fl_jax.geocoding import s2
 HALF_TURN_KM = 20039.0  # the farthest two places are apart, as the geoparsing metrics have it
 
 
-def distance(lat1, lon1, lat2, lon2) -> np.ndarray:
+def distance(lat1, lon1, lat2, lon2) -> s2.Numbers:
     """Great-circle distance in km by the haversine formula, R = 6371.0088 km.
 
     Example:
@@ -20,12 +20,12 @@ def distance(lat1, lon1, lat2, lon2) -> np.ndarray:
     return 2 * s2.EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
 
 
-def chord_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def chord_km(a: np.ndarray, b: np.ndarray) -> s2.Numbers:
     """Distance in km of unit vectors (..., 3), exact for near ones."""
     return 2 * s2.EARTH_KM * np.arcsin(np.clip(np.linalg.norm(a - b, axis=-1) / 2, 0, 1))
 
 
-def move(lat, lon, bearing, km) -> tuple[np.ndarray, np.ndarray]:
+def move(lat, lon, bearing, km) -> tuple[s2.Numbers, s2.Numbers]:
     """The point `km` away at a bearing (degrees, clockwise from north) along a great circle.
 
     Example:
@@ -49,7 +49,9 @@ def mean_direction(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total / size if size > 1e-9 else points[int(np.argmax(weights))]
 
 
-def geometric_median(points: np.ndarray, weights: np.ndarray, *, iterations: int = 50) -> np.ndarray:
+def geometric_median(
+    points: np.ndarray, weights: np.ndarray, *, iterations: int = 50
+) -> np.ndarray:
     """The unit vector whose expected great-circle distance to weighted points is the least.
 
     Weiszfeld's iteration in the tangent plane, started at the best of the points; the better of

@@ -19,8 +19,12 @@ KINDS = ("village", "town", "city", "municipality", "school", "hospital", "railw
 INSIDE = ("{kind} in {name}, {region}", "{kind} in {name}", "a {kind} near {name}, {region}",
           "{kind} de {name}, {region}", "{name} ({region})", "{kind} à {name}, {region}",
           "{kind} in der Nähe von {name}, {region}", "{name} в {region}")  # fmt: skip
-AWAY = ("{km} km {way} of {name}, {region}", "{km} km {way} of {name}",
-        "{kind} {km} km {way} of {name}, {region}", "about {miles} miles {way} of {name}")
+AWAY = (
+    "{km} km {way} of {name}, {region}",
+    "{km} km {way} of {name}",
+    "{kind} {km} km {way} of {name}, {region}",
+    "about {miles} miles {way} of {name}",
+)
 TWO = ("{name} near {other}", "from {name} towards {other}", "{name}, on the road to {other}",
        "{name} and not {other}")  # fmt: skip
 WAYS = ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest")

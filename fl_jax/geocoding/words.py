@@ -12,13 +12,19 @@ import numpy as np
 _PLAIN = str.maketrans("øłđħıŧæœþðŀ", "oldhitaotdl")
 _MARKS = re.compile("[\u0300-\u036f\u064b-\u065f\u0670\u0591-\u05c7]")
 # Scripts that write no spaces: every character is a word of its own.
-_ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_ALONE = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
 # Vowel signs and other marks that belong to the letter before them.
 _SIGNS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957"
-_SIGNS += "\u0962\u0963\u0980-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71\u0abc-\u0acd"
-_SIGNS += "\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57\u0dca-\u0df3\u200c\u200d"
+_SIGNS += (
+    "\u0962\u0963\u0980-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71\u0abc-\u0acd"
+)
+_SIGNS += (
+    "\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57\u0dca-\u0df3\u200c\u200d"
+)
 _WORD = re.compile(f"[{_ALONE}][{_SIGNS}]*|(?:(?![{_ALONE}])[^\\W_][{_SIGNS}]*)+")
-_BREAK = re.compile("[,;:()\\[\\]{}\"“”„«»!?、。，；：（）،؛\n]|\\.\\s")
+_BREAK = re.compile('[,;:()\\[\\]{}"“”„«»!?、。，；：（）،؛\n]|\\.\\s')
 
 
 class Word(NamedTuple):

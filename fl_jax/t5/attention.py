@@ -15,7 +15,7 @@ def attention(
     v: Float[Array, "batch keys heads width"],
     *,
     bias: Float[Array, "rows heads queries keys"] | None = None,
-    mask: Bool[Array, "rows 1 wide keys"] | None = None,
+    mask: Bool[Array, "masks 1 wide keys"] | None = None,
     dropout: float = 0.0,
     key: Key[Array, ""] | None = None,
 ) -> Float[Array, "batch queries heads width"]:

@@ -101,7 +101,7 @@ def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
         parts = []
         for name in names:
             array = tensors[name]
-            own = shape if len(names) == 1 and path[-1].key in _UNSTACKED else shape[1:]
+            own = shape if _single(path) else shape[1:]
             kind = path[-1].key
             flat = _flat(own, kind)
             if array.shape != flat:
@@ -109,7 +109,7 @@ def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
                     f"tensor {name!r} should be {list(flat)}, but it is {list(array.shape)}."
                 )
             parts.append(_to_ours(array, own, kind))
-        return parts[0] if path[-1].key in _UNSTACKED and _single(path) else np.stack(parts)
+        return parts[0] if _single(path) else np.stack(parts)
 
     return jax.tree_util.tree_map_with_path(leaf, shapes, is_leaf=lambda x: isinstance(x, tuple))
 
@@ -129,7 +129,6 @@ def to_tensors(params: PyTree, config: Config) -> dict[str, np.ndarray]:
     return {name: found[name] for name in _names(config)}
 
 
-_UNSTACKED = {"shared", "head", "bias", "norm"}
 _MATRICES = {"wi", "wi_0", "wi_1", "wo"}
 
 

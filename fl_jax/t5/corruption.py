@@ -42,8 +42,9 @@ def corrupt(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> corrupt(np.arange(10, 20), rng, sentinels=np.array([99, 98]), eos=1)
-        Pair(inputs=array([10, 11, 12, 13, 14, 15, 16, 17, 99,  1], dtype=int32), targets=array([99, 18, 19,  1], dtype=int32))
+        >>> pair = corrupt(np.arange(10, 20), rng, sentinels=np.array([99, 98]), eos=1)
+        >>> pair.inputs.tolist(), pair.targets.tolist()
+        ([10, 11, 12, 13, 14, 15, 16, 17, 99, 1], [99, 18, 19, 1])
     """
     n = len(tokens)
     if n < 2:

@@ -132,8 +132,8 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
     source = "Poisson-sampled Gaussian [Zhu, Dong, Wang, AISTATS 2022]"
     # the inner eps of the sampled forms carries the rounding of log q, over mu
     slack = lambda eps: 8 * rounding(_shift(eps, q), mu) * (1 - math.log(q))
-    between = lambda function: lambda eps: _between(
-        lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1.0)
+    between = lambda function: (
+        lambda eps: _between(lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1.0))
     )
     common = (adjacency, Status.UNIVERSAL, source)
     if adjacency == Adjacency.REPLACE:

@@ -45,7 +45,9 @@ class Ledger:
         copies = sum(t for _, t in self.entries)
         tail = max(delta * 1e-6 / copies, 1e-290)
         entries = [(e, t) for e, t in self.entries if not isinstance(e, Gaussian)]
-        strength = sum(t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian))
+        strength = sum(
+            t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian)
+        )
         if strength > 0:
             entries.append((Gaussian(1 / math.sqrt(strength)), 1))
         parts = [(event.profiles(self.adjacency, tail), t) for event, t in entries]
@@ -103,7 +105,16 @@ class Ledger:
         return self._bound(low, high, [p for p, _ in rounds], "delta")
 
     def rdp_epsilon(self, delta: float, orders: np.ndarray = rdp.ORDERS) -> float:
-        """An upper bound of eps by Renyi composition: looser, for any number of rounds."""
+        """An upper bound of eps by Renyi composition: looser, for any number of rounds.
+
+        Raises:
+            PrivacyError: an event has no Renyi form here.
+        """
+        for event, _ in self.entries:
+            if not hasattr(event, "rdp"):
+                raise PrivacyError(
+                    f"{type(event).__name__} has no Renyi form here; use Ledger.epsilon."
+                )
 
         def curve(alpha):
             total = 0.0

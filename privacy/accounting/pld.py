@@ -22,7 +22,6 @@ from privacy.accounting import roots
 from privacy.accounting.errors import PrivacyError
 from privacy.accounting.profile import Profile
 
-
 NOISE = 1e-8  # relative, by which the lower curve is lowered before its chords are
 
 
@@ -64,7 +63,7 @@ def from_profile(
 
 
 def _table(curve, reach, step, tail, most):
-    """(lower, upper) at 0, step, 2 step, .. to the first point where upper <= tail or delta is 0."""
+    """(lower, upper) at 0, step, 2 step, .. to where upper <= tail or delta is 0."""
     top = min(reach, most * step)
     probe = np.concatenate([[0.0], np.geomspace(step, max(top, step), 48)])
     high = curve(probe)[1]
@@ -124,7 +123,7 @@ def _mirrored(backward, step):
 
 
 def _assemble(forward, backward, infinity, step, pessimistic):
-    """P-probabilities: those above 0; below 0 the other direction's, times e^loss; the rest at 0."""
+    """P-probabilities: those above 0, the other direction's below 0, what is left at 0."""
     mirrored = _mirrored(backward, step)
     total = 1 - infinity - forward.sum()
     centre = total - mirrored.sum()
@@ -156,7 +155,7 @@ def _dent(tables, step):
 
 
 def _hull(values, step):
-    """Values of the lower convex hull over e^eps: whatever lies above its neighbours' chord goes."""
+    """Values of the lower convex hull over e^eps: what lies above its neighbours' chord goes."""
     size = values.size
     # tangents from the two ends, which a curve that is convex but for them needs and no more
     index = np.arange(1, size)

@@ -50,8 +50,8 @@ class Profile:
                 low, high = high, min(2 * high, self.reach)
                 if high > 1e6:
                     raise PrivacyError(f"this profile does not fall to delta = {delta:g}.")
-            while high - low > 1e-10 * high:
-                points = np.linspace(low, high, 18)[1:-1]
+            while high - low > 1e-7 * high:
+                points = np.linspace(low, high, 10)[1:-1]
                 over = above(points)
                 low = max(points[over].max(initial=low), low)
                 high = min(points[~over].min(initial=high), high)

@@ -46,12 +46,18 @@ def bracket(
                 slope = (f - previous[1]) / (x - previous[0])
             if slope is not None and slope < 0 and math.isfinite(f):
                 new = x - f / slope + 0.4 * tol * x * (1 if f > 0 else -1)
-            else:
+            elif previous is None:
                 new = x * (1.05 if f > 0 else 0.95)
+            else:
+                new = hi if f > 0 else lo
         if below and above:
             if stalled > 3 or not lo < new < hi:
                 new, stalled = 0.5 * (lo + hi), 0
         elif not lo < new < hi:
             new = hi if f > 0 else lo
         previous, x = (x, f), new
+    if not below and value(lo) <= 0:
+        return start, start
+    if not above and value(hi) > 0:
+        return stop, math.inf
     return lo, hi

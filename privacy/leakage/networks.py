@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from fl_jax.core import errors
@@ -160,7 +161,7 @@ class MLP(nnx.Module):
 
 
 class BagOfWords(nnx.Module):
-    """The mean of a text's word embeddings, a hidden layer, logits: no word, no gradient."""
+    """The mean of a text's word embeddings, a tanh layer, logits: no word, no gradient."""
 
     def __init__(
         self, *, vocabulary: int, classes: int = 2, width: int = 32, hidden: int = 32, rngs
@@ -174,9 +175,10 @@ class BagOfWords(nnx.Module):
 
     def __call__(self, x: Int[Array, "batch length"]) -> Float[Array, "batch _"]:
         real = (x >= 0).astype(self.embedding.dtype)
-        words = self.embedding[...][jax.numpy.maximum(x, 0)] * real[..., None]
-        count = jax.numpy.maximum(real.sum(axis=1, keepdims=True), 1)
-        x = jax.nn.relu(self.hidden(words.sum(axis=1) / count))
+        words = self.embedding[...][jnp.maximum(x, 0)] * real[..., None]
+        count = jnp.maximum(real.sum(axis=1, keepdims=True), 1)
+        # No ReLU: behind dead units a word would have no gradient although it is there.
+        x = jnp.tanh(self.hidden(words.sum(axis=1) / count))
         return x if self.output is None else self.output(x)
 
 

@@ -63,8 +63,8 @@ def temperature(t: float) -> Mitigation:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> print(temperature(2.0)(jnp.array([[0.8, 0.2]])).round(3))
-        [[0.667 0.333]]
+        >>> round(float(temperature(2.0)(jnp.array([[0.8, 0.2]]))[0, 0]), 3)
+        0.667
     """
     errors.positive("temperature", t)
 

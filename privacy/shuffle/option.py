@@ -22,6 +22,7 @@ import numpy as np
 
 from privacy.shuffle.binomial import stirling_error
 
+
 class Rule(NamedTuple):
     """A quadrature: how far the integrand is followed, and the relative error that is left."""
 
@@ -63,6 +64,7 @@ def log_call(
 
 
 def _log_call(m, y, z, rule):
+    z = np.maximum(z, 1e-290)  # beside which no delta counts
     # tau relative to m/2 or to m, whichever is nearer: at m = 1e12 tau itself has lost 4 digits
     near = y < 0.5
     base = np.where(near, m / 2, m)

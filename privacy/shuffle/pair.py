@@ -97,7 +97,7 @@ def edges(law: Binomial, blocks: int, exponent: float, tilt: float = 0.0) -> np.
     the inverse square root of that, so the ends are quantiles of a bell sqrt(2) times as wide.
     """
     lo, hi = binomial.window(law, exponent)
-    if hi - lo + 1 <= blocks:
+    if hi - lo + 1 <= 1.6 * blocks:  # the sum itself costs little more
         return np.arange(lo, hi + 2)
     shrink = math.exp(-tilt)
     p = law.p * shrink / (law.q + law.p * shrink)
@@ -154,7 +154,7 @@ def epsilon(pair: Pair, delta: float, rtol: float = 1e-3) -> mixture.Solution:
     maker = lambda blocks, exponent: make(pair, blocks, exponent, tilt)
     # blocks of width w in c move eps by w/(2 c)
     mean = 1 + pair.clones.mean * math.exp(-tilt)
-    blocks = int(min(max(2.5 / (math.sqrt(mean) * rtol), 24), 4096))
+    blocks = int(min(max(5 / (math.sqrt(mean) * rtol), 24), 4096))
     return mixture.solve(maker, pair.eps0, pair.n, delta, rtol=rtol, guess=first, blocks=blocks)
 
 

@@ -30,10 +30,10 @@ def test_windows_hold_every_pair_of_neighbours_once(count):
 
 
 @pytest.mark.skipif(sources.folder("tinyshakespeare") is None, reason="no data folder")
-def test_shakespeare_has_298_uneven_speakers():
+def test_shakespeare_has_299_uneven_speakers():
     found = speech.shakespeare()
     sizes = np.array([sum(map(len, said)) for said in found.values()])
-    assert len(found) == 298
+    assert len(found) == 299
     assert (sizes >= 1000).sum() > 130
     assert sizes.max() > 30_000
 

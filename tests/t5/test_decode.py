@@ -33,9 +33,7 @@ def test_greedy_is_the_argmax_of_full_passes():
 
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():
-    beams, scores = decode.beam(
-        PARAMS, CONFIG, TOKENS[:1], count=2, beams=8, length_penalty=0.0
-    )
+    beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=2, beams=8, length_penalty=0.0)
     logs = {}
     for way in itertools.product(range(8), repeat=2):
         given = jnp.array([[0, way[0]]])

@@ -13,7 +13,9 @@ from fl_jax.core import errors, tree
 from fl_jax.t5 import attention, model
 from fl_jax.t5.config import Config, size
 
-_spec = importlib.util.spec_from_file_location("golden", pathlib.Path(__file__).parent / "golden.py")
+_spec = importlib.util.spec_from_file_location(
+    "golden", pathlib.Path(__file__).parent / "golden.py"
+)
 golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 

@@ -30,8 +30,13 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
     from starlette.middleware import Middleware
     from starlette.middleware.cors import CORSMiddleware
     from starlette.requests import Request
-    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-    from starlette.responses import StreamingResponse
+    from starlette.responses import (
+        HTMLResponse,
+        JSONResponse,
+        PlainTextResponse,
+        Response,
+        StreamingResponse,
+    )
     from starlette.routing import Route
 
     counted = measure.Measures()
@@ -79,8 +84,14 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
     async def pelias(request: Request) -> Response:
         query = request.query_params
         size = parameters.limit(query, "size", 10)
-        edges = [query.get(f"boundary.rect.{n}") for n in ("min_lon", "min_lat", "max_lon", "max_lat")]
-        box = parameters.box({"boundary.rect": ",".join(edges)}, "boundary.rect") if all(edges) else None
+        edges = [
+            query.get(f"boundary.rect.{n}") for n in ("min_lon", "min_lat", "max_lon", "max_lat")
+        ]
+        box = (
+            parameters.box({"boundary.rect": ",".join(edges)}, "boundary.rect")
+            if all(edges)
+            else None
+        )
         only = parameters.countries(query, "boundary.country")
         answer = await one(query, "text")
         found = _filter(formats.hits(geocoder, answer), box, only)[:size]

@@ -1,6 +1,10 @@
 """The OpenAPI description of the service."""
 
-_TYPES = {"number": {"type": "number"}, "integer": {"type": "integer"}, "string": {"type": "string"}}
+_TYPES = {
+    "number": {"type": "number"},
+    "integer": {"type": "integer"},
+    "string": {"type": "string"},
+}
 
 
 def _parameters(names: str):

@@ -1,5 +1,7 @@
 """The map page: one file, local outlines, no request to anybody else."""
 
+# ruff: noqa: E501 -- the page is one string
+
 import functools
 import gzip
 import html as escaping
@@ -23,7 +25,9 @@ def outlines() -> bytes:
         features = json.load(file)["features"]
     rings = []
     for feature in features:
-        geometry = feature["geometry"]
+        geometry = feature.get("geometry")
+        if geometry is None:  # a country of the list without an outline
+            continue
         parts = geometry["coordinates"]
         for polygon in [parts] if geometry["type"] == "Polygon" else parts:
             ring = np.array(polygon[0])[:, :2]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from algorithmic.clrs import decoders, lanes, net, pairs, processors, samplers, training
+from algorithmic.clrs import decoders, lanes, net, processors, samplers, training
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import direct
@@ -66,22 +66,6 @@ def test_value_and_gradient_are_those_of_the_equations(name, companions):
     scale = max(float(jnp.max(jnp.abs(g), initial=0)) for g in jax.tree.leaves(expected_grads))
     for g, e in zip(jax.tree.leaves(grads), jax.tree.leaves(expected_grads), strict=True):
         np.testing.assert_allclose(g, e, atol=3e-5 * scale, rtol=2e-3)
-
-
-def test_max_plus_product_is_the_maximum_of_a_tensor_of_rank_five():
-    key = jax.random.key(0)
-    a, b, g = jax.random.normal(key, (3, 2, 5, 5, 3))
-    mask = jnp.asarray([[True] * 5, [True] * 4 + [False]])
-
-    def slow(a, b):
-        total = a[:, :, :, None] + b[:, :, None]
-        return jnp.max(jnp.where(mask[:, :, None, None, None], total, -jnp.inf), axis=1)
-
-    turn = lambda v: jnp.swapaxes(v, 0, -1)  # features first, batch last, and back
-    fast = lambda a, b: turn(pairs.tropical(turn(a), turn(b), mask.T))
-    np.testing.assert_array_equal(fast(a, b), slow(a, b))
-    grads = [jax.grad(lambda a, b, f=f: jnp.sum(f(a, b) * g), (0, 1))(a, b) for f in (fast, slow)]
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), *grads)
 
 
 def test_sinkhorn_is_doubly_stochastic_without_a_diagonal():

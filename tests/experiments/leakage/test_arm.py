@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.leakage import arm, config, grid, task
+from experiments.leakage import arm, task
 from privacy.leakage import classifiers, scores
 
 SMALL = arm.Arm(
@@ -42,17 +42,3 @@ def test_the_record_to_find_is_in_the_batch_or_not(table):
     one = dataclasses.replace(SMALL, record=True, schedule=("every", 2, 1 / 8), rounds=30)
     record = arm.run(one, table, 0)
     np.testing.assert_allclose(record.shares[:4], [1 / 8, 0, 1 / 8, 0])
-
-
-def test_the_grid_covers_every_part_of_every_preset():
-    for name, preset in config.PRESETS.items():
-        cells = grid.cells(preset, "scan")
-        names = [(cell.part, cell.name, cell.seed) for cell in cells]
-        assert len(set(names)) == len(names), name
-        parts = {cell.part for cell in cells}
-        assert parts == set(preset.parts) - {"words", "inversion"}
-        for cell in cells:
-            assert cell.arm.rounds > cell.arm.warm
-    active = [c for c in grid.cells(config.MNIST, "scan") if c.part == "active"]
-    assert {c.arm.alpha for c in active} == {0.0, 0.3, 0.5, 0.7}
-    assert all(c.arm.participants >= 5 and c.arm.mixed == 0.2 for c in active)
