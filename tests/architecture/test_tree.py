@@ -22,10 +22,23 @@ FILES = sorted(
 RUN_WHOLE = re.compile(r"experiments/(\w+/(config|run|report|stages|summary|task)|bench/\w+)\.py")
 # Tested through what they are parts of: a pattern of modules, and the test that runs them.
 TESTED_BY = {
+    r"experiments/membership/(attacks|audits|effects|lab|online)": (
+        "experiments/membership/test_run.py"
+    ),
     r"algorithmic/clrs/(traces/\w+|specs|inputs)": "algorithmic/clrs/test_trajectory.py",
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
         "algorithmic/clrs/test_net.py"
     ),
+    r"algorithmic/disks/(bdf|hand|kinetics|surface)": "algorithmic/disks/test_chemistry.py",
+    r"algorithmic/disks/species": "algorithmic/disks/test_readers.py",
+    r"algorithmic/disks/(ionisation|model|shielding)": "algorithmic/disks/test_radiation.py",
+    r"algorithmic/disks/table": "algorithmic/disks/test_population.py",
+    r"algorithmic/disks/(conformal|mlp|quantile|validation)": "algorithmic/disks/test_emulator.py",
+    r"algorithmic/disks/(broadcast|constants|images|lamda|tracer)": (
+        "algorithmic/disks/test_lines.py"
+    ),
+    r"algorithmic/disks/forward": "algorithmic/disks/test_retrieval.py",
+    r"algorithmic/neighbors/(brute|distance|sharded|tree)": "algorithmic/neighbors/test_search.py",
     r"fl_jax/bloom/config": "bloom/test_model.py",
     r"fl_jax/bloom/sharding": "bloom/test_train.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",

@@ -1,0 +1,169 @@
+"""Chemistry of many cells at once, in float64 whatever the user's process is set to."""
+
+import concurrent.futures
+import functools
+import itertools
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from algorithmic.disks import bdf, kinetics, rates
+from algorithmic.disks import constants as c
+from algorithmic.disks.network import Network
+from algorithmic.disks.rates import Conditions, Settings
+from fl_jax.core import errors
+
+LEAST = 16  # cells that a program is compiled for; idle places cost nothing but their rates
+
+
+class Solution(NamedTuple):
+    """Abundances per hydrogen nucleus, and how each cell ended."""
+
+    x: np.ndarray  # (cells, times, N) float64
+    converged: np.ndarray  # (cells,) bool; where False the last times are missing (zeros)
+    steps: np.ndarray  # (cells,) accepted steps
+    factorisations: np.ndarray  # (cells,)
+    evaluations: np.ndarray  # (cells,) of dx/dt
+
+
+def integrate(
+    network: Network,
+    start,
+    conditions: Conditions,
+    years: Sequence[float],
+    *,
+    settings: Settings = Settings(),
+    options: bdf.Options = bdf.Options(),
+    lanes: int | None = None,
+    threads: int | None = None,
+) -> Solution:
+    """Abundances at `years` from `start`, each cell with its own steps.
+
+    Args:
+        network: from `read_network`, `surface.with_ices` or `hand.co_h2`.
+        start: (N,) or (cells, N), see `network.abundances`.
+        conditions: of one cell, or of many on a leading axis (`rates.stack`).
+        years: rising times above 0 [yr].
+        settings: rate forms.
+        options: tolerances.
+        lanes: cells side by side on a device; 1 on CPU and 1,024 elsewhere unless given.
+        threads: CPU threads that share the cells; all cores unless given.
+
+    Raises:
+        ConfigError: conditions or abundances that are not finite, negative, or of wrong shape.
+
+    Example:
+        Atomic and molecular hydrogen in a lit cloud come to x_H = D/(D + 2 R n_H).
+
+        >>> from algorithmic.disks import hand, network, rates
+        >>> net = hand.co_h2()
+        >>> x0 = network.abundances(net, {"H2": 0.5, "He": 0.09, "C+": 1e-4, "O": 2e-4})
+        >>> cell = rates.conditions(density=1e4, temperature=50.0, av=3.0)
+        >>> found = integrate(net, x0, cell, [1e6])
+        >>> bool(found.converged.all()), found.x.shape
+        (True, (1, 1, 17))
+    """
+    conditions, start = check(network, start, conditions)
+    times = tuple(float(t) for t in years)
+    if not times or times[0] <= 0 or any(b <= a for a, b in itertools.pairwise(times)):
+        raise errors.ConfigError(f"years must rise from above 0, got {times}; sort them.")
+    cells = len(start)
+    on_cpu = jax.default_backend() == "cpu"
+    threads = threads or (os.cpu_count() or 1 if on_cpu else 1)
+    lanes = lanes or (1 if on_cpu else min(1024, _power(cells)))
+    solve = compiled(network, settings, options, lanes, times)
+
+    def part(which) -> bdf.Output:
+        capacity = max(LEAST, _power(len(which)))
+        padded = np.concatenate([which, np.repeat(which[:1], capacity - len(which))])
+        with jax.enable_x64(True):
+            take = lambda leaf: jnp.asarray(leaf[padded])
+            out = solve(jax.tree.map(take, conditions), take(start), len(which))
+            return jax.tree.map(lambda a: np.asarray(a)[: len(which)], out)
+
+    shares = [np.arange(i, cells, threads) for i in range(min(threads, cells))]
+    if len(shares) == 1:
+        outs = [part(shares[0])]
+    else:
+        with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+            outs = list(pool.map(part, shares))
+    order = np.argsort(np.concatenate(shares), kind="stable")
+    join = lambda *leaves: np.concatenate(leaves)[order]
+    out = jax.tree.map(join, *outs)
+    return Solution(
+        out.x,
+        out.status == bdf.OK,
+        out.statistics.steps,
+        out.statistics.factorisations,
+        out.statistics.evaluations,
+    )
+
+
+def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, np.ndarray]:
+    """Both as float64 with a leading cell axis.
+
+    Raises:
+        ConfigError: what `integrate` refuses.
+    """
+    conditions = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), conditions)
+    if np.ndim(conditions.density) == 0:
+        conditions = jax.tree.map(lambda leaf: leaf[None], conditions)
+    cells = len(conditions.density)
+    for name, leaf in conditions._asdict().items():
+        if len(leaf) != cells:
+            raise errors.ConfigError(
+                f"conditions.{name} has {len(leaf)} cells, the density has {cells}; give one each."
+            )
+        low = 0.0 if name in ("grains", "chi", "av", "zeta") or "shield" in name else 1e-300
+        if not (np.isfinite(leaf).all() and (leaf >= low).all()):
+            raise errors.ConfigError(
+                f"conditions.{name} must be finite and {'>= 0' if low == 0 else '> 0'}, but"
+                f" {leaf[~(np.isfinite(leaf) & (leaf >= low))][0]} came; correct that cell."
+            )
+    start = np.asarray(start, np.float64)
+    if start.ndim == 1:
+        start = np.repeat(start[None], cells, axis=0)
+    if start.shape != (cells, len(network.species)):
+        raise errors.ConfigError(
+            f"the abundances should be ({cells}, {len(network.species)}), but {start.shape} came;"
+            " make them with network.abundances."
+        )
+    if not (np.isfinite(start).all() and (start >= 0).all()):
+        raise errors.ConfigError("initial abundances must be finite and >= 0; correct them.")
+    return conditions, start
+
+
+@functools.lru_cache(maxsize=32)
+def compiled(network: Network, settings: Settings, options: bdf.Options, lanes: int, years):
+    """(conditions (C, ...), start (C, N), count) -> bdf.Output, one program a shape.
+
+    To be called, like everything that works in float64 here, inside `jax.enable_x64(True)`.
+    """
+    with jax.enable_x64(True):
+        coefficients = jax.vmap(rates.make(network, settings))
+        functions = kinetics.compile(network)
+
+        @jax.jit
+        def solve(conditions: Conditions, start, count) -> bdf.Output:
+            ice = jax.vmap(lambda cell: rates.active_layers(cell, settings))(conditions)
+            return bdf.integrate(
+                lambda p, x: functions.rhs(*p, x),
+                lambda p, x: functions.jacobian(*p, x),
+                (coefficients(conditions), ice),
+                start,
+                np.asarray(years) * c.YEAR,
+                count,
+                lanes=lanes,
+                options=options,
+            )
+
+    return solve
+
+
+def _power(n: int) -> int:
+    """The power of two that holds n: few shapes, few programs."""
+    return 1 << max(0, (n - 1).bit_length())

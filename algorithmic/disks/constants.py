@@ -1,0 +1,22 @@
+"""Physical constants in cgs units (CODATA 2018, IAU 2015 nominal values)."""
+
+C = 2.99792458e10  # speed of light [cm/s]
+H = 6.62607015e-27  # Planck [erg s]
+K = 1.380649e-16  # Boltzmann [erg/K]
+G = 6.6743e-8  # gravitation [cm^3 g^-1 s^-2]
+AMU = 1.66053906660e-24  # atomic mass unit [g]
+M_H = 1.6735575e-24  # hydrogen atom [g]
+E2 = 2.3070775e-19  # square of the elementary charge [erg cm]
+SIGMA_SB = 5.670374419e-5  # Stefan-Boltzmann [erg cm^-2 s^-1 K^-4]
+R_GAS = 8.31446261815324e7  # gas constant [erg mol^-1 K^-1]
+AU = 1.495978707e13  # [cm]
+PC = 3.0856775814913673e18  # [cm]
+M_SUN = 1.98840987e33  # [g]
+L_SUN = 3.828e33  # [erg/s]
+YEAR = 3.15576e7  # Julian year [s]
+T_CMB = 2.725  # [K]
+JY = 1e-23  # [erg s^-1 cm^-2 Hz^-1]
+KM = 1e5  # [cm]
+MU_H = 1.4  # gas mass per hydrogen nucleus [M_H], helium included
+MU = 2.33  # mean mass per particle of molecular gas [amu]
+ZETA0 = 1.3e-17  # cosmic-ray ionisation rate that the networks' coefficients refer to [1/s]

@@ -1,0 +1,176 @@
+"""Abundances by nearest neighbours in local conditions: the regressor of the paper and kin.
+
+Features and log10 abundances go through quantile transforms of 100 quantiles; the k nearest rows
+are averaged in the transformed space and brought back. Forms of the average:
+
+    "uniform"    the paper's: the mean
+    "distance"   weights 1/d
+    "linear"     a ridge-regularised plane through the neighbours, clipped to [0, 1]
+    "soft"       weights exp(-d^2/2h^2), h the distance of the k-th: smooth in the features
+
+Averages of log10 abundances without the transform are a different estimator: `target="log"`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from algorithmic import neighbors
+from algorithmic.disks import conformal, quantile, table
+from fl_jax.core import errors
+
+FORMS = ("uniform", "distance", "linear", "soft")
+TARGETS = ("quantile", "log")
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the emulator says about rows of conditions."""
+
+    values: np.ndarray  # (rows, species) log10 abundance
+    spread: np.ndarray  # (rows, species) standard deviation of the neighbours [dex]
+    low: np.ndarray  # (rows, species) conformal interval; NaN where none was calibrated
+    high: np.ndarray
+    outside: np.ndarray  # (rows,) bool: some feature lies beyond the training range
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Emulator:
+    """A fitted regressor: arrays and names, no code."""
+
+    features: tuple[str, ...]
+    species: tuple[str, ...]
+    k: int
+    form: str
+    target: str
+    x: quantile.Quantiles
+    y: quantile.Quantiles
+    rows: np.ndarray  # (n, d) float32, transformed features
+    values: np.ndarray  # (n, species) float32: transformed targets, or log10 for "log"
+    widths: np.ndarray  # (species,) conformal half widths [dex], NaN without
+    index: neighbors.Index | None = dataclasses.field(default=None, repr=False)
+
+    def predict(self, features) -> Prediction:
+        """log10 abundances at (rows, d) features, log10 as in the table.
+
+        Raises:
+            DataError: a feature that is not finite.
+        """
+        features = np.asarray(features, np.float64)
+        if features.ndim != 2 or features.shape[1] != len(self.features):
+            raise errors.ConfigError(
+                f"features should be (rows, {len(self.features)}): {', '.join(self.features)};"
+                f" {features.shape} came."
+            )
+        unit = quantile.forward(self.x, features).astype(np.float32)
+        d, at = neighbors.knn(unit, self.rows, self.k, index=self.index)
+        near = self.values[at].astype(np.float64)
+        mean = average(self.form, unit, d, self.rows[at], near)
+        logs = near if self.target == "log" else self._back(near)
+        found = mean if self.target == "log" else self._back(mean[:, None])[:, 0]
+        return Prediction(
+            found,
+            logs.std(axis=1),
+            found - self.widths[None],
+            found + self.widths[None],
+            quantile.outside(self.x, features).any(axis=1),
+        )
+
+    def _back(self, unit):
+        flat = quantile.backward(self.y, unit.reshape(-1, unit.shape[-1]))
+        return flat.reshape(unit.shape)
+
+    def save(self, path) -> None:
+        """A .npz without pickle, with its schema in a JSON header."""
+        keys = ("features", "species", "k", "form", "target")
+        header = {"version": VERSION, **{k: getattr(self, k) for k in keys}}
+        arrays = {k: getattr(self, k) for k in ("rows", "values", "widths")}
+        table.write_npz(path, header, x=self.x.values, y=self.y.values, **arrays)
+
+    @classmethod
+    def load(cls, path) -> "Emulator":
+        """What `save` wrote."""
+        header, arrays = table.read_npz(path, VERSION)
+        header.pop("version")
+        header |= {k: tuple(header[k]) for k in ("features", "species")}
+        x, y = (quantile.Quantiles(arrays.pop(k)) for k in ("x", "y"))
+        return cls(**header, x=x, y=y, **arrays, index=_index(arrays["rows"]))
+
+
+def fit(
+    rows: table.Table,
+    *,
+    features: Sequence[str],
+    species: Sequence[str],
+    k: int = 20,
+    form: str = "uniform",
+    target: str = "quantile",
+    quantiles: int = 100,
+) -> Emulator:
+    """The emulator of these rows.
+
+    Raises:
+        ConfigError: unknown names or forms, or k above the rows.
+        DataError: values that are not finite.
+    """
+    errors.one_of("form", form, FORMS)
+    errors.one_of("target", target, TARGETS)
+    x, y = rows.features(features), rows.targets(species)
+    if not 1 <= k <= len(x):
+        raise errors.ConfigError(f"k must lie in 1..{len(x)}, the number of rows, got {k}.")
+    qx, qy = quantile.fit(x, quantiles), quantile.fit(y, quantiles)
+    unit = quantile.forward(qx, x).astype(np.float32)
+    values = (y if target == "log" else quantile.forward(qy, y)).astype(np.float32)
+    none = np.full(len(species), np.nan)
+    names = tuple(features), tuple(species)
+    return Emulator(*names, k, form, target, qx, qy, unit, values, none, _index(unit))
+
+
+def _index(rows: np.ndarray) -> neighbors.Index | None:
+    small = rows.shape[1] <= neighbors.search.TREE_DIMS
+    return neighbors.build(rows) if small and len(rows) >= neighbors.search.TREE_POINTS else None
+
+
+def average(form: str, queries, distances, rows, values) -> np.ndarray:
+    """(m, species) means of the neighbours' values (m, k, species), see the module."""
+    distances = np.asarray(distances, np.float64)
+    if form == "linear":
+        return _plane(queries, distances, rows, values)
+    return np.einsum("mk,mks->ms", weights(form, distances), values)
+
+
+def weights(form: str, distances: np.ndarray) -> np.ndarray:
+    """(m, k) weights that sum to one; a neighbour at distance zero takes all of "distance"."""
+    if form == "uniform":
+        w = np.ones_like(distances)
+    elif form == "distance":
+        exact = distances == 0
+        w = np.where(exact.any(1, keepdims=True), exact, 1 / np.where(exact, 1.0, distances))
+    else:
+        h = np.maximum(distances[:, -1:], 1e-12)
+        w = np.exp(-0.5 * (distances / h) ** 2)
+    return w / w.sum(axis=1, keepdims=True)
+
+
+def _plane(queries, distances, rows, values, ridge: float = 1e-2):
+    """Locally weighted linear regression at the query, clipped to the neighbours' range."""
+    w = weights("soft", distances)
+    away = np.asarray(rows, np.float64) - np.asarray(queries, np.float64)[:, None]
+    scale = np.maximum(distances[:, -1], 1e-12)[:, None, None]
+    design = np.concatenate([np.ones_like(away[..., :1]), away / scale], axis=2)
+    gram = np.einsum("mk,mki,mkj->mij", w, design, design)
+    gram += ridge * np.diag([0.0] + [1.0] * away.shape[2])[None]
+    right = np.einsum("mk,mki,mks->mis", w, design, values)
+    found = np.linalg.solve(gram, right)[:, 0]
+    return np.clip(found, values.min(axis=1), values.max(axis=1))
+
+
+def calibrate(emulator: Emulator, rows: table.Table, level: float = 0.9) -> Emulator:
+    """The emulator with conformal half widths from disks that it has not seen."""
+    errors_dex = np.abs(
+        rows.targets(emulator.species) - emulator.predict(rows.features(emulator.features)).values
+    )
+    found = conformal.widths(errors_dex, rows.columns["disk"], level)
+    return dataclasses.replace(emulator, widths=found)

@@ -1,0 +1,238 @@
+"""A population of thermochemical disks: drawn by Sobol, solved one by one, kept as they finish."""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from algorithmic.disks import bdf, hand, model, radiation, readers, surface, table
+from algorithmic.disks import network as networks
+from algorithmic.disks.network import Network
+from algorithmic.disks.radiation import Grid, Light, Tables
+from algorithmic.disks.structure import Disk
+from fl_jax.core import errors
+
+# Declared ranges of ours; (low, high, logarithmic).
+RANGES = {
+    "mass_star": (0.3, 2.0, True),  # [M_sun]
+    "mass_gas": (1e-5, 1e-1, True),  # [M_sun]
+    "r_c": (20.0, 300.0, True),  # [au]
+    "gamma": (0.2, 1.5, False),
+    "q": (0.4, 0.7, False),
+    "t_mid": (100.0, 300.0, True),  # at 1 au [K]
+    "t_atm": (300.0, 1500.0, True),  # at 1 au [K]
+    "chi_star": (1e1, 1e5, True),  # at 100 au [Draine]
+    "l_x": (1e29, 10**31.5, True),  # [erg/s]
+    "zeta0": (1e-19, 1e-16, True),  # [1/s]
+    "gas_to_small": (1e2, 1e4, True),
+    "c_to_o": (0.4, 1.2, False),
+}
+CARBON, OXYGEN = 1.4e-4, 3.2e-4  # per hydrogen nucleus; oxygen follows C/O where it is drawn
+ELEMENTS = ("H", "He", "C", "N", "O", "S", "Mg")
+START = {"H": 5e-5, "H2": 0.5 * (1 - 5e-5), "He": 0.09, "N": 7.5e-5, "S+": 8e-8, "Mg+": 7e-9}
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """What is drawn and on which grid it is solved."""
+
+    disks: int = 24  # how many
+    seed: int = 100  # of the Sobol scrambling; the authors' notebook uses 100 throughout
+    radii: int = 16  # of the grid, logarithmic
+    layers: int = 16  # of the grid in z/r, closer near the midplane
+    r_min: float = 1.0  # [au]
+    r_max: float = 400.0  # [au]
+    top: float = 0.6  # highest z/r
+    years: float = 1e6  # age of the chemistry [yr; the paper's population: 1e6, from memory]
+    thinnest: float = 1e4  # hydrogen nuclei [cm^-3; the authors' notebook]
+    hottest: float = 1000.0  # dust [K; the authors' notebook]
+    network: str = "S2"  # S2: RATE22 with at most 2 heavy atoms and ices; hand: 33 reactions
+    rtol: float = 1e-4
+    atol: float = 1e-20
+
+
+class Setting(NamedTuple):
+    """A population's network, start and shielding."""
+
+    network: Network
+    tables: Tables
+
+
+def setting(config: Population, folder: pathlib.Path | None) -> Setting:
+    """The network that the config names.
+
+    Args:
+        config: the population.
+        folder: the data folder; None makes the hand-typed network whatever the config says.
+    """
+    errors.one_of("network", config.network, ("S2", "S3", "hand"))
+    if folder is None or config.network == "hand":
+        tables = Tables.load(folder / "shielding" if folder else None)
+        return Setting(hand.co_h2(), tables)
+    gas = readers.read_network(folder / "networks" / "umist22.csv")
+    gas = networks.subset(gas, ELEMENTS, int(config.network[1]))
+    return Setting(surface.with_ices(gas), Tables.load(folder / "shielding"))
+
+
+def draw(config: Population) -> list[dict[str, float]]:
+    """Parameters of each disk: a scrambled Sobol sequence over `RANGES`.
+
+    The first k disks are the same whatever the number of disks.
+    """
+    from scipy.stats import qmc
+
+    sobol = qmc.Sobol(len(RANGES), scramble=True, rng=config.seed)
+    unit = sobol.random_base2(max(1, (config.disks - 1).bit_length()))[: config.disks]
+    return [parameters(row) for row in unit]
+
+
+def parameters(unit: np.ndarray) -> dict[str, float]:
+    """Parameters at a point of the unit cube."""
+    out = {}
+    for u, (name, (low, high, logarithmic)) in zip(unit, RANGES.items(), strict=True):
+        value = low * (high / low) ** u if logarithmic else low + (high - low) * u
+        out[name] = float(value)
+    return out
+
+
+def grid(config: Population, drawn: dict[str, float]) -> Grid:
+    """The structure of one disk."""
+    disk = Disk(
+        **{k: drawn[k] for k in ("mass_star", "mass_gas", "r_c", "gamma", "q", "t_mid", "t_atm")},
+        r_in=config.r_min,
+    )
+    light = Light(**{k: drawn[k] for k in ("chi_star", "l_x", "zeta0", "gas_to_small")})
+    r = np.geomspace(config.r_min, config.r_max, config.radii)
+    return radiation.make_grid(disk, light, r, radiation.heights(config.layers, config.top))
+
+
+def start(network: Network, c_to_o: float | None = None) -> np.ndarray:
+    """Molecular hydrogen and atoms; C+ 1.4e-4 and O 3.2e-4 or as C/O asks."""
+    oxygen = OXYGEN if c_to_o is None else CARBON / c_to_o
+    given = {**START, "C+": CARBON, "O": oxygen}
+    return networks.abundances(network, {k: v for k, v in given.items() if k in network.species})
+
+
+def rows(config: Population, number: int, drawn: dict, solved: model.Model, species) -> table.Table:
+    """The cells of one disk that pass the cuts and converged."""
+    g = solved.grid
+    keep = solved.converged & (g.temperature < config.hottest)
+    wide = lambda values: np.broadcast_to(values, g.density.shape)[keep]
+    radius = g.r[:, None]
+    columns = {
+        "disk": np.full(int(keep.sum()), number),
+        "radius": wide(radius),
+        "height": wide(radius * g.height[None]),
+        "numberdens": g.density[keep],
+        "temperature": g.temperature[keep],
+        "uv": radiation.field(g)[keep],
+        "ionization": g.zeta[keep],
+        "av_up": g.av_up[keep],
+        "av_star": g.av_star[keep],
+        "column_up": g.up[keep],
+        "column_star": g.star[keep],
+    }
+    counts = {
+        "asked": int(solved.solved.sum()),
+        "not converged": int((solved.solved & ~solved.converged).sum()),
+        "too hot": int((solved.converged & ~(g.temperature < config.hottest)).sum()),
+    }
+    meta = {"parameters": drawn, "cells": counts, "steps": int(solved.steps.sum())}
+    return table.Table(columns, species, solved.x[keep], meta)
+
+
+def make(
+    config: Population,
+    folder: pathlib.Path,
+    *,
+    data: pathlib.Path | None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> table.Table:
+    """The whole table; disks that `folder` already holds are not solved again.
+
+    Args:
+        config: what to make.
+        folder: where each disk is kept when it is done, and the whole at the end.
+        data: the data folder with networks and shielding, or None.
+        workers: disks at a time: one a core on CPU, one a device elsewhere.
+        progress: called with (disks done, disks in all).
+
+    Raises:
+        DataError: `folder` holds disks of another config.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = setting(config, data)
+    wanted = card(config, ready.network)
+    stored = folder / "population.json"
+    if stored.is_file():
+        old = json.loads(stored.read_text())
+        different = sorted(k for k in wanted if old.get(k) != wanted[k] and k != "disks")
+        if different:
+            raise errors.DataError(
+                f"{folder} holds disks with another {', '.join(different)}; choose another folder."
+            )
+    stored.write_text(json.dumps(wanted, indent=1) + "\n")
+    drawn = draw(config)
+    lock, finished = threading.Lock(), 0
+    devices = jax.devices()
+    on_cpu = devices[0].platform == "cpu"
+    workers = workers or ((os.cpu_count() or 1) if on_cpu else len(devices))
+
+    def one(number: int) -> table.Table:
+        nonlocal finished
+        path = folder / f"disk-{number:04d}.npz"
+        if not path.is_file():
+            with jax.default_device(devices[number % len(devices)]):
+                found = model.solve(
+                    ready.network,
+                    start(ready.network, drawn[number]["c_to_o"]),
+                    grid(config, drawn[number]),
+                    years=config.years,
+                    tables=ready.tables,
+                    options=bdf.Options(rtol=config.rtol, atol=config.atol),
+                    threads=1,
+                    thinnest=config.thinnest,
+                )
+            made = rows(config, number, drawn[number], found, ready.network.species)
+            made.save(path)
+        with lock:
+            finished += 1
+            progress(finished, config.disks)
+        return table.Table.load(path)
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(one, range(config.disks)))
+    counts = {k: sum(p.meta["cells"][k] for p in parts) for k in parts[0].meta["cells"]}
+    whole = table.concatenate(parts)
+    about = {
+        **wanted,
+        "rows": len(whole),
+        "cells": counts,
+        "steps": sum(p.meta["steps"] for p in parts),
+        "parameters": {str(i): p.meta["parameters"] for i, p in enumerate(parts)},
+    }
+    return dataclasses.replace(whole, meta=about)
+
+
+def card(config: Population, network: Network) -> dict:
+    """The data card: where the rows come from and how they are to be read."""
+    return {
+        **dataclasses.asdict(config),
+        "ranges": {k: list(v) for k, v in RANGES.items()},
+        "species": len(network.species),
+        "reactions": len(network),
+        "abundances": "n_s/n_H per hydrogen nucleus; values below 1e-20 are the integrator's noise",
+        "density": "hydrogen nuclei per cm^3, rho/(1.4 m_H)",
+        "uv": "dust-attenuated, star and interstellar, Draine fields",
+        "ionization": "cosmic rays and X-rays, 1/s",
+        "gas temperature": "equal to that of the dust",
+        "start": {**START, "C+": CARBON, "O": "C+/(C/O)"},
+    }

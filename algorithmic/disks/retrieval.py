@@ -1,0 +1,283 @@
+"""Bayesian retrieval: priors, likelihoods, NUTS, nested sampling, simulation-based calibration."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fl_jax.core import errors
+
+
+class Prior(NamedTuple):
+    """A uniform prior of one parameter."""
+
+    low: float
+    high: float
+    logarithmic: bool = False  # uniform in the logarithm
+
+
+def from_cube(priors: dict[str, Prior], unit) -> dict[str, Array]:
+    """Parameters at a point of the unit cube (d,), or at many (n, d): the prior's quantiles."""
+    out = {}
+    for i, (name, p) in enumerate(priors.items()):
+        u = unit[..., i]
+        if p.logarithmic:
+            out[name] = p.low * (p.high / p.low) ** u
+        else:
+            out[name] = p.low + (p.high - p.low) * u
+    return out
+
+
+def to_cube(priors: dict[str, Prior], values: dict[str, float]) -> np.ndarray:
+    """The point of the unit cube of these parameters."""
+    out = []
+    for name, p in priors.items():
+        low, high, x = p.low, p.high, values[name]
+        if p.logarithmic:
+            low, high, x = np.log(low), np.log(high), np.log(x)
+        out.append((x - low) / (high - low))
+    return np.array(out)
+
+
+def gaussian(data, model, sigma, emulator_sigma=0.0):
+    """ln L of independent noise; the emulator's error adds in quadrature.
+
+    -sum (d - m)^2/(2 s^2) - sum ln(s sqrt(2 pi)), s^2 = sigma^2 + emulator_sigma^2.
+    """
+    variance = sigma**2 + emulator_sigma**2
+    return -0.5 * jnp.sum((data - model) ** 2 / variance + jnp.log(2 * np.pi * variance))
+
+
+def gaussian_visibilities(data, model, sigma):
+    """ln L of complex visibilities with noise sigma in each of the two parts."""
+    residual = jnp.abs(data - model) ** 2
+    return -0.5 * jnp.sum(residual / sigma**2 + 2 * jnp.log(2 * np.pi * sigma**2))
+
+
+class Samples(NamedTuple):
+    """Draws of a posterior, in the unit cube of the prior."""
+
+    unit: np.ndarray  # (draws, d)
+    log_likelihood: np.ndarray  # (draws,)
+    accepted: float  # mean acceptance
+    divergent: float  # share of divergent trajectories
+
+
+def _density(log_likelihood: Callable, dimensions: int):
+    """Log density over unbounded coordinates: the unit cube through a logistic function."""
+
+    def density(z):
+        unit = jax.nn.sigmoid(z)
+        jacobian = jnp.sum(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z))
+        return log_likelihood(unit) + jacobian
+
+    del dimensions
+    return density
+
+
+def nuts(
+    log_likelihood: Callable[[Float[Array, " d"]], Float[Array, ""]],
+    start: np.ndarray,
+    key,
+    *,
+    draws: int = 300,
+    warmup: int = 300,
+    target: float = 0.8,
+    deepest: int = 6,
+) -> Samples:
+    """The No-U-Turn sampler of blackjax with window adaptation, over the unit cube of the prior.
+
+    Args:
+        log_likelihood: of a point of the unit cube; differentiable, in x64.
+        start: a point inside the cube.
+        key: of everything random.
+        draws: kept.
+        warmup: adaptation steps.
+        target: acceptance.
+        deepest: doublings of a trajectory.
+
+    Raises:
+        ConfigError: blackjax is not installed.
+    """
+    blackjax = _import("blackjax")
+    density = _density(log_likelihood, len(start))
+    with jax.enable_x64(True):
+        z = np.clip(start, 1e-3, 1 - 1e-3)
+        z = jnp.asarray(np.log(z / (1 - z)))
+        warm = blackjax.window_adaptation(
+            blackjax.nuts, density, target_acceptance_rate=target, max_num_doublings=deepest
+        )
+
+        @jax.jit
+        def run(key, z):
+            first, second = jax.random.split(key)
+            (state, parameters), _ = warm.run(first, z, num_steps=warmup)
+            kernel = blackjax.nuts(density, **parameters)
+
+            def step(state, key):
+                state, info = kernel.step(key, state)
+                return state, (state.position, info.acceptance_rate, info.is_divergent)
+
+            return jax.lax.scan(step, state, jax.random.split(second, draws))[1]
+
+        z, rate, divergent = run(key, z)
+        unit = np.asarray(jax.nn.sigmoid(z))
+        values = np.asarray(jax.jit(lambda u: jax.lax.map(log_likelihood, u))(jnp.asarray(unit)))
+        return Samples(unit, values, float(rate.mean()), float(divergent.mean()))
+
+
+class Evidence(NamedTuple):
+    """What nested sampling found."""
+
+    unit: np.ndarray  # (draws, d) equally weighted posterior draws
+    log_z: float
+    error: float
+    calls: int
+
+
+def nested(
+    log_likelihood: Callable[[np.ndarray], np.ndarray],
+    names: list[str],
+    *,
+    live: int = 100,
+    calls: int | None = None,
+    tolerance: float = 0.5,
+) -> Evidence:
+    """UltraNest's reactive nested sampler with batches of proposals, over the unit cube.
+
+    Args:
+        log_likelihood: (n, d) points of the unit cube to (n,), on the host: anything goes, the
+            exact nearest neighbours too.
+        names: of the parameters.
+        live: live points.
+        calls: most evaluations.
+        tolerance: dlogz at which it stops.
+
+    Raises:
+        ConfigError: ultranest is not installed.
+    """
+    ultranest = _import("ultranest")
+    sampler = ultranest.ReactiveNestedSampler(
+        names, log_likelihood, transform=lambda unit: unit, vectorized=True
+    )
+    found = sampler.run(
+        min_num_live_points=live,
+        max_ncalls=calls,
+        dlogz=tolerance,
+        dKL=1.0,
+        frac_remain=0.05,
+        show_status=False,
+        viz_callback=False,
+    )
+    return Evidence(
+        np.asarray(found["samples"]), float(found["logz"]), float(found["logzerr"]),
+        int(found["ncall"]),
+    )  # fmt: skip
+
+
+def _import(name: str):
+    import importlib
+    import logging
+
+    try:
+        found = importlib.import_module(name)
+    except ImportError as error:
+        raise errors.ConfigError(
+            f"{name} is not installed; install the extra `retrieval` (pip install"
+            " 'fl-jax[retrieval]')."
+        ) from error
+    logging.getLogger(name).setLevel(logging.ERROR)
+    return found
+
+
+class Calibration(NamedTuple):
+    """Simulation-based calibration."""
+
+    ranks: np.ndarray  # (simulations, d) ranks of the truth among the draws, 0..L
+    draws: int  # L
+    p: np.ndarray  # (d,) of uniform ranks, chi-squared over equal bins
+    inside68: np.ndarray  # (d,) share of truths inside the central 68 %
+    inside95: np.ndarray
+    contraction: np.ndarray  # (d,) 1 - mean posterior variance over prior variance
+    acceptance: float
+
+
+def calibrate(
+    simulate: Callable,
+    log_likelihood: Callable,
+    dimensions: int,
+    key,
+    *,
+    simulations: int = 200,
+    draws: int = 100,
+    warmup: int = 150,
+    thin: int = 3,
+    leaps: int = 8,
+    batch: int = 200,
+    bins: int = 10,
+) -> Calibration:
+    """Ranks of parameters drawn from the prior among draws of their posteriors [Talts et al. 2018].
+
+    All simulations are sampled side by side by Hamiltonian Monte Carlo of a fixed number of steps
+    (lanes stay together), its step size and metric adapted in each by itself.
+
+    Args:
+        simulate: (unit (d,), key) -> data.
+        log_likelihood: (data, unit (d,)) -> (); differentiable.
+        dimensions: d.
+        key: of everything random.
+        simulations: how many.
+        draws: L of each.
+        warmup: adaptation steps.
+        thin: steps between draws.
+        leaps: leapfrog steps.
+        batch: simulations at a time.
+        bins: of the chi-squared test.
+    """
+    from scipy import stats
+
+    blackjax = _import("blackjax")
+
+    def one(key):
+        truth_key, data_key, warm_key, run_key = jax.random.split(key, 4)
+        truth = jax.random.uniform(truth_key, (dimensions,), jnp.float64)
+        data = simulate(truth, data_key)
+        density = _density(functools.partial(log_likelihood, data), dimensions)
+        warm = blackjax.window_adaptation(
+            blackjax.hmc, density, num_integration_steps=leaps, target_acceptance_rate=0.8
+        )
+        middle = jnp.zeros(dimensions)
+        (state, parameters), _ = warm.run(warm_key, middle, num_steps=warmup)
+        kernel = blackjax.hmc(density, **parameters)
+
+        def step(state, key):
+            def inner(state, key):
+                state, info = kernel.step(key, state)
+                return state, info.acceptance_rate
+
+            state, rate = jax.lax.scan(inner, state, jax.random.split(key, thin))
+            return state, (state.position, rate.mean())
+
+        _, (z, rate) = jax.lax.scan(step, state, jax.random.split(run_key, draws))
+        unit = jax.nn.sigmoid(z)
+        rank = jnp.sum(unit < truth[None], axis=0)
+        return rank, unit.var(axis=0), rate.mean()
+
+    with jax.enable_x64(True):
+        run = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=batch))
+        ranks, variance, rate = map(np.asarray, run(jax.random.split(key, simulations)))
+    p = []
+    for column in ranks.T:
+        counts = np.bincount(np.minimum(column * bins // (draws + 1), bins - 1), minlength=bins)
+        edges = np.ceil(np.arange(bins + 1) * (draws + 1) / bins)  # ranks a bin holds
+        p.append(stats.chisquare(counts, np.diff(edges) / (draws + 1) * simulations).pvalue)
+    share = (ranks + 0.5) / (draws + 1)
+    inside = lambda q: (np.abs(share - 0.5) <= q / 2).mean(axis=0)
+    contraction = 1 - variance.mean(axis=0) * 12
+    return Calibration(
+        ranks, draws, np.array(p), inside(0.6827), inside(0.9545), contraction, float(rate.mean())
+    )

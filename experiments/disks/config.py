@@ -1,0 +1,61 @@
+"""Settings of the disk-chemistry experiment.
+
+FL_JAX_DATA=... python -m experiments disks                    32 disks, RATE22 with ices
+python -m experiments disks                                    the same with 33 hand-typed reactions
+FL_JAX_DATA=... python -m experiments disks --disks 100        100 disks
+FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,208 cells; accelerator
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A population of disks, an emulator of their chemistry, lines, and a retrieval.
+
+    "notebook" is the authors' supplementary notebook, "package" their fitting package.
+    """
+
+    seed: int = 100  # of draws and splits [notebook]
+    disks: int = 540  # of the population [notebook]
+    radii: int = 48  # of the grid; 48 x 46 cells are about the notebook's 2,191 a disk
+    layers: int = 46  # of the grid
+    network: str = "S2"  # S2: RATE22 with at most two heavy atoms, and ices; hand: 33 reactions
+    years: float = 1e6  # age of the chemistry [yr; from memory]
+    rtol: float = 1e-4  # of the integration
+    workers: int = 0  # disks at a time; 0 = one a core, or one a device
+
+    test_folds: int = 5  # the first of these folds over disks is the test [notebook]
+    folds: int = 10  # of the grouped cross-validation [notebook]
+    largest_k: int = 100  # of its grid, 34 values from 1 [notebook]
+    features: tuple[str, ...] = ("numberdens", "temperature", "ionization")  # [notebook]
+    fit_features: tuple[str, ...] = ("numberdens", "temperature", "uv", "ionization")  # [package]
+    level: float = 0.9  # of the conformal intervals
+    epochs: int = 200  # of the perceptron
+
+    line: str = "2-1"  # of 13CO, for the retrieval [package]
+    channels: int = 25  # of the spectrum
+    chains_samples: int = 300  # NUTS draws after as many of warm-up; 0 = no retrieval
+    live: int = 100  # live points of the nested sampling; 0 = none
+    calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
+
+
+PAPER = Config()
+SMALL = Config(disks=32, radii=16, layers=16, chains_samples=100, live=0, calibration=0)
+SMOKE = Config(
+    disks=6,
+    radii=6,
+    layers=6,
+    network="hand",
+    test_folds=3,
+    folds=2,
+    largest_k=10,
+    level=0.6,
+    epochs=5,
+    channels=9,
+    chains_samples=20,
+    live=0,
+    calibration=0,
+)
+
+PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}

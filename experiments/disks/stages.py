@@ -1,0 +1,220 @@
+"""The stages: population, cross-validation, ablation, emulators, errors."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from algorithmic.disks import conformal, emulator, mlp, population, table, validation
+from experiments import result
+from experiments.disks.config import Config
+from fl_jax.data import sources
+from fl_jax.train import metrics
+
+NOTEBOOK = ("CO", "HCO+", "e-", "DCO+")  # the species of the notebook's stored run
+SHIPPED = ("CO", "CN", "HCN", "HNC", "HCO+", "H2CO", "N2H+", "CS", "C2H", "e-")  # the package's
+SIMPLE = ("CO", "HCO+", "e-", "C", "C+")  # of the hand-typed network
+ALL = ("numberdens", "temperature", "uv", "ionization", "av_up", "column_up", "column_star",
+       "radius", "z/r")  # fmt: skip
+
+
+class Rows(NamedTuple):
+    """The population, split by disk."""
+
+    all: table.Table
+    training: table.Table
+    test: table.Table
+    species: tuple[str, ...]
+    origin: str
+
+
+def rows(config: Config, directory: result.RunDirectory) -> Rows:
+    """Makes the population, or what of it is not there yet, and splits it."""
+    data = sources.folder("astrochem")
+    asked = population.Population(
+        disks=config.disks,
+        seed=config.seed,
+        radii=config.radii,
+        layers=config.layers,
+        years=config.years,
+        network=config.network,
+        rtol=config.rtol,
+    )
+    simple = data is None or config.network == "hand"
+    origin = "33 hand-typed reactions" if simple else f"RATE22 {config.network} with ices"
+    print(f"chemistry: {origin}; {config.disks} disks of {config.radii} x {config.layers} cells")
+    with metrics.Progress(config.disks, what="disk") as shown:
+        whole = population.make(
+            asked,
+            directory.path / "population",
+            data=data,
+            workers=config.workers or None,
+            progress=lambda done, total: shown.update(done),
+        )
+    whole.save(directory.path / "population.npz")
+    directory.write_json("data_card.json", whole.meta)
+    training, test = validation.split(whole, config.test_folds)
+    validation.apart(training, test)
+    species = SIMPLE if simple else SHIPPED
+    return Rows(whole, training, test, species, origin)
+
+
+def curve(config: Config, found: Rows) -> dict[str, Any]:
+    """The cross-validation over k with the notebook's features and species."""
+    species = tuple(s for s in NOTEBOOK if s in found.all.species)
+    candidates = validation.CANDIDATES[config.largest_k >= validation.CANDIDATES]
+    errors = validation.cross_validate(
+        found.training,
+        features=config.features,
+        species=species,
+        candidates=candidates,
+        count=config.folds,
+    )
+    mean = errors.mean(axis=0)
+    best = int(mean.argmin())
+    return {
+        "k": candidates.tolist(),
+        "mse": mean.tolist(),
+        "deviation": errors.std(axis=0).tolist(),
+        "best": int(candidates[best]),
+        "rmse": float(np.sqrt(mean[best])),
+        "species": list(species),
+    }
+
+
+def ablation(config: Config, found: Rows, largest: int = 3) -> list[dict[str, Any]]:
+    """Cross-validated error of each condition alone and of growing sets, greedily, and of all.
+
+    Every set of two and three that holds the best of the smaller ones is tried: 9 + 8 + 7 sets.
+    """
+    candidates = [k for k in (1, 2, 3, 5, 8, 12, 20, 35) if k <= config.largest_k]
+    species = tuple(s for s in NOTEBOOK if s in found.all.species)
+
+    def error(subset):
+        errors = validation.cross_validate(
+            found.training,
+            features=subset,
+            species=species,
+            candidates=candidates,
+            count=min(config.folds, 3),
+        ).mean(axis=0)
+        best = int(errors.argmin())
+        rmse = float(np.sqrt(errors[best]))
+        return {"features": list(subset), "k": candidates[best], "rmse": rmse}
+
+    out, base = [], ()
+    for _ in range(largest):
+        tried = [error((*base, name)) for name in ALL if name not in base]
+        base = tuple(min(tried, key=lambda row: row["rmse"])["features"])
+        out += tried
+    out += [error(config.features), error(ALL)]
+    return sorted(out, key=lambda row: row["rmse"])
+
+
+class Fitted(NamedTuple):
+    """The emulators that are compared, and their errors."""
+
+    models: dict[str, Any]
+    predictions: dict[str, np.ndarray]  # log10 abundances of the test rows
+    scores: dict[str, dict[str, list[float]]]
+    best: str
+    k: int
+    coverage: tuple[float, float]
+    outside: float
+
+
+def fit(config: Config, found: Rows) -> Fitted:
+    """Every form of the regressor and the perceptron on the same split."""
+    candidates = validation.CANDIDATES[config.largest_k >= validation.CANDIDATES]
+    errors = validation.cross_validate(
+        found.training,
+        features=config.fit_features,
+        species=found.species,
+        candidates=candidates,
+        count=config.folds,
+    ).mean(axis=0)
+    k = int(candidates[errors.argmin()])
+    common = {"species": found.species, "features": config.fit_features}
+    models: dict[str, Any] = {
+        "KNN, paper's features": emulator.fit(
+            found.training, species=found.species, features=config.features, k=k
+        )
+    }
+    for form in emulator.FORMS:
+        # A plane needs more points than a mean.
+        count = max(k, 16) if form == "linear" else k
+        count = min(count, len(found.training))
+        models[f"KNN {form}"] = emulator.fit(found.training, k=count, form=form, **common)
+    models["KNN uniform, log target"] = emulator.fit(found.training, k=k, target="log", **common)
+    models["perceptron"] = mlp.fit(found.training, epochs=config.epochs, seed=config.seed, **common)
+    truth, density = found.test.targets(found.species), found.test.columns["numberdens"]
+    predictions, scores = {}, {}
+    for name, model in models.items():
+        x = found.test.features(model.features)
+        values = np.asarray(model.apply(x)) if name == "perceptron" else model.predict(x).values
+        predictions[name] = values
+        scores[name] = {k: v.tolist() for k, v in validation.scores(truth, values, density).items()}
+        wanted, _ = validation.columns(found.test, truth)
+        got, _ = validation.columns(found.test, values)
+        miss = np.log10(np.maximum(got, 1.0)) - np.log10(np.maximum(wanted, 1.0))
+        scores[name]["column"] = np.sqrt(np.mean(miss**2, axis=0)).tolist()
+    mean = {name: float(np.mean(s["rmse"])) for name, s in scores.items()}
+    best = min((n for n in models if n.startswith("KNN")), key=mean.get)
+    coverage = _coverage(config, found, models[best])
+    outside = models[best].predict(found.test.features(config.fit_features)).outside.mean()
+    return Fitted(models, predictions, scores, best, k, coverage, float(outside))
+
+
+def _coverage(config: Config, found: Rows, model: emulator.Emulator) -> tuple[float, float]:
+    """Coverage (mean over disks, standard error) of intervals calibrated on all other disks.
+
+    The errors are those of emulators that did not see the disk: one fit for each fold.
+    """
+    owner = found.all.columns["disk"]
+    fold = validation.folds(owner, min(config.test_folds, len(np.unique(owner))))
+    truth = found.all.targets(model.species)
+    misses = np.empty_like(truth)
+    for f in range(fold.max() + 1):
+        fresh = emulator.fit(
+            found.all.select(fold != f),
+            features=model.features,
+            species=model.species,
+            k=model.k,
+            form=model.form,
+            target=model.target,
+        )
+        rest = found.all.select(fold == f)
+        misses[fold == f] = np.abs(
+            fresh.predict(rest.features(model.features)).values - truth[fold == f]
+        )
+    disks = np.unique(owner)
+    shares = []
+    for d in disks:  # every disk against the intervals of all the others
+        level = min(config.level, (len(disks) - 1) / len(disks))
+        widths = conformal.widths(misses[owner != d], owner[owner != d], level)
+        shares.append(float((misses[owner == d] <= widths[None]).mean()))
+    return float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
+
+
+def residuals(found: Rows, predicted: np.ndarray, species: str, bins: int = 24) -> dict[str, Any]:
+    """Bias, scatter and share of the molecules in bins of log T and log n, of the test disks."""
+    at = found.species.index(species)
+    truth = found.test.targets(found.species)[:, at]
+    miss = predicted[:, at] - truth
+    t = np.log10(found.test.columns["temperature"])
+    n = np.log10(found.test.columns["numberdens"])
+    edges = [np.linspace(v.min(), v.max(), bins + 1) for v in (t, n)]
+    weight = 10**truth * 10**n
+    count = np.histogram2d(t, n, edges)[0]
+    total = np.histogram2d(t, n, edges, weights=miss)[0]
+    square = np.histogram2d(t, n, edges, weights=miss**2)[0]
+    share = np.histogram2d(t, n, edges, weights=weight)[0] / weight.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bias = total / count
+        scatter = np.sqrt(np.maximum(square / count - bias**2, 0))
+    return {"edges": edges, "bias": bias, "scatter": scatter, "share": share}
+
+
+def card(found: Rows) -> dict[str, Any]:
+    """The data card's counts for the report."""
+    keys = ("disks", "rows", "cells", "species", "reactions", "steps")
+    return {k: found.all.meta[k] for k in keys}

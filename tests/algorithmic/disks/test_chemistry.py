@@ -1,0 +1,181 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate as judge
+
+from algorithmic.disks import (
+    bdf,
+    chemistry,
+    hand,
+    kinetics,
+    network,
+    population,
+    rates,
+    readers,
+    species,
+    surface,
+)
+from algorithmic.disks import constants as c
+from algorithmic.disks.network import Reaction
+from fl_jax.core import errors
+from fl_jax.data import sources
+
+DATA = sources.folder("astrochem")
+real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
+START = {"H": 5e-5, "H2": 0.5 * (1 - 5e-5), "He": 0.09, "C+": 1.4e-4, "N": 7.5e-5, "O": 3.2e-4,
+         "S+": 8e-8, "Mg+": 7e-9}  # fmt: skip
+CELLS = {
+    "dark": rates.conditions(2e4, 10.0, 10.0),
+    "midplane": rates.conditions(1e10, 25.0, 20.0, zeta=1.3e-18),
+    "warm": rates.conditions(1e8, 45.0, 2.0, chi=100.0),
+    "pdr": rates.conditions(1e6, 60.0, 0.5, chi=100.0),
+}
+WANTED = {  # at 1e5 and 1e6 yr; None where only four digits are known or nothing
+    ("dark", "CO"): (6.818e-5, 1.398e-4),
+    ("dark", "HCO+"): (2.040e-9, 4.806e-9),
+    ("dark", "N2H+"): (8.807e-12, 7.747e-11),
+    ("dark", "HCN"): (5.858e-7, 3.191e-9),
+    ("dark", "H2CO"): (9.491e-9, 4.550e-10),
+    ("midplane", "CO"): (None, 1.262116e-4),
+    ("midplane", "HCN"): (None, 6.942530e-6),
+    ("midplane", "CS"): (None, 1.426692e-8),
+    ("warm", "CO"): (None, 1.375036e-4),
+    ("warm", "HCO+"): (None, 2.402794e-11),
+    ("warm", "C2H"): (None, 8.800490e-12),
+    ("pdr", "CO"): (None, 4.223820e-6),
+    ("pdr", "e-"): (None, 1.069416e-4),
+    ("pdr", "CN"): (None, 8.089534e-8),
+}
+
+
+def small():
+    net = surface.with_ices(hand.co_h2())
+    return net, network.abundances(net, {"H2": 0.5, "He": 0.09, "C+": 1e-4, "O": 2e-4})
+
+
+def functions(net, cell):
+    """rhs and Jacobian of one cell for SciPy."""
+    settings = rates.Settings()
+    with jax.enable_x64(True):
+        compiled = kinetics.compile(net)
+        k = rates.make(net, settings)(cell)[None]
+        ice = jnp.reshape(rates.active_layers(cell, settings), (1,))
+        rhs = jax.jit(lambda x: compiled.rhs(k, ice, x[None])[0])
+        jacobian = jax.jit(lambda x: compiled.jacobian(k, ice, x[None])[0])
+
+        def wrap(f):
+            def call(_, x):
+                with jax.enable_x64(True):
+                    return np.asarray(f(jnp.asarray(x)))
+
+            return call
+
+        return wrap(rhs), wrap(jacobian)
+
+
+def test_hydrogen_comes_to_its_steady_state():
+    # D per H2 and R per H: x_H = D/(D + 2 R n_H), time constant 1/(D + 2 R n_H).
+    net = network.build([Reaction(("H2",), ("H", "H"), "photo", 1e-12), surface.h2_on_grains()])
+    x0 = network.abundances(net, {"H2": 0.5})
+    cell = rates.conditions(1e3, 300.0, 0.0)
+    d, r = 1e-12, 4.95e-17 * 1e3
+    years = np.array([1e3, 1e4, 1e7])
+    found = chemistry.integrate(net, x0, cell, years, options=bdf.Options(rtol=1e-8), threads=1)
+    h = d / (d + r) * (1 - np.exp(-(d + r) * years * c.YEAR))
+    np.testing.assert_allclose(found.x[0, :, net.index("H")], h, rtol=1e-5)
+
+
+def test_the_jacobian_is_that_of_automatic_differentiation():
+    net, x0 = small()
+    with jax.enable_x64(True):
+        cell = jax.tree.map(jnp.asarray, rates.conditions(1e6, 25.0, 1.0, grains=5e-22))
+        compiled = kinetics.compile(net)
+        k, ice = rates.make(net)(cell)[None], jnp.asarray([3e-6])
+        x = jnp.asarray(x0 + 1e-6)[None]
+        mine = np.asarray(compiled.jacobian(k, ice, x)[0])
+        auto = np.asarray(jax.jacfwd(lambda x: compiled.rhs(k, ice, x[None])[0])(x[0]))
+        np.testing.assert_allclose(mine, auto, rtol=1e-12, atol=1e-12 * np.abs(auto).max())
+        plain = net.stoichiometry() @ rate_of(net, k[0], x[0], ice[0])
+        flow = np.asarray(compiled.rhs(k, ice, x)[0])
+        np.testing.assert_allclose(flow, plain, rtol=1e-10, atol=1e-12 * np.abs(plain).max())
+
+
+def rate_of(net, k, x, ice):
+    """The rates one by one: the slow twin of the gathers."""
+    x, out = np.asarray(x), []
+    total = sum(x[i] for i, s in enumerate(net.species) if species.is_ice(s))
+    s = total / float(ice)
+    share = (1 - np.exp(-s)) / s
+    for row in range(len(net)):
+        kind = network.KINDS[net.kind[row]]
+        places = [i for i in net.reactants[row] if i >= 0]
+        places = places[:1] if kind == "h2 formation" else places
+        out.append(float(k[row]) * np.prod(x[places]) * share ** kinetics.LIMITED.get(kind, 0))
+    return np.array(out)
+
+
+def test_lanes_and_queue_change_nothing_and_scipy_agrees():
+    net, x0 = small()
+    cells = rates.stack(
+        [rates.conditions(n, t, a, chi=10.0, grains=5e-22)
+         for n, t, a in ((1e4, 20.0, 2.0), (1e8, 40.0, 1.0), (1e10, 15.0, 8.0))]
+    )  # fmt: skip
+    options = bdf.Options(rtol=1e-7)
+    one = chemistry.integrate(net, x0, cells, [1e3, 1e6], options=options, lanes=1, threads=1)
+    two = chemistry.integrate(net, x0, cells, [1e3, 1e6], options=options, lanes=2, threads=1)
+    assert one.converged.all() and two.converged.all()
+    np.testing.assert_array_equal(one.steps, two.steps)
+    np.testing.assert_allclose(one.x, two.x, rtol=1e-9, atol=1e-20)
+    assert len(set(one.steps.tolist())) == 3  # every cell at its own pace
+    _, weights = species.conserved(net.species)
+    drift = np.abs(one.x @ weights.T - weights @ x0)
+    assert drift.max() < 1e-10 * 1e-4
+    rhs, jacobian = functions(net, jax.tree.map(lambda leaf: leaf[1], cells))
+    solved = judge.solve_ivp(rhs, (0, 1e6 * c.YEAR), x0, "BDF", t_eval=[1e3 * c.YEAR, 1e6 * c.YEAR],
+                             jac=jacobian, rtol=1e-8, atol=1e-24, first_step=1.0)  # fmt: skip
+    big = solved.y.T > 1e-14
+    np.testing.assert_allclose(one.x[1][big], solved.y.T[big], rtol=1e-3)
+
+
+def test_a_cell_that_gives_up_is_flagged():
+    net, x0 = small()
+    cell = rates.conditions(1e8, 40.0, 1.0, grains=5e-22)
+    found = chemistry.integrate(net, x0, cell, [1e6], options=bdf.Options(max_steps=5), threads=1)
+    assert not found.converged[0]
+
+
+def test_bad_cells_are_sentences():
+    net, x0 = small()
+    with pytest.raises(errors.ConfigError, match=r"conditions\.temperature must be finite and > 0"):
+        chemistry.integrate(net, x0, rates.conditions(1e4, 0.0, 1.0), [1.0])
+    with pytest.raises(errors.ConfigError, match="years must rise"):
+        chemistry.integrate(net, x0, CELLS["dark"], [2.0, 1.0])
+    with pytest.raises(errors.ConfigError, match="the abundances should be"):
+        chemistry.integrate(net, x0[:3], CELLS["dark"], [1.0])
+
+
+def test_the_users_process_stays_in_float32():
+    net, x0 = small()
+    found = chemistry.integrate(net, x0, CELLS["pdr"], [1.0], threads=1)
+    assert found.x.dtype == np.float64
+    assert jnp.zeros(1).dtype == jnp.float32
+
+
+@real
+def test_the_four_reference_cells():
+    gas = readers.read_network(DATA / "networks" / "umist22.csv")
+    net = network.subset(gas, population.ELEMENTS, 2)
+    net = network.extend(net, [surface.h2_on_grains()])
+    x0 = network.abundances(net, START)
+    found = chemistry.integrate(
+        net, x0, rates.stack(CELLS.values()), [1e5, 1e6], options=bdf.Options(rtol=1e-7)
+    )
+    names = list(CELLS)
+    for (cell, name), wanted in WANTED.items():
+        for t, value in enumerate(wanted):
+            if value is not None:
+                got = found.x[names.index(cell), t, net.index(name)]
+                assert got == pytest.approx(value, rel=1e-3), (cell, name)
+    _, weights = species.conserved(net.species)
+    assert np.abs(found.x @ weights.T - weights @ x0).max() < 1e-10

@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algorithmic.disks import (
+    hand,
+    ionisation,
+    model,
+    population,
+    radiation,
+    shielding,
+    structure,
+)
+from fl_jax.core import errors
+from fl_jax.data import sources
+
+DATA = sources.folder("astrochem")
+real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
+LOW = [-15.428, -15.923, -16.287, -16.540, -16.715, -16.927, -17.345, -18.497, -24.523]
+HIGH = [-14.548, -14.967, -15.335, -15.737, -16.119, -16.470, -17.087, -18.461, -24.615]
+
+
+def test_cosmic_rays_of_padovani():
+    n = np.arange(19.0, 28.0)
+    for name, wanted in (("L", LOW), ("H", HIGH)):
+        found = np.log10(ionisation.cosmic_rays(n, name, floor=0.0))
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
+    assert ionisation.cosmic_rays(27.0) > 1.4e-22
+    with pytest.raises(errors.ConfigError, match="cosmic-ray model"):
+        ionisation.cosmic_rays(20.0, "M")
+
+
+def test_x_rays_at_and_between_the_points_of_the_table():
+    with jax.enable_x64(True):
+        rate = lambda n, t: float(ionisation.x_rays(jnp.asarray(n), jnp.log10(t), 1.0))
+        assert rate(22.0, 1e7) == pytest.approx(3.7e-13)
+        assert rate(18.0, 3e6) == pytest.approx(4.8e-11)  # held
+        assert rate(22.5, 1e7) == pytest.approx(np.sqrt(3.7e-13 * 9.6e-15))
+        assert rate(26.0, 1e7) == pytest.approx(8.6e-22**2 / 4.5e-17)  # extrapolated
+
+
+def test_self_shielding_of_hydrogen():
+    with jax.enable_x64(True):
+        assert float(shielding.h2(jnp.asarray(0.0))) == pytest.approx(1.0, abs=1e-3)
+        x = 1e20 / 5e14
+        wanted = 0.965 / (1 + x) ** 2 + 0.035 / np.sqrt(1 + x) * np.exp(-8.5e-4 * np.sqrt(1 + x))
+        assert float(shielding.h2(jnp.asarray(1e20))) == pytest.approx(wanted)
+
+
+@real
+def test_shielding_tables():
+    with jax.enable_x64(True):
+        co = shielding.read_table(DATA / "shielding" / "co_shielding.csv")
+        at = lambda a, b: float(shielding.theta(co, 50.0, a, b))
+        cases = ((1e15, 1e15, 0.4373), (1e15, 1e17, 0.01418), (1e20, 1e16, 0.03287),
+                 (1e22, 1e17, 1.097e-5))  # fmt: skip
+        for h2, own, wanted in cases:
+            assert at(h2, own) == pytest.approx(wanted, rel=1e-3)
+        assert at(1e10, 1e5) == pytest.approx(at(1e15, 1e10))  # clamped
+        coarse = shielding.coarse_co()
+        for h2, own, _ in cases:
+            got = float(shielding.theta(coarse, 50.0, h2, own))
+            assert abs(np.log10(got / at(h2, own))) < 0.02
+        n2 = shielding.read_table(DATA / "shielding" / "n2_shielding.csv")
+        assert float(shielding.theta(n2, 50.0, 1e14, 1e16)) == pytest.approx(0.04292, rel=1e-3)
+
+
+def test_columns_and_a_small_disk():
+    disk, light = structure.Disk(mass_gas=1e-2), radiation.Light()
+    grid = radiation.make_grid(disk, light, np.geomspace(5, 200, 4), radiation.heights(4))
+    assert (np.diff(grid.up, axis=1) > 0).all() and (np.diff(grid.star, axis=0) >= 0).all()
+    np.testing.assert_allclose(grid.av_up, grid.up * 5.34e-22)
+    net = hand.co_h2()
+    found = model.solve(net, population.start(net), grid, tables=radiation.Tables.load(), threads=1)
+    assert found.converged[found.solved].all()
+    co = found.x[:, :, net.index("CO")]
+    assert co[1, -1] > 1e-4 > co[1, 1]  # carbon is in CO at the midplane, not higher up
+    shade = model.Shade(net, grid)
+    for front in range(7):
+        i = np.arange(max(0, front - 3), min(4, front + 1))
+        up, _ = shade.columns(i, front - i)
+        shade.add(i, front - i, found.x)
+    lowest = up["CO"][-1]  # of the outer midplane cell
+    assert 0 < lowest < 1.5e-4 * grid.up[3, 3]

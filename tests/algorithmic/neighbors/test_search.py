@@ -1,0 +1,111 @@
+import jax
+import numpy as np
+import pytest
+
+from algorithmic import neighbors
+from algorithmic.neighbors import brute, search, tree
+from fl_jax.core import errors
+from fl_jax.train import mesh as meshes
+
+
+def oracle(queries, points, k):
+    total = None
+    for c in range(points.shape[1]):
+        difference = queries[:, None, c] - points[None, :, c]
+        square = difference * difference
+        total = square if total is None else total + square
+    order = np.argsort(total, axis=1, kind="stable")[:, :k]
+    return np.sqrt(np.take_along_axis(total, order, axis=1)), order
+
+
+def rows(kind, n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    if kind == "random":
+        return rng.random((n, d)).astype(np.float32)
+    if kind == "clustered":
+        return (rng.normal(size=(n, d)) * 10 ** rng.uniform(-4, 0, (n, 1))).astype(np.float32)
+    return (np.round(rng.random((n, d)) * 4) / 4).astype(np.float32)  # tied
+
+
+@pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
+@pytest.mark.parametrize("d", [3, 8])
+def test_indices_and_distances_are_the_oracles_bit_for_bit(kind, d):
+    points = rows(kind, 2500, d)
+    queries = np.concatenate([points[:40], rows("random", 24, d, 1) * 2 - 0.5])
+    index = tree.build(points) if d <= 4 else None
+    near, at = neighbors.knn(queries, points, 7, index=index, threads=1)
+    wanted, order = oracle(queries, points, 7)
+    assert near.dtype == np.float32
+    np.testing.assert_array_equal(near, wanted)
+    np.testing.assert_array_equal(at, order)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
+@pytest.mark.parametrize("d", range(1, 9))
+@pytest.mark.parametrize("k", [1, 20])
+def test_all_dimensions(kind, d, k):
+    points = rows(kind, 6000, d)
+    queries = np.concatenate([points[:300], rows("random", 100, d, 1) * 2 - 0.5])
+    index = tree.build(points) if d <= 4 else None
+    near, at = neighbors.knn(queries, points, k, index=index)
+    wanted, order = oracle(queries, points, k)
+    np.testing.assert_array_equal(near, wanted)
+    np.testing.assert_array_equal(at, order)
+
+
+def test_a_first_try_that_is_too_narrow_says_so_and_more_effort_settles_it():
+    points, queries = rows("random", 2500, 3), rows("random", 32 * 8, 3, 1)
+    index = tree.build(points)
+    narrow = tree.Width(1, 1)
+    _near, at, sure = tree.search(index, queries.reshape(32, 8, 3), 7, narrow)
+    _wanted, order = oracle(queries, points, 7)
+    sure = np.asarray(sure).ravel()
+    assert (~sure).sum() > 0  # one leaf is not enough for every query
+    np.testing.assert_array_equal(np.asarray(at).reshape(-1, 7)[sure], order[sure])
+    np.testing.assert_array_equal(
+        neighbors.knn(queries, points, 7, index=index, threads=1)[1], order
+    )
+
+
+def test_points_over_devices_give_the_same():
+    points, queries = rows("tied", 203, 5), rows("random", 11, 5, 1)
+    mesh = meshes.MeshConfig(data=-1).make()
+    near, at = neighbors.knn_sharded(queries, points, 6, mesh)
+    wanted, order = oracle(queries, points, 6)
+    np.testing.assert_array_equal(near, wanted)
+    np.testing.assert_array_equal(at, order)
+
+
+def test_tiles_keep_the_first_of_equals():
+    points = np.zeros((50, 2), np.float32)
+    _, at = brute.brute(points[:3], points, 9, np.int32(0), points_tile=8, queries_tile=2)
+    np.testing.assert_array_equal(at, np.tile(np.arange(9), (3, 1)))
+
+
+def test_the_same_shapes_compile_once():
+    points, queries = rows("random", 2500, 3), rows("random", 256, 3, 1)
+    index = tree.build(points)
+    neighbors.knn(queries, points, 7, index=index, threads=1)
+    size = tree.search._cache_size()
+    neighbors.knn(queries + 0.01, points, 7, index=index, threads=1)
+    assert tree.search._cache_size() == size
+
+
+def test_bad_input_is_a_sentence():
+    good = rows("random", 10, 2)
+    with pytest.raises(errors.ConfigError, match=r"k must lie in 1\.\.10"):
+        neighbors.knn(good, good, 11)
+    with pytest.raises(errors.ConfigError, match="rows of the same features"):
+        neighbors.knn(good[:, :1], good, 1)
+    bad = good.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(errors.DataError, match=r"1 of the queries hold NaN.*row 3"):
+        neighbors.knn(bad, good, 1)
+    near, at = neighbors.knn(np.zeros((0, 2)), good, 2)
+    assert near.shape == at.shape == (0, 2)
+
+
+def test_rounding_up_to_few_shapes():
+    assert [search._round(n) for n in (1, 2, 3, 4, 5, 6, 7, 9)] == [1, 2, 3, 4, 6, 6, 8, 12]
+    assert jax.devices()[0].platform == "cpu"
