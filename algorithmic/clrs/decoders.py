@@ -1,11 +1,13 @@
 """Decoders: node, edge and graph representations to logits, by location and kind of probe."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from algorithmic.clrs import initial
+from algorithmic.clrs import initial, pairs
 from algorithmic.clrs.layout import Counts, Values
-from algorithmic.clrs.processors import Edges, edge_outputs
+from algorithmic.clrs.processors import Edges, Map, side_by_side
 from fl_jax.core.types import Array, Float, Key, PyTree
 
 
@@ -49,91 +51,131 @@ def init(key: Key[Array, ""], padded: Counts, hidden: int, triplets: bool) -> Py
     return params
 
 
+class Decoder(NamedTuple):
+    """One stage's decoders, ready for the loop over steps."""
+
+    nodes: Map  # everything that reads h_t
+    graph: Map
+    outputs: tuple | None  # (weight, bias) from triplet maxima to edge outputs
+    edge: tuple  # of edge probes: channels' map (C, E), bias, edge outputs' weight
+    pointer: tuple  # the same per pointer, and its last layer
+    edge_pointer: tuple
+
+
+def prepare(params: PyTree, edges: Edges, processor: PyTree, dtype) -> Decoder:
+    """Maps composed and laid side by side.
+
+    Args:
+        params: from `init`.
+        edges: the encoder of edges.
+        processor: the processor's parameters, whose `t_out` makes edge outputs.
+        dtype: of the products over pairs.
+    """
+    hidden = edges.w.shape[1]
+    triplets = "t_out" in processor
+    plain = lambda w, b=None: {"w": w, "b": jnp.zeros(w.shape[1]) if b is None else b}
+    node, edge, top = params["node"], params["edge"], params["graph"]
+    parts = [plain(node["w"], node["b"]), plain(edge["from"]), plain(edge["to"])]
+    one = lambda stacked, i: jax.tree.map(lambda w: w[i], stacked)
+
+    def reads(p, names):
+        return [plain(p[k], p["b"][at]) for k, at in names]
+
+    def scores(p):
+        """(channels' map, bias, edge outputs' weight, last layer, its bias)."""
+        w, b = edges.through({"w": p["edge"][:hidden], "b": p["b"][2]})
+        wo = pairs.weight(p["edge"][hidden:], dtype) if triplets else None
+        return w, b, wo, p["score"], p["score_b"]
+
+    pointers = [one(params["pointer"], i) for i in range(params["pointer"]["b"].shape[0])]
+    quads = [one(params["edge_pointer"], i) for i in range(params["edge_pointer"]["b"].shape[0])]
+    for p in pointers:
+        parts += reads(p, (("from", 0), ("to", 1)))
+    for p in quads:
+        parts += reads(p, (("from", 0), ("to", 1), ("target", 3)))
+    w, b = edges.through({"w": edge["edge"][:hidden], "b": jnp.sum(edge["b"], 0)})
+    outputs = None
+    if triplets:
+        t_out = processor["t_out"]
+        outputs = (pairs.weight(t_out["w"], dtype), t_out["b"])
+    return Decoder(
+        side_by_side(*parts),
+        side_by_side(plain(jnp.concatenate([top["node"], top["graph"]]), jnp.sum(top["b"], 0))),
+        outputs,
+        (pairs.weight(w), b, pairs.weight(edge["edge"][hidden:], dtype) if triplets else None),
+        tuple(scores(p) for p in pointers),
+        tuple(scores(p) for p in quads),
+    )
+
+
 def decode(
-    params: PyTree,
-    processor: PyTree,
-    h_t: Float[Array, "B N H"],
-    edges: Edges,
-    t: Float[Array, "B N N f"] | None,
-    graph: Float[Array, "B h"],
-    mask: Float[Array, "B N"],
+    decoder: Decoder,
+    h_t: Float[Array, "H N B"],
+    x: Float[Array, "C N N B"],
+    t: Float[Array, "f N N B"] | None,
+    graph: Float[Array, "h B"],
+    mask: Float[Array, "N B"],
 ) -> Values:
     """Logits of all slots of one stage.
 
     Args:
-        params: from `init`.
-        processor: the processor's parameters, which turn `t` into edge outputs.
-        h_t: encoded nodes, old and new hidden states side by side.
-        edges: encoded edges, as channels.
+        decoder: from `prepare`.
+        h_t: encoded nodes, old and new hidden states, one after another.
+        x: edges as channels.
         t: triplet maxima, None without triplets.
         graph: encoded graph features.
         mask: 1 on real nodes.
 
     Returns:
-        node (B, N, C), edge (B, N, N, C), graph (B, C), pointer (B, P, N, N), row = the pointing
-        node, edge_pointer (B, Q, N, N, N) or None where there are none.
+        node (C, N, B), edge (C, N, N, B), graph (C, B), pointer (P, N, N, B), row = the pointing
+        node, edge_pointer (Q, N, N, N, B) or None where there are none.
     """
-    hidden = edges.w.shape[1]
-    outputs = None if t is None else edge_outputs(processor, t)
-    of_edges = lambda w, b: _edge_map(w, b, edges, outputs, hidden)
-    node = h_t @ params["node"]["w"] + params["node"]["b"][None, None]
-    edge = graph_logits = None
-    p = params["edge"]
-    if p["b"].shape[1]:
-        edge = (
-            (h_t @ p["from"])[:, :, None]
-            + (h_t @ p["to"])[:, None]
-            + of_edges(p["edge"], jnp.sum(p["b"], 0))
-        )
+    parts = iter(decoder.nodes(h_t))
+    node, sent, received = next(parts), next(parts), next(parts)
+    n, batch = h_t.shape[1:]
+    w_x, b, wo = decoder.edge
+    needed = b.shape[0] or decoder.pointer or decoder.edge_pointer
+    outputs = None
+    if needed and decoder.outputs is not None:
+        outputs = pairs.edge_outputs(*decoder.outputs, t)
+    if b.shape[0]:
+        edge = sent[:, :, None] + received[:, None] + pairs.product(w_x, x)
+        edge = edge + b[:, None, None, None]
+        if outputs is not None:
+            edge = edge + pairs.product(wo, outputs.o)
     else:
-        edge = jnp.zeros((*h_t.shape[:2], h_t.shape[1], 0))
-    p = params["graph"]
-    top = jnp.max(jnp.where(mask[..., None] > 0, h_t, -jnp.inf), axis=1)
-    graph_logits = top @ p["node"] + graph @ p["graph"] + jnp.sum(p["b"], 0)[None]
-    pointers = [
-        _pointer(jax.tree.map(lambda w, i=i: w[i], params["pointer"]), h_t, of_edges)
-        for i in range(params["pointer"]["score_b"].shape[0])
+        edge = jnp.zeros((0, n, n, batch))
+    top = jnp.max(jnp.where(mask[None] > 0, h_t, -jnp.inf), axis=1)
+    (of_graph,) = decoder.graph(jnp.concatenate([top, graph]))
+    pointers = []
+    for w, b, wo, score, score_b in decoder.pointer:
+        first, second = next(parts), next(parts) + b[:, None, None]
+        # Held as [j, i], so that the edge features need no transposition; the scores are turned.
+        scores = pairs.pointer_scores(x, w, outputs, wo, first, second, score)
+        pointers.append(jnp.swapaxes(scores, 0, 1) + score_b)
+    quads = [
+        _edge_pointer(scores, next(parts), next(parts), next(parts), x, outputs)
+        for scores in decoder.edge_pointer
     ]
-    pairs = [
-        _edge_pointer(jax.tree.map(lambda w, i=i: w[i], params["edge_pointer"]), h_t, of_edges)
-        for i in range(params["edge_pointer"]["score_b"].shape[0])
-    ]
-    stack = lambda parts: jnp.stack(parts, axis=1) if parts else None
-    return Values(node, edge, graph_logits, stack(pointers), stack(pairs))
+    stack = lambda parts: jnp.stack(parts) if parts else None
+    return Values(node, edge, of_graph, stack(pointers), stack(quads))
 
 
-def _edge_map(w, b, edges, outputs, hidden):
-    """A linear map of e_t: its first half composed with the encoder."""
-    from_channels = edges.linear({"w": w[:hidden], "b": b})
-    return from_channels if outputs is None else from_channels + outputs @ w[hidden:]
-
-
-def _pointer(p, h_t, of_edges):
-    """score_ij = w max(p1_i, p2_j + p3_ji): note the transposed edge."""
-    b = p["b"]
-    first = h_t @ p["from"] + b[0][None, None]
-    second = h_t @ p["to"] + b[1][None, None]
-    third = of_edges(p["edge"], b[2])
-    # Held as [j, i], so that the edge features need no transposition; the scores are turned.
-    score = jnp.maximum(first[:, None], second[:, :, None] + third) @ p["score"]
-    return jnp.swapaxes(score, 1, 2) + p["score_b"]
-
-
-def _edge_pointer(p, h_t, of_edges):
+def _edge_pointer(scores, sent, received, target, x, outputs):
     """score_ijk = w max(q_ij, r_k), one k after another: no tensor of rank five."""
-    b = p["b"]
-    q = (h_t @ p["from"] + b[0][None, None])[:, :, None] + (h_t @ p["to"] + b[1][None, None])[
-        :, None
-    ]
-    q = q + of_edges(p["edge"], b[2])
-    r = h_t @ p["target"] + b[3][None, None]
+    w, b, wo, score, score_b = scores
+    q = sent[:, :, None] + received[:, None] + pairs.product(pairs.weight(w), x)
+    q = q + b[:, None, None, None]
+    if outputs is not None:
+        q = q + pairs.product(wo, outputs.o)
+    last = pairs.weight(score[:, None])
 
     @jax.checkpoint
     def column(r_k):
-        return jnp.maximum(q, r_k[:, None, None]) @ p["score"]
+        return pairs.product(last, jnp.maximum(q, r_k[:, None, None]))[0]
 
-    score = jax.lax.map(column, jnp.moveaxis(r, 1, 0))
-    return jnp.moveaxis(score, 0, -1) + p["score_b"]
+    found = jax.lax.map(column, jnp.moveaxis(target, 1, 0))  # (k, i, j, B)
+    return jnp.moveaxis(found, 0, 2) + score_b
 
 
 def log_sinkhorn(
@@ -162,7 +204,8 @@ def log_sinkhorn(
     x = jnp.where(real, jnp.where(eye, x - 1e6, x), -1e9)
     # Padding is a permutation of its own, the identity, so that every sum has a term.
     x = jnp.where(~real & eye, 0.0, x)
-    for _ in range(steps):
-        x = jax.nn.log_softmax(x, axis=-1)
-        x = jax.nn.log_softmax(x, axis=-2)
-    return x
+
+    def normalise(x, _):
+        return jax.nn.log_softmax(jax.nn.log_softmax(x, axis=-1), axis=-2), None
+
+    return jax.lax.scan(normalise, x, length=steps)[0]

@@ -11,15 +11,19 @@ import jax.numpy as jnp
 
 from algorithmic.clrs import initial, layout, specs
 from algorithmic.clrs.layout import Counts, Values
+from algorithmic.clrs.pairs import Weight, product, weight
 from fl_jax.core.types import Array, Float, Key, PyTree
 
 
-class Features(NamedTuple):
-    """What the processor starts from; edges stay channels."""
+class Encoder(NamedTuple):
+    """Inputs' and hints' tables of one task as one, ready for the loop over steps."""
 
-    node: Float[Array, "B N h"]
-    edge: Float[Array, "B N N C"]
-    graph: Float[Array, "B h"]
+    node: Weight  # (C, h)
+    node_b: Float[Array, " h"]
+    edge: Float[Array, "C h"]  # of `edge_channels`, to be composed with what reads the edges
+    edge_b: Float[Array, " h"]
+    graph: Weight
+    graph_b: Float[Array, " h"]
 
 
 def init(key: Key[Array, ""], name: str, stage: str, padded: Counts, hidden: int) -> PyTree:
@@ -52,57 +56,78 @@ def init(key: Key[Array, ""], name: str, stage: str, padded: Counts, hidden: int
     }
 
 
+def prepare(inputs: PyTree, hints: PyTree, tables: tuple[Values, Values]) -> Encoder:
+    """Both stages side by side.
+
+    Args:
+        inputs: parameters of the inputs' encoders.
+        hints: of the hints' encoders.
+        tables: what the channels of both are.
+    """
+    both = tuple(zip((inputs, hints), tables, strict=True))
+    joined = lambda where: jnp.concatenate([p[where]["w"] for p, _ in both])
+    bias = lambda where, head: sum(head(t) @ p[where]["b"] for p, t in both)
+    edges = [_edge_table(p, t) for p, t in both]
+    return Encoder(
+        weight(joined("node")),
+        bias("node", lambda t: t.node.head),
+        jnp.concatenate([w for w, _ in edges]),
+        sum(b for _, b in edges),
+        weight(joined("graph")),
+        bias("graph", lambda t: t.graph.head),
+    )
+
+
+def _edge_table(params, tables):
+    """(weights (C, h), total bias (h,)) that belong to `edge_channels`."""
+    parts = [(params["edge"], tables.edge.head), (params["pointer"], tables.pointer)]
+    parts += [(params[k], tables.edge_pointer) for k in ("over_senders", "over_receivers")]
+    return jnp.concatenate([p["w"] for p, _ in parts]), sum(head @ p["b"] for p, head in parts)
+
+
 def one_hot(given: Values, nodes: int) -> Values:
-    """True probes as they are fed in: pointers (B, N, P) as matrices (B, P, N, N)."""
+    """True probes as they are fed in: pointers (P, N, B) as matrices (P, N, N, B)."""
 
     def matrix(index):
-        at = jax.lax.broadcasted_iota(jnp.int32, (*index.shape, nodes), index.ndim)
-        return (index[..., None] == at).astype(jnp.float32)
+        at = jnp.arange(nodes, dtype=jnp.int32)[:, None]
+        at = at.reshape((1,) * (index.ndim - 1) + at.shape)
+        return (index[..., None, :] == at).astype(jnp.float32)
 
     pointer, edge_pointer = given.pointer, given.edge_pointer
     return given._replace(
-        pointer=matrix(jnp.moveaxis(pointer, -1, 1)) if pointer.shape[-1] else None,
-        edge_pointer=matrix(jnp.moveaxis(edge_pointer, -1, 1)) if edge_pointer.shape[-1] else None,
+        pointer=matrix(pointer) if pointer.shape[0] else None,
+        edge_pointer=matrix(edge_pointer) if edge_pointer.shape[0] else None,
     )
 
 
 def edge_channels(
-    given: Values, tables: Values, mask: Float[Array, "B N"]
-) -> Float[Array, "B N N C"]:
+    given: Values, tables: Values, mask: Float[Array, "N B"]
+) -> Float[Array, "C N N B"]:
     """Everything that goes into edge features: edge probes, node pointers, and of an edge pointer
     its mean over senders and its mean over receivers, which commute with the linear maps.
 
     Slots that a task does not have are zero: what fills them points somewhere too.
     """
+    live = lambda flags, rank: jnp.asarray(flags).reshape(-1, *[1] * rank)
     parts = [given.edge]
     if given.pointer is not None:
-        parts.append(jnp.moveaxis(given.pointer, 1, -1) * tables.pointer[None, None, None])
+        parts.append(given.pointer * live(tables.pointer, 3))
     if given.edge_pointer is not None:
-        count = jnp.sum(mask, axis=1).reshape(-1, 1, 1, 1)
-        p = given.edge_pointer * tables.edge_pointer.reshape(1, -1, 1, 1, 1)
-        p = p * mask[:, None, :, None, None] * mask[:, None, None, :, None]
-        parts.append(jnp.moveaxis(jnp.sum(p, axis=2) / count, 1, -1))
-        parts.append(jnp.moveaxis(jnp.sum(p, axis=3) / count, 1, -1))
-    return jnp.concatenate(parts, axis=-1)
+        count = jnp.sum(mask, axis=0)[None, None, None]
+        p = given.edge_pointer * live(tables.edge_pointer, 4)
+        p = p * mask[None, :, None, None] * mask[None, None, :, None]
+        parts.append(jnp.sum(p, axis=1) / count)
+        parts.append(jnp.sum(p, axis=2) / count)
+    return jnp.concatenate(parts, axis=0)
 
 
-def edge_tables(params: PyTree, tables: Values) -> tuple[Array, Array]:
-    """(weights (C, h), total bias (h,)) that belong to `edge_channels`."""
-    parts = [(params["edge"], tables.edge.head), (params["pointer"], tables.pointer)]
-    parts += [(params[k], tables.edge_pointer) for k in ("over_senders", "over_receivers")]
-    w = jnp.concatenate([p["w"] for p, _ in parts])
-    return w, sum(_bias(p, head) for p, head in parts)
-
-
-def _bias(params, head):
-    return head @ params["b"]
-
-
-def node_features(params: PyTree, tables: Values, given: Values) -> Float[Array, "B N h"]:
+def node_features(encoder: Encoder, inputs: Values, hints: Values) -> Float[Array, "h N B"]:
     """Node probes, encoded and added up."""
-    return given.node @ params["node"]["w"] + _bias(params["node"], tables.node.head)[None, None]
+    x = jnp.concatenate([inputs.node, hints.node], axis=0)
+    return product(encoder.node, x) + encoder.node_b[:, None, None]
 
 
-def graph_features(params: PyTree, tables: Values, given: Values) -> Float[Array, "B h"]:
+def graph_features(encoder: Encoder, inputs: Values, hints: Values) -> Float[Array, "h B"]:
     """Graph probes, encoded and added up."""
-    return given.graph @ params["graph"]["w"] + _bias(params["graph"], tables.graph.head)[None]
+    x = jnp.concatenate([inputs.graph, hints.graph], axis=0)
+    return product(encoder.graph, x) + encoder.graph_b[:, None]

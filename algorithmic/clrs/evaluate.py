@@ -83,7 +83,9 @@ def counts(
 
 
 def _target(logits, mask):
-    return jnp.argmax(losses.log_pointer(logits, mask), axis=-1).astype(jnp.int32)
+    """The best of the real nodes, on the last axis."""
+    real = mask.reshape(mask.shape[0], *[1] * (logits.ndim - 2), mask.shape[1]) > 0
+    return jnp.argmax(jnp.where(real, logits, losses.GONE), axis=-1).astype(jnp.int32)
 
 
 def _right(right, weight):

@@ -76,10 +76,19 @@ class Lanes(NamedTuple):
 class Kept(NamedTuple):
     """What outputs are decoded from: the state after a trajectory's last step."""
 
-    h_t: Float[Array, "B N H"]
-    edge: Float[Array, "B N N C"]
-    t: Any  # (B, N, N, f) or None
-    graph: Float[Array, "B h"]
+    h_t: Float[Array, "H N B"]
+    x: Float[Array, "C N N B"]
+    t: Any  # (f, N, N, B) or None
+    graph: Float[Array, "h B"]
+
+
+class Prepared(NamedTuple):
+    """Parameters of one task as the loop over steps reads them."""
+
+    encoder: encoders.Encoder
+    processor: PyTree
+    hints: decoders.Decoder
+    outputs: decoders.Decoder
 
 
 def tables(group: Group) -> Tables:
@@ -141,129 +150,142 @@ def run(
     Returns:
         (output logits (S B, ...), the outputs' tally, the hints' tally).
     """
-    places = lanes.nodes.shape[0]
-    apply = processor(config).apply
+    places, batch = lanes.nodes.shape
     size = lanes.inputs.node.shape[2]
+    parts = _prepare(shared, own, table, config)
+    apply = processor(config).apply
+    inputs, truth = _batch_last((lanes.inputs, lanes.outputs), 1)  # (S, C, ..., B)
+    now, following = _batch_last((lanes.now, lanes.following), 1)  # (L, C, ..., B)
     at = jnp.arange(size, dtype=jnp.int32)
-    flat = lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:])
-    masks = (at[None, None] < lanes.nodes[..., None]).astype(jnp.float32)  # (S, B, N)
-    w, b = _edge_tables(own, table)
+    masks = (at[None, :, None] < lanes.nodes[:, None]).astype(jnp.float32)  # (S, N, B)
 
     def step(carry, x):
         hidden, predicted, kept = carry
         now, following, segment, first, last, valid = x
         pick = lambda v: v[0] if places == 1 else _pick(v, segment)
-        given, mask = jax.tree.map(pick, lanes.inputs), pick(masks)
-        begin = lambda a, c: jnp.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, c)
+        given, mask = jax.tree.map(pick, inputs), pick(masks)
+        begin = lambda a, c: jnp.where(first, a, c)
         hints = jax.tree.map(begin, encoders.one_hot(now, size), predicted)
         hidden = begin(jnp.zeros_like(hidden), hidden)
         given = encoders.one_hot(given, size)
-        after, logits, state = _one_step(
-            shared, own, table, apply, given, hints, hidden, mask, w, b
-        )
+        after, logits, state = _one_step(parts, table, apply, given, hints, hidden, mask)
         tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
         predicted = losses.soften(logits, table.hints, mask)
         if places == 1:
-            keep = lambda a, c: jnp.where(last.reshape(-1, *[1] * (a.ndim - 1)), a, c)
+            keep = lambda a, c: jnp.where(last, a, c)
             return (after, predicted, jax.tree.map(keep, state, kept)), (tallied, None)
         return (after, predicted, None), (tallied, state)
 
-    batch = lanes.nodes.shape[1]
-    start = jax.tree.map(lambda v: jnp.zeros_like(v[0]), lanes.now)
+    start = jax.tree.map(lambda v: jnp.zeros_like(v[0]), now)
     predicted = jax.tree.map(jnp.zeros_like, encoders.one_hot(start, size))
-    hidden = jnp.zeros((batch, size, config.hidden))
-    xs = (lanes.now, lanes.following, lanes.segment, lanes.first, lanes.last, lanes.valid)
+    hidden = jnp.zeros((config.hidden, size, batch))
+    xs = (now, following, lanes.segment, lanes.first, lanes.last, lanes.valid)
     body = jax.checkpoint(step) if config.remat else step
     kept = None
     if places == 1:
-        kept = _nothing_kept(config, batch, size, w.shape[0])
+        kept = _nothing_kept(config, batch, size, parts.encoder.edge.shape[0])
     (_, _, kept), (hint_tallies, states) = jax.lax.scan(body, (hidden, predicted, kept), xs)
+    # Places side by side: (C, ..., S B).
+    flat = lambda v: jnp.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], places * batch)
+    # (S, L, B): the steps after which a trajectory ends; one that was cut short has none.
+    ends = lanes.last[None] & (lanes.segment[None] == _iota(places, lanes.segment))
+    finished = jnp.any(ends, axis=1).reshape(-1)
     if places > 1:
-        # (S, B): the step after which each trajectory ends.
-        ends = lanes.last[None] & (lanes.segment[None] == _iota(places, lanes.segment))
-        when, finished = jnp.argmax(ends, axis=1), jnp.any(ends, axis=1)
+        when = jnp.argmax(ends, axis=1)
         kept = jax.tree.map(lambda v: flat(_at_steps(v, when)), states)
-    else:
-        finished = jnp.ones((1, batch), bool)
-    mask = flat(masks)
-    edges = processors.Edges(kept.edge, w, b)
-    logits = decoders.decode(
-        own["decode_outputs"], shared, kept.h_t, edges, kept.t, kept.graph, mask
-    )
+    mask, truth = flat(masks), jax.tree.map(flat, truth)
+    logits = decoders.decode(parts.outputs, kept.h_t, kept.x, kept.t, kept.graph, mask)
     if permutation:
-        logits = logits._replace(
-            pointer=decoders.log_sinkhorn(
-                logits.pointer,
-                jnp.broadcast_to(mask[:, None], logits.pointer.shape[:3]),
-                config.sinkhorn_steps,
-                config.sinkhorn_temperature,
-                key,
-            )
+        batched = jnp.moveaxis(logits.pointer, -1, 0)
+        batched = decoders.log_sinkhorn(
+            batched,
+            jnp.broadcast_to(mask.T[:, None], batched.shape[:3]),
+            config.sinkhorn_steps,
+            config.sinkhorn_temperature,
+            key,
         )
-    truth = jax.tree.map(flat, lanes.outputs)
-    outputs = losses.tally(logits, truth, table.outputs, mask, flat(finished).astype(jnp.float32))
-    return logits, outputs, jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
+        logits = logits._replace(pointer=jnp.moveaxis(batched, 0, -1))
+    outputs = losses.tally(logits, truth, table.outputs, mask, finished.astype(jnp.float32))
+    hints = jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
+    return _batch_first(logits), outputs, hints
 
 
-def _one_step(shared, own, table, apply, given, hints, hidden, mask, w, b):
+def _prepare(shared, own, table, config) -> Prepared:
+    dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
+    both = (table.inputs, table.hints)
+    encoder = encoders.prepare(own["encode_inputs"], own["encode_hints"], both)
+    edges = processors.Edges(encoder.edge, encoder.edge_b)
+    of = lambda stage: decoders.prepare(own[stage], edges, shared, dtype)
+    processed = processor(config).prepare(shared, edges)
+    return Prepared(encoder, processed, of("decode_hints"), of("decode_outputs"))
+
+
+def _one_step(parts, table, apply, given, hints, hidden, mask):
     """(new hidden, hint logits, what outputs would be decoded from)."""
-    node = encoders.node_features(own["encode_inputs"], table.inputs, given)
-    node = node + encoders.node_features(own["encode_hints"], table.hints, hints)
-    graph = encoders.graph_features(own["encode_inputs"], table.inputs, given)
-    graph = graph + encoders.graph_features(own["encode_hints"], table.hints, hints)
-    x = [
-        encoders.edge_channels(given, table.inputs, mask),
-        encoders.edge_channels(hints, table.hints, mask),
-    ]
-    x = jnp.concatenate(x, axis=-1)
-    edges = processors.Edges(x, w, b)
-    z = jnp.concatenate([node, hidden], axis=-1)
-    after, t = apply(shared, z, edges, graph, mask > 0, _adjacency(given, hints, table))
-    h_t = jnp.concatenate([node, hidden, after], axis=-1)
-    logits = decoders.decode(own["decode_hints"], shared, h_t, edges, t, graph, mask)
+    node = encoders.node_features(parts.encoder, given, hints)
+    graph = encoders.graph_features(parts.encoder, given, hints)
+    x = jnp.concatenate(
+        [
+            encoders.edge_channels(given, table.inputs, mask),
+            encoders.edge_channels(hints, table.hints, mask),
+        ]
+    )
+    z = jnp.concatenate([node, hidden])
+    adjacency = _adjacency(given, hints, table)
+    after, t = apply(parts.processor, z, x, graph, mask > 0, adjacency)
+    h_t = jnp.concatenate([node, hidden, after])
+    logits = decoders.decode(parts.hints, h_t, x, t, graph, mask)
     return after, logits, Kept(h_t, x, t, graph)
 
 
-def _edge_tables(own, table):
-    w_in, b_in = encoders.edge_tables(own["encode_inputs"], table.inputs)
-    w_hint, b_hint = encoders.edge_tables(own["encode_hints"], table.hints)
-    return jnp.concatenate([w_in, w_hint]), b_in + b_hint
+def _batch_last(values, lead):
+    """(*lead, B, ..., C) -> (*lead, C, ..., B), `lead` axes before the batch."""
+    return jax.tree.map(lambda v: jnp.swapaxes(v, lead, -1), values)
+
+
+def _batch_first(logits: Values) -> Values:
+    """Plain probes (B, ..., C), pointers (B, P, ...)."""
+    plain = lambda v: jnp.moveaxis(jnp.moveaxis(v, -1, 0), 1, -1)
+    pointing = lambda v: None if v is None else jnp.moveaxis(v, -1, 0)
+    node, edge, graph = (plain(v) for v in logits[:3])
+    return Values(node, edge, graph, pointing(logits.pointer), pointing(logits.edge_pointer))
 
 
 def _adjacency(given, hints, table):
     """Where PGN and GAT send: self loops, pointers and edge masks, in either direction."""
-    n = given.node.shape[1]
-    out = jnp.broadcast_to(jnp.eye(n, dtype=bool)[None], (given.node.shape[0], n, n))
+    _, n, batch = given.node.shape
+    out = jnp.broadcast_to(jnp.eye(n, dtype=bool)[:, :, None], (n, n, batch))
     for values, tabled in ((given, table.inputs), (hints, table.hints)):
         if values.pointer is not None:
-            both = values.pointer + jnp.swapaxes(values.pointer, -1, -2)
-            live = tabled.pointer.reshape(1, -1, 1, 1) > 0
-            out = out | jnp.any((both > 0.5) & live, axis=1)
-        masks = tabled.edge.kind[:, 1].reshape(1, 1, 1, -1) > 0
+            both = values.pointer + jnp.swapaxes(values.pointer, 1, 2)
+            live = jnp.asarray(tabled.pointer).reshape(-1, 1, 1, 1) > 0
+            out = out | jnp.any((both > 0.5) & live, axis=0)
+        masks = jnp.asarray(tabled.edge.kind)[:, 1].reshape(-1, 1, 1, 1) > 0
         both = values.edge + jnp.swapaxes(values.edge, 1, 2)
-        out = out | jnp.any((both > 0) & masks, axis=-1)
+        out = out | jnp.any((both > 0) & masks, axis=0)
     return out
 
 
 def _nothing_kept(config, batch, size, channels):
     triplets = config.processor.startswith("triplet")
     return Kept(
-        jnp.zeros((batch, size, 3 * config.hidden)),
-        jnp.zeros((batch, size, size, channels)),
-        jnp.zeros((batch, size, size, config.triplets)) if triplets else None,
-        jnp.zeros((batch, config.hidden)),
+        jnp.zeros((3 * config.hidden, size, batch)),
+        jnp.zeros((channels, size, size, batch)),
+        jnp.zeros((config.triplets, size, size, batch)) if triplets else None,
+        jnp.zeros((config.hidden, batch)),
     )
 
 
 def _pick(v, segment):
-    """v (S, B, ...) at each lane's segment (B,)."""
-    index = segment.reshape(1, -1, *[1] * (v.ndim - 2))
+    """v (S, ..., B) at each lane's segment (B,)."""
+    index = segment.reshape(*[1] * (v.ndim - 1), -1)
     return jnp.take_along_axis(v, index, axis=0)[0]
 
 
 def _at_steps(v, when):
-    """v (L, B, ...) at the steps (S, B)."""
-    return v[when, jnp.arange(v.shape[1])[None, :]]
+    """v (L, ..., B) at the steps (S, B) -> (S, ..., B)."""
+    index = when.reshape(when.shape[0], *[1] * (v.ndim - 2), -1)
+    return jnp.take_along_axis(v, index, axis=0)
 
 
 def _iota(count, like):

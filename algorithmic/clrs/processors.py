@@ -1,13 +1,14 @@
 """Processors: one round of messages on a graph of nodes, edges and a global feature.
 
-All stand behind one interface, a pair of functions made by a factory:
+All stand behind one interface, three pure functions made by a factory:
 
     init(key) -> params
-    apply(params, z, edges, graph, mask, adjacency) -> (new hidden (B, N, h), edge outputs or None)
+    prepare(params, edges) -> prepared, once for all steps
+    apply(prepared, z, x, graph, mask, adjacency) -> (new hidden (h, N, B), triplets or None)
 
-`edges` is not an array of edge features: these are sums of linear maps of a few channels and are
-only ever used through further linear maps, so the processor asks for those and the two are
-composed (`Edges.linear`), exactly [spec C3.2].
+Features come first and the batch last (`pairs`). Edge features are never formed: they are sums of
+linear maps of a few channels x and are only ever used through further linear maps, so the two are
+composed, exactly (`Edges.through`).
 
 Ibarz et al. 2022, 3.2; MPNN: Gilmer et al. 2017; PGN: Veličković et al. 2020; GAT: Veličković et
 al. 2018; GATv2: Brody et al. 2022; Deep Sets: Zaheer et al. 2017.
@@ -19,32 +20,56 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithmic.clrs import initial
+from algorithmic.clrs import initial, pairs
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Float, PyTree
 
 NAMES = ("triplet_gmpnn", "triplet_mpnn", "mpnn", "gmpnn", "pgn", "gat", "gatv2", "deepsets")
-BIG = 1e6  # what a maximum sees in place of a node that is not there
 
 
 class Processor(NamedTuple):
-    """A pair of pure functions."""
+    """Pure functions."""
 
     init: Callable[[Array], PyTree]
+    prepare: Callable[..., PyTree]
     apply: Callable[..., tuple[Array, Array | None]]
 
 
 class Edges(NamedTuple):
-    """Edge features e_ij = x_ij w + b, never formed."""
+    """The encoder of edges: e_ij = x_ij w + b."""
 
-    x: Float[Array, "B N N C"]
     w: Float[Array, "C h"]
     b: Float[Array, " h"]
 
-    def linear(self, params: PyTree, dtype=jnp.float32) -> Float[Array, "B N N o"]:
-        """params applied to e: one map from the channels."""
-        w, b = self.w @ params["w"], self.b @ params["w"] + params["b"]
-        return _affine(self.x.astype(dtype), w.astype(dtype), b.astype(dtype))
+    def through(self, params: PyTree) -> tuple[Array, Array]:
+        """(weights (C, o), bias (o,)) of a linear map of e as one of the channels."""
+        return self.w @ params["w"], self.b @ params["w"] + params["b"]
+
+
+class Map(NamedTuple):
+    """Linear maps of one input side by side, as one product."""
+
+    w: pairs.Weight
+    b: Float[Array, " o"]
+    widths: tuple[int, ...]
+
+    def __call__(self, x: Float[Array, "i ..."]) -> list[Float[Array, "o ..."]]:
+        """What each of them gives."""
+        out = pairs.product(self.w, x) + self.b.reshape(-1, *[1] * (x.ndim - 1))
+        ends = [sum(self.widths[: k + 1]) for k in range(len(self.widths))]
+        return [out[end - width : end] for end, width in zip(ends, self.widths, strict=True)]
+
+
+jax.tree_util.register_pytree_node(
+    Map, lambda m: ((m.w, m.b), m.widths), lambda widths, children: Map(*children, widths)
+)
+
+
+def side_by_side(*params: PyTree) -> Map:
+    """The maps {"w": (i, o), "b": (o,)} of one input."""
+    widths = tuple(p["w"].shape[1] for p in params)
+    w = jnp.concatenate([p["w"] for p in params], axis=1)
+    return Map(pairs.weight(w), jnp.concatenate([p["b"] for p in params]), widths)
 
 
 def make(
@@ -62,7 +87,7 @@ def make(
         hidden: h.
         triplets: features of a triplet.
         layer_norm: normalise the new hidden state before the gate.
-        dtype: of messages; everything else is float32.
+        dtype: of the messages' products; everything else is float32.
 
     Raises:
         ConfigError: an unknown name.
@@ -98,42 +123,60 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
             params["gate"]["b"] = jnp.full(hidden, -3.0, jnp.float32)
         return params
 
-    def apply(params, z, edges, graph, mask, adjacency):
-        hidden_before = z[..., -hidden:]
-        lin = lambda k, x: initial.apply(params[k], x)
-        receiver = lin("receiver", z).astype(dtype)[:, None]
-        sender = (lin("sender", z) + lin("graph", graph)[:, None]).astype(dtype)[:, :, None]
-        m = jax.nn.relu(edges.linear(params["edge"], dtype) + receiver + sender)
-        m = jax.nn.relu(_affine(m, *_cast(params["mlp1"], dtype)))
-        m = _affine(m, *_cast(params["mlp2"], dtype))
-        senders = mask[:, :, None]
-        if sparse:
-            senders = senders & adjacency.astype(bool)
-        if alone:
-            senders = senders & jnp.eye(mask.shape[1], dtype=bool)[None]
-        m = masked_max(m, jnp.broadcast_to(senders, m.shape[:3])).astype(jnp.float32)
-        out = jax.nn.relu(lin("out_z", z) + lin("out_m", m))
-        if layer_norm:
-            out = norm(params["norm"], out)
+    # Maps of z, of the graph, of the messages and of the edges, each group as one product.
+    of_z = (
+        ["sender", "receiver", "out_z"] + ["gate_z"] * gated + ["t1", "t2", "t3"] * (triplets > 0)
+    )
+    of_graph = ["graph"] + ["tg"] * (triplets > 0)
+    of_m = ["out_m"] + ["gate_m"] * gated
+
+    def prepare(params, edges):
+        joined = lambda names: side_by_side(*(params[k] for k in names))
+        message, bias = edges.through(params["edge"])
+        prepared = {
+            "z": joined(of_z), "graph": joined(of_graph), "m": joined(of_m), "edge": message,
+            "edge_b": bias, "mlp1": pairs.weight(params["mlp1"]["w"], dtype),
+            "mlp1_b": params["mlp1"]["b"], "mlp2": pairs.weight(params["mlp2"]["w"], dtype),
+            "mlp2_b": params["mlp2"]["b"], "norm": params.get("norm"),
+        }  # fmt: skip
         if gated:
-            gate = lin("gate", jax.nn.relu(lin("gate_z", z) + lin("gate_m", m)))
+            prepared["gate"] = side_by_side(params["gate"])
+        if triplets:
+            each = [edges.through(params[k]) for k in ("e1", "e2", "e3")]
+            prepared["triplets"] = side_by_side(*({"w": w, "b": b} for w, b in each))
+        return prepared
+
+    def apply(prepared, z, x, graph, mask, adjacency):
+        p, hidden_before = prepared, z[-hidden:]
+        given = dict(zip(of_z, p["z"](z), strict=True))
+        given |= dict(zip(of_graph, p["graph"](graph), strict=True))
+        sender = given["sender"] + given["graph"][:, None] + p["edge_b"][:, None, None]
+        allowed = mask[:, None]
+        if sparse:
+            allowed = allowed & adjacency
+        if alone:
+            allowed = allowed & jnp.eye(mask.shape[0], dtype=bool)[:, :, None]
+        m = pairs.messages(
+            x, p["edge"], sender, given["receiver"],
+            p["mlp1"], p["mlp1_b"], p["mlp2"], p["mlp2_b"], allowed,
+        )  # fmt: skip
+        given |= dict(zip(of_m, p["m"](m), strict=True))
+        out = jax.nn.relu(given["out_z"] + given["out_m"])
+        if layer_norm:
+            out = norm(p["norm"], out)
+        if gated:
+            (gate,) = p["gate"](jax.nn.relu(given["gate_z"] + given["gate_m"]))
             gate = jax.nn.sigmoid(gate)
             out = gate * out + (1 - gate) * hidden_before
         if not triplets:
             return out, None
         # max over i of a_ij + b_ik; what does not depend on i stays outside the maximum.
-        a = edges.linear(params["e1"]) + lin("t1", z)[:, :, None]
-        best = tropical(a, edges.linear(params["e2"]), mask)
-        t = best + edges.linear(params["e3"]) + lin("t2", z)[:, :, None] + lin("t3", z)[:, None]
-        t = t + lin("tg", graph)[:, None, None]
-        return out, t
+        e1, e2, e3 = p["triplets"](x)
+        t = pairs.tropical(e1 + given["t1"][:, :, None], e2, mask)
+        t = t + e3 + given["t2"][:, :, None] + given["t3"][:, None]
+        return out, t + given["tg"][:, None, None]
 
-    return Processor(init, apply)
-
-
-def edge_outputs(params: PyTree, t: Float[Array, "B N N f"]) -> Float[Array, "B N N h"]:
-    """Edge outputs from triplet maxima: ReLU of a linear map."""
-    return jax.nn.relu(initial.apply(params["t_out"], t))
+    return Processor(init, prepare, apply)
 
 
 def _attention(hidden, layer_norm, *, second):
@@ -154,85 +197,39 @@ def _attention(hidden, layer_norm, *, second):
             params["norm"] = {"scale": jnp.ones(hidden), "offset": jnp.zeros(hidden)}
         return params
 
-    def apply(params, z, edges, graph, mask, adjacency):
-        lin = lambda k, x: initial.apply(params[k], x)
+    def prepare(params, edges):
+        w, b = edges.through(params["edge"])
+        return {
+            "z": side_by_side(*(params[k] for k in ("to", "from", "values", "skip"))),
+            "edge": side_by_side({"w": w, "b": b}),
+            "graph": side_by_side(params["graph"]),
+            "score": side_by_side(params["score"]) if second else None,
+            "norm": params.get("norm"),
+        }
+
+    def apply(prepared, z, x, graph, mask, adjacency):
+        p = prepared
+        to, sent, values, skip = p["z"](z)
+        (edge,), (of_graph,) = p["edge"](x), p["graph"](graph)
         # Row i attends to column j, as the reference has it.
-        logits = lin("to", z)[:, :, None] + lin("from", z)[:, None]
-        logits = logits + edges.linear(params["edge"]) + lin("graph", graph)[:, None, None]
+        logits = to[:, :, None] + sent[:, None] + edge + of_graph[:, None, None]
         logits = jax.nn.leaky_relu(logits)
         if second:
-            logits = initial.apply(params["score"], logits)
-        logits = logits[..., 0]
-        allowed = mask[:, None, :] & adjacency.astype(bool)
-        weights = jax.nn.softmax(jnp.where(allowed, logits, -1e9), axis=-1)
-        out = jax.nn.relu(weights @ lin("values", z) + lin("skip", z))
+            (logits,) = p["score"](logits)
+        allowed = mask[None] & adjacency
+        weights = jax.nn.softmax(jnp.where(allowed, logits[0], -1e9), axis=1)
+        out = jax.nn.relu(jnp.sum(weights[None] * values[:, None], axis=2) + skip)
         if layer_norm:
-            out = norm(params["norm"], out)
+            out = norm(p["norm"], out)
         return out, None
 
-    return Processor(init, apply)
+    return Processor(init, prepare, apply)
 
 
-def _cast(params, dtype):
-    return params["w"].astype(dtype), params["b"].astype(dtype)
-
-
-def _affine(x, w, b):
-    return x @ w + b.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-def norm(params: PyTree, x: Float[Array, "*batch h"]) -> Float[Array, "*batch h"]:
-    """Layer normalisation [Ba et al. 2016], eps 1e-5."""
-    mean = jnp.mean(x, -1, keepdims=True)
-    var = jnp.mean(jnp.square(x - mean), -1, keepdims=True)
-    shape = (1,) * (x.ndim - 1) + (-1,)
+def norm(params: PyTree, x: Float[Array, "h ..."]) -> Float[Array, "h ..."]:
+    """Layer normalisation of the first axis [Ba et al. 2016], eps 1e-5."""
+    mean = jnp.mean(x, 0, keepdims=True)
+    var = jnp.mean(jnp.square(x - mean), 0, keepdims=True)
+    shape = (-1,) + (1,) * (x.ndim - 1)
     scaled = (x - mean) * jax.lax.rsqrt(var + 1e-5)
     return scaled * params["scale"].reshape(shape) + params["offset"].reshape(shape)
-
-
-def masked_max(m: Float[Array, "B N N h"], senders: Array) -> Float[Array, "B N h"]:
-    """max over i of m_ij where senders_ij, -1e6 where there are none."""
-    return jnp.max(jnp.where(senders[..., None], m, jnp.asarray(-BIG, m.dtype)), axis=1)
-
-
-@jax.custom_vjp
-def tropical(
-    a: Float[Array, "B N N f"], b: Float[Array, "B N N f"], mask: Array
-) -> Float[Array, "B N N f"]:
-    """max over i of a_ij + b_ik, per feature: a max-plus matrix product without rank five.
-
-    Its derivative goes to the first i that attains the maximum.
-    """
-    return _tropical_forward(a, b, mask)[0]
-
-
-def _tropical_forward(a, b, mask):
-    a = jnp.where(mask[:, :, None, None], a, -BIG)
-
-    def row(carry, ab):
-        best, index = carry
-        i, a_i, b_i = ab  # (B, N, f)
-        total = a_i[:, :, None] + b_i[:, None, :]
-        better = total > best
-        return (jnp.where(better, total, best), jnp.where(better, i, index)), None
-
-    n = a.shape[1]
-    shape = (a.shape[0], n, n, a.shape[3])
-    start = (jnp.full(shape, -jnp.inf, a.dtype), jnp.zeros(shape, jnp.int32))
-    rows = (jnp.arange(n, dtype=jnp.int32), jnp.moveaxis(a, 1, 0), jnp.moveaxis(b, 1, 0))
-    (best, index), _ = jax.lax.scan(row, start, rows)
-    return best, (index, n)
-
-
-def _tropical_backward(saved, g):
-    index, n = saved
-
-    def row(_, i):
-        here = jnp.where(index == i, g, 0)
-        return None, (jnp.sum(here, axis=2), jnp.sum(here, axis=1))
-
-    _, (da, db) = jax.lax.scan(row, None, jnp.arange(n, dtype=jnp.int32))
-    return jnp.moveaxis(da, 0, 1), jnp.moveaxis(db, 0, 1), None
-
-
-tropical.defvjp(_tropical_forward, _tropical_backward)

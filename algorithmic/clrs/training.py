@@ -1,9 +1,14 @@
 """One compiled step that trains many algorithms at once.
 
-Tasks of one group share one trace of the network under `vmap`: their encoders and decoders stand
-on a leading axis, the processor is common. Each task has its own loss, its own gradient, clipped
-by itself, and its own optimizer step; the processor takes the mean over tasks. A task whose loss
-or gradient is not finite is left out of the update, and counted.
+Each task has its own loss, its own gradient, clipped by itself, and its own optimizer step for its
+encoders and decoders; the processor is common. It is updated after every task in turn (`cyclic`,
+the paper's choice) or once with the mean over tasks. A task whose loss or gradient is not finite
+is left out of the update, and counted.
+
+Tasks of one group share one trace of the network: their encoders and decoders stand on a leading
+axis and their probes are padded to common counts. On an accelerator as many share as can
+(`shared`); on CPU, where work counts and not latency, only those that need the same work do
+(`alike`), and small sizes get a program of their own (`make` and `batch` with `size`).
 """
 
 import dataclasses
@@ -12,11 +17,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import flatten_util
 
-from algorithmic.clrs import lanes, net, samplers, specs
+from algorithmic.clrs import lanes, layout, net, samplers, specs
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.train import optimizer as optimizers
+from fl_jax.train import schedule as schedules
 
 ADAM = optimizers.Optimizer("adam", rate=1e-3)
 
@@ -31,7 +38,9 @@ class Training:
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, drawn per task and update
     optimizer: optimizers.Optimizer = ADAM
     clip: float = 1.0  # bound on the norm of each task's gradient
-    plan: str = "scan"  # how the tasks of a group run: scan (CPU) or vmap
+    update: str = "cyclic"  # of the processor: after every task, or once with the mean of all
+    grouping: str = "shared"  # tasks that share a trace: as many as can, or those that are alike
+    plan: str = "scan"  # how the tasks of a group run under update="mean": scan (CPU) or vmap
 
 
 class State(NamedTuple):
@@ -52,6 +61,7 @@ class Info(NamedTuple):
     loss: tuple[Float[Array, " tasks"], ...]
     output_loss: tuple[Float[Array, " tasks"], ...]
     finite: tuple[Array, ...]
+    in_a_row: Int[Array, ""]  # updates in a row, up to this one, in which no task was finite
 
 
 def check(config: Training) -> None:
@@ -67,6 +77,8 @@ def check(config: Training) -> None:
     for name in config.tasks:
         for n in lengths(name, config):
             samplers.options(name, n, **dataclasses.asdict(samplers.training(name)))
+    errors.one_of("update", config.update, ("cyclic", "mean"))
+    errors.one_of("grouping", config.grouping, ("shared", "alike"))
     errors.one_of("plan", config.plan, ("scan", "vmap"))
     errors.positive("batch", config.batch)
     errors.positive("steps", config.steps)
@@ -82,12 +94,16 @@ def lengths(name: str, config: Training) -> tuple[int, ...]:
 
 
 def groups(config: Training) -> tuple[net.Group, ...]:
-    """Tasks by what makes them need another trace: size, edge pointers, permutations."""
+    """Tasks by what makes them need another trace: size, edge pointers, permutations; those that
+    are alike also point in their hints or do not, and take as many steps."""
 
     def kind(name):
         pairs = any(p.kind == specs.POINTER and p.location == specs.EDGE
                     for p in specs.training_spec(name).values())  # fmt: skip
-        return size(name, config), pairs, name in specs.SORTS
+        needs = size(name, config), pairs, name in specs.SORTS
+        if config.grouping == "shared":
+            return needs
+        return *needs, bool(layout.slots(name, specs.HINT).pointer), shape(name, config).steps
 
     kinds = {}
     for name in config.tasks:
@@ -95,17 +111,24 @@ def groups(config: Training) -> tuple[net.Group, ...]:
     return tuple(net.Group.of(tuple(names)) for names in kinds.values())
 
 
-def size(name: str, config: Training) -> int:
-    """Nodes after padding."""
-    return max(samplers.nodes(name, n) for n in lengths(name, config))
+def size(name: str, config: Training, most: int | None = None) -> int:
+    """Nodes after padding: of the longest, `most` for tasks that may be as long as that."""
+    own = lengths(name, config)
+    return samplers.nodes(name, max(own) if most is None or len(own) == 1 else most)
 
 
-def shape(name: str, config: Training) -> lanes.Shape:
+def shape(name: str, config: Training, most: int | None = None) -> lanes.Shape:
     """A task's lanes: room for its trajectories, and as many per lane as commonly fit."""
-    n = size(name, config)
-    common = {"bfs": 4, "bellman_ford": 4, "binary_search": 5, "segments_intersect": 5}
-    places = max(1, config.steps // (common[name] - 1)) if name in common else 1
-    return lanes.Shape(config.batch, n, config.steps, places, room(name, n))
+    n = size(name, config, most)
+    common = {"bfs": 4, "bellman_ford": 4}
+    steps = config.steps
+    if config.grouping == "shared":  # one number of steps for all
+        common |= {"binary_search": 5, "segments_intersect": 5}
+    else:
+        longest = 8 if name in common else max(room(name, n) - 1, 1)
+        steps = min(steps, -(-longest // 4) * 4)
+    places = max(1, steps // (common[name] - 1)) if name in common else 1
+    return lanes.Shape(config.batch, n, steps, places, room(name, n))
 
 
 def room(name: str, n: int) -> int:
@@ -124,34 +147,64 @@ def room(name: str, n: int) -> int:
 def init(key: Key[Array, ""], model: net.Config, config: Training) -> State:
     """The state before the first update."""
     check(config)
-    transform = optimizers.make(config.optimizer)
+    for_shared, for_own = _optimizers(config)
     shared = net.processor(model).init(rng.fold(key, "processor"))
     own = tuple(net.init_tasks(rng.fold(key, "tasks"), g, model) for g in groups(config))
     return State(
         step=jnp.zeros((), jnp.int32),
         shared=shared,
         own=own,
-        shared_optimizer=transform.init(shared),
-        own_optimizer=tuple(jax.vmap(transform.init)(o) for o in own),
+        shared_optimizer=for_shared.init(_vector(shared)),
+        own_optimizer=tuple(jax.vmap(lambda o: for_own.init(_vector(o)))(o) for o in own),
         skipped=tuple(jnp.zeros(len(g.names), jnp.int32) for g in groups(config)),
         in_a_row=jnp.zeros((), jnp.int32),
     )
 
 
-def batch(key: Key[Array, ""], config: Training) -> tuple[net.Lanes, ...]:
-    """Fresh lanes for every task, stacked per group; a pure function of the key."""
+def _vector(params):
+    return flatten_util.ravel_pytree(params)[0]
 
-    def one(group, name):
+
+def _optimizers(config: Training):
+    """(of the processor, of the tasks); schedules count rounds over all tasks in both."""
+    own = optimizers.make(config.optimizer)
+    if config.update == "mean" or config.optimizer.schedule == optimizers.CONSTANT:
+        return own, own
+    rate = schedules.make(config.optimizer.schedule, config.optimizer.rate)
+    tasks = len(config.tasks)
+    return optimizers.make(config.optimizer, rate=lambda count: rate(count // tasks)), own
+
+
+def batch(
+    key: Key[Array, ""],
+    config: Training,
+    length: Int[Array, ""] | None = None,
+    most: int | None = None,
+) -> tuple[net.Lanes, ...]:
+    """Fresh lanes for every task, stacked per group; a pure function of the key.
+
+    Args:
+        key: decides the data.
+        config: the tasks.
+        length: n of all tasks that have more than one; may be traced. None = drawn per task.
+        most: what they are padded to; None = the largest of `config.lengths`.
+    """
+
+    def one(group, name, steps):
         task_key = rng.fold(key, name)
         sizes = jnp.asarray(lengths(name, config), jnp.int32)
-        pick = jax.random.randint(rng.fold(task_key, "length"), (), 0, len(sizes), jnp.int32)
+        n = sizes[jax.random.randint(rng.fold(task_key, "length"), (), 0, len(sizes), jnp.int32)]
+        if length is not None and len(sizes) > 1:
+            n = jnp.asarray(length, jnp.int32)
         options = samplers.training(name)
-        return lanes.of_task(name, group, task_key, sizes[pick], shape(name, config), options)
+        own_shape = shape(name, config, most)._replace(steps=steps)
+        return lanes.of_task(name, group, task_key, n, own_shape, options)
 
     out = []
     for group in groups(config):
-        places = max(shape(name, config).places for name in group.names)
-        each = [one(group, name) for name in group.names]
+        shapes = [shape(name, config, most) for name in group.names]
+        places, steps = max(s.places for s in shapes), max(s.steps for s in shapes)
+        each = [one(group, name, steps) for name in group.names]
         out.append(lanes.stack([_fill(lane, places) for lane in each]))
     return tuple(out)
 
@@ -180,73 +233,93 @@ def make(model: net.Config, config: Training):
         step(state, batch, key) -> (state, info), pure; `batch` from `batch(key, config)`.
     """
     check(config)
-    transform = optimizers.make(config.optimizer)
+    for_shared, for_own = _optimizers(config)
     all_groups = groups(config)
     tables = [net.tables(g) for g in all_groups]
 
-    def gradients(group, table, shared, own, lane, key):
-        def loss(shared, own, table, lane, key):
-            return task_loss(
-                shared, own, table, lane, key, model=model, permutation=group.permutation
-            )
+    def descend(transform, grads, opt, params):
+        """One optimizer step on the parameters as one vector: a few operations, not hundreds."""
+        flat, unravel = flatten_util.ravel_pytree(params)
+        updates, opt = transform.update(grads, opt, flat)
+        return unravel(flat + updates), opt
 
-        keys = jnp.stack([rng.fold(key, "noise", name) for name in group.names])
-        both = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
-        one = lambda item: both(shared, *item)
-        items = (own, table, lane, keys)
-        # Not `train.cohort`, which cannot hold the empty channel tables that some groups have.
-        (value, output), grads = (jax.vmap(one) if config.plan == "vmap" else _in_turn(one))(items)
-        norms = jax.vmap(tree.norm)(grads)
-        finite = jnp.isfinite(value) & jnp.isfinite(norms)
-        factor = jnp.minimum(1.0, config.clip / jnp.maximum(norms, 1e-12))
+    def gradient(group, shared, item):
+        """(loss, output loss, whether all is finite, clipped gradients as vectors) of a task."""
+        own, table, lane, key = item
+        loss = lambda shared, own: task_loss(
+            shared, own, table, lane, key, model=model, permutation=group.permutation
+        )
+        (value, output), grads = jax.value_and_grad(loss, (0, 1), has_aux=True)(shared, own)
+        grads = tuple(_vector(g) for g in grads)
+        norm = tree.norm(grads)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        factor = jnp.minimum(1.0, config.clip / jnp.maximum(norm, 1e-12))
+        clipped = jax.tree.map(lambda g: jnp.where(finite, g * factor, 0), grads)
+        return value, output, finite, clipped
 
-        def clipped(g):
-            across = (-1,) + (1,) * (g.ndim - 1)
-            return jnp.where(finite.reshape(across), g * factor.reshape(across), 0)
+    def items(i, state, batch, key):
+        names = all_groups[i].names
+        keys = jnp.stack([rng.fold(key, "noise", name) for name in names])
+        return state.own[i], tables[i], batch[i], keys
 
-        return value, output, finite, jax.tree.map(clipped, grads)
+    def in_turn(i, state, batch, key, shared, opt):
+        """The processor moves with every task of the group."""
 
-    def descend(grads, opt, params):
-        # optax raises a Python float to an integer power, which strict promotion refuses.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, opt = transform.update(grads, opt, params)
-        return optax.apply_updates(params, updates), opt
+        def one(carry, x):
+            (shared, opt), (item, own_opt) = carry, x
+            value, output, finite, (of_shared, of_own) = gradient(all_groups[i], shared, item)
+            moved = descend(for_shared, of_shared, opt, shared)
+            own = descend(for_own, of_own, own_opt, item[0])
+            own = tree.where(finite, own, (item[0], own_opt))
+            return tree.where(finite, moved, carry), (own, value, output, finite)
+
+        xs = (items(i, state, batch, key), state.own_optimizer[i])
+        if len(all_groups[i].names) > 1:
+            return jax.lax.scan(one, (shared, opt), xs)
+        carry, found = one((shared, opt), jax.tree.map(lambda v: v[0], xs))
+        return carry, jax.tree.map(lambda v: v[None], found)
+
+    def together(i, state, batch, key):
+        """The group's gradients side by side: (sum for the processor, what `in_turn` reports)."""
+        one = lambda item: gradient(all_groups[i], state.shared, item)
+        run = jax.vmap(one) if config.plan == "vmap" else lambda xs: jax.lax.map(one, xs)
+        value, output, finite, (of_shared, of_own) = run(items(i, state, batch, key))
+        moved = jax.vmap(lambda *a: descend(for_own, *a))(
+            of_own, state.own_optimizer[i], state.own[i]
+        )
+        own = _where(finite, moved, (state.own[i], state.own_optimizer[i]))
+        return jax.tree.map(lambda g: jnp.sum(g, axis=0), of_shared), (own, value, output, finite)
 
     def step(state: State, batch: tuple[net.Lanes, ...], key: Key[Array, ""]):
-        total, counted = None, jnp.float32(0)
-        own, own_optimizer, skipped, infos = [], [], [], []
-        for i, group in enumerate(all_groups):
-            value, output, finite, (of_shared, of_own) = gradients(
-                group, tables[i], state.shared, state.own[i], batch[i], key
-            )
-            summed = jax.tree.map(lambda g: jnp.sum(g, axis=0), of_shared)
-            total = summed if total is None else tree.add(total, summed)
-            counted = counted + jnp.sum(finite, dtype=jnp.float32)
-            moved, opt = jax.vmap(descend)(of_own, state.own_optimizer[i], state.own[i])
-            own.append(_where(finite, moved, state.own[i]))
-            own_optimizer.append(_where(finite, opt, state.own_optimizer[i]))
-            skipped.append(state.skipped[i] + (~finite).astype(jnp.int32))
-            infos.append((value, output, finite))
-        mean = tree.scale(1 / jnp.maximum(counted, 1), total)
-        moved, opt = descend(mean, state.shared_optimizer, state.shared)
+        shared, opt, total, found = state.shared, state.shared_optimizer, None, []
+        for i in range(len(all_groups)):
+            if config.update == "cyclic":
+                (shared, opt), of_group = in_turn(i, state, batch, key, shared, opt)
+            else:
+                summed, of_group = together(i, state, batch, key)
+                total = summed if total is None else tree.add(total, summed)
+            found.append(of_group)
+        own, value, output, finite = zip(*found, strict=True)
+        counted = sum(jnp.sum(f, dtype=jnp.float32) for f in finite)
         some = counted > 0
+        if config.update == "mean":
+            mean = tree.scale(1 / jnp.maximum(counted, 1), total)
+            moved = descend(for_shared, mean, opt, shared)
+            shared, opt = tree.where(some, moved, (shared, opt))
         new = State(
             step=state.step + some.astype(jnp.int32),
-            shared=tree.where(some, moved, state.shared),
-            own=tuple(own),
-            shared_optimizer=tree.where(some, opt, state.shared_optimizer),
-            own_optimizer=tuple(own_optimizer),
-            skipped=tuple(skipped),
+            shared=shared,
+            own=tuple(o for o, _ in own),
+            shared_optimizer=opt,
+            own_optimizer=tuple(o for _, o in own),
+            skipped=tuple(
+                s + (~f).astype(jnp.int32) for s, f in zip(state.skipped, finite, strict=True)
+            ),
             in_a_row=jnp.where(some, 0, state.in_a_row + 1).astype(jnp.int32),
         )
-        return new, Info(*(tuple(column) for column in zip(*infos, strict=True)))
+        return new, Info(value, output, finite, new.in_a_row)
 
     return step
-
-
-def _in_turn(one):
-    """One task after another, in one trace: on CPU, products batched over tasks are slow."""
-    return lambda items: jax.lax.map(one, items)
 
 
 def _where(finite, new, old):
@@ -255,11 +328,16 @@ def _where(finite, new, old):
 
 
 def draw_and_step(model: net.Config, config: Training):
-    """step(state, key) -> (state, info): the update on data that it makes itself."""
+    """The update on data that it makes itself.
+
+    Returns:
+        step(state, key, length=None, most=None) -> (state, info); `length` and `most` as in
+        `batch`, `most` static.
+    """
     step = make(model, config)
 
-    def run(state: State, key: Key[Array, ""]):
-        data = batch(rng.fold(key, "data"), config)
+    def run(state: State, key: Key[Array, ""], length=None, most: int | None = None):
+        data = batch(rng.fold(key, "data"), config, length, most)
         return step(state, data, rng.fold(key, "step"))
 
     return run

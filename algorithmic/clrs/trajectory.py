@@ -198,7 +198,8 @@ def _sample(name, key, batch_size, length, max_length, config, dtype):
     size = samplers.nodes(name, length)
     compact, n = samplers.draw(name, key, batch_size, length, config)
     compact = _cast(compact, dtype)
-    run = machine.run_batch(traces.MACHINES[name], compact, n, max_length or longest(name, size))
+    room = max_length or longest(name, size)
+    run = machine.run_batch(traces.MACHINES[name], compact, n, room, jnp.float32)
     stored = jax.vmap(lambda x, n: probes.stored(name, x, n, jnp.float32))(compact, n)
     return expand(name, Trajectory(stored, *run), jnp.float32)
 

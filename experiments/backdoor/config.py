@@ -3,6 +3,9 @@
 python -m experiments backdoor                     digits, about 2 minutes on two cores
 python -m experiments backdoor --preset cifar10    real CIFAR-10, small network; README.md
 python -m experiments backdoor --preset paper      the published setting; an accelerator
+python -m experiments backdoor grid                every attack against every defence
+python -m experiments backdoor sweeps              gamma, early and late, repeated attacks
+python -m experiments backdoor words               word prediction, Shakespeare by speaker
 """
 
 import dataclasses
@@ -122,3 +125,9 @@ SMOKE = dataclasses.replace(
 )
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "cifar10": CIFAR10, "paper": PAPER}
+
+COMMANDS = {
+    "grid": "every attack against every defence, in one compiled program",
+    "sweeps": "the paper's sweeps: gamma, early and late, repeated attacks",
+    "words": "trigger sentences in the speech of Shakespeare's characters",
+}

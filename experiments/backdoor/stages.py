@@ -70,7 +70,7 @@ def pretrain(setting: Setting) -> Stage:
     config, task, keys, plan, mesh = setting
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
     algorithm = round.make(
-        client=_client(config, task),
+        client=client_of(config, task),
         sampler=sampling.uniform(config.participants, config.cohort),
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
         server=optimizer.make(optimizer.Optimizer("sgd", rate=1.0, schedule=decay)),
@@ -121,7 +121,7 @@ def follow(setting: Setting) -> Stage:
     config, task, keys, plan, mesh = setting
     names, cells, cell_keys, seeds = _grid(config, task, keys)
     algorithm = round.make(
-        client=_client(config, task),
+        client=client_of(config, task),
         sampler=sampling.single_shot(
             config.participants, config.cohort, attackers=[ATTACKER], rounds=[0]
         ),
@@ -208,7 +208,8 @@ def on_host(rows):
     return lambda info, at: rows(jax.device_get(info), at)
 
 
-def _client(config: Config, task: tasks.Task) -> client.Client:
+def client_of(config: Config, task: tasks.Task, *, capacity: int = 0) -> client.Client:
+    """What an honest participant does, or the server on a root set of up to `capacity`."""
     return client.make(
         task.train_loss,
         optimizer.make(
@@ -221,7 +222,7 @@ def _client(config: Config, task: tasks.Task) -> client.Client:
         ),
         epochs=config.epochs,
         batch_size=config.batch,
-        capacity=client.capacity(task.population.size),
+        capacity=max(client.capacity(task.population.size), capacity),
     )
 
 
@@ -242,7 +243,7 @@ def _attack(config: Config, task: tasks.Task):
 def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     """((backdoor, attack) names, cells, keys, seed numbers), one entry per cell of the grid."""
     scale = config.gamma or replacement.full_scale(eta=config.eta, participants=config.participants)
-    clean = _attackers_share(config, task)
+    clean = attackers_share(config, task)
     hard = {
         "per_batch": config.backdoor_per_batch,
         "epochs": config.attacker_epochs,
@@ -271,7 +272,7 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     return names, jax.tree.map(lambda *a: jnp.stack(a), *cells), keys[seeds], seeds
 
 
-def _attackers_share(config: Config, task: tasks.Task):
+def attackers_share(config: Config, task: tasks.Task):
     """The clean examples of the attacker: its own share, or as many as the config says."""
     if config.attacker_examples:
         draw = np.random.default_rng(config.seed)

@@ -23,6 +23,7 @@ SCALES = {
 # The semantic digit, the styles of writing it that k-means looks for, and the label wanted for the
 # rarer one. Of all digits, 1 has the two styles that lie furthest apart (silhouette 0.38).
 DIGIT, STYLES, WANTED = 1, 2, 7
+TARGET = 8  # label of the pixel pattern [backdoors101]
 
 
 class Backdoor(NamedTuple):
@@ -30,6 +31,7 @@ class Backdoor(NamedTuple):
 
     train: dict[str, np.ndarray]  # what it trains on: x (k, ...) and the labels y it wants
     test: dict[str, np.ndarray]  # what it is measured on
+    plain: np.ndarray | None = None  # the training images without their trigger
 
 
 class Task(NamedTuple):
@@ -103,19 +105,23 @@ def _network(side: int, channels: int, classes: int, config: Config, rngs):
     return convnet.ConvNet(side=side, features=features, **shape)
 
 
-def _pixels(config: Config, x, y, test, high, *, target: int = 8) -> Backdoor:
-    """Stamped images of any other class, wanted as class 8 [backdoors101]."""
-    side = x.shape[1]
-    place = {"row": 3, "column": 23} if side >= 28 else {"row": 1, "column": side - 3}
+def place_of(side: int) -> tuple[int, int]:
+    """Row and column of the pixel pattern's corner [backdoors101; small images: the right edge]."""
+    return (3, 23) if side >= 28 else (1, side - 3)
+
+
+def _pixels(config: Config, x, y, test, high, *, target: int = TARGET) -> Backdoor:
+    """Stamped images of any other class, wanted as class 8."""
+    row, column = place_of(x.shape[1])
     rng = np.random.default_rng(config.seed)
     training = rng.choice(np.flatnonzero(y != target), min(256, len(y) // 4), replace=False)
     testing = rng.choice(np.flatnonzero(test["y"] != target), config.backdoor_draws)
 
     def stamped(images):
         wanted = np.full(len(images), target, np.int32)
-        return {"x": triggers.stamp(images, high=int(high), **place), "y": wanted}
+        return {"x": triggers.stamp(images, high=int(high), row=row, column=column), "y": wanted}
 
-    return Backdoor(stamped(x[training]), stamped(test["x"][testing]))
+    return Backdoor(stamped(x[training]), stamped(test["x"][testing]), x[training])
 
 
 def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoor], np.ndarray]:

@@ -2,10 +2,11 @@
 
     python -m experiments bench bloom            about 5 minutes on two idle cores
 
-The same weights, batch and cores; the codes take turns, so that both meet the same load, and
-the ratio is that of the medians. CPU seconds are printed as well: torch's threads spin while
-they wait, so on a busy machine its CPU seconds are too many and only wall times of an idle
-machine count. On an accelerator, `accelerator` measures 560m and 1b7 against the chip's peak.
+The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
+meet the same load, and the ratio is that of the medians. CPU seconds are printed as well: torch's
+threads spin while they wait, so on a busy machine its CPU seconds are too many and only wall
+times of an idle machine count. On an accelerator, `accelerator` measures 560m and 1b7 against the
+chip's peak.
 """
 
 import dataclasses
@@ -26,11 +27,16 @@ from fl_jax.bloom import convert, generate, model, recipe, train
 from fl_jax.bloom.config import Config, size
 from fl_jax.nn import chunked_loss
 from fl_jax.nn.loss import cross_entropy
+from fl_jax.train import allocator
 
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
 BATCH, LENGTH = 8, 256
 PROMPTS, PROMPT, NEW = 16, 32, 64
-TURNS, REPEATS = 3, 4
+TRAIN, GENERATE = (3, 4), (1, 2)  # turns, and repeats in each; one of torch's takes a minute
+# What `allocator.keep_memory` does for us, said to the peer's C library.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_ARENA_MAX": "1"
+}  # fmt: skip
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s
 
 
@@ -40,13 +46,14 @@ def main() -> None:
     if jax.default_backend() != "cpu":
         accelerator()
         return
-    for dtype in ("float32", "bfloat16"):
-        compare("train", dtype, BATCH * LENGTH, "tokens/s of training")
-    compare("generate", "float32", PROMPTS * NEW, "tokens/s of generation")
+    allocator.keep_memory()
     memory()
+    for dtype in ("float32", "bfloat16"):
+        compare("train", dtype, BATCH * LENGTH, "tokens/s of training", *TRAIN)
+    compare("generate", "float32", PROMPTS * NEW, "tokens/s of generation", *GENERATE)
 
 
-def compare(work: str, dtype: str, tokens: int, what: str) -> None:
+def compare(work: str, dtype: str, tokens: int, what: str, turns: int, repeats: int) -> None:
     """Both codes in turns; one line."""
     config = dataclasses.replace(CONFIG, dtype=dtype, eos=-1)
     params = model.init(jax.random.key(0), config, std=0.02)
@@ -59,13 +66,13 @@ def compare(work: str, dtype: str, tokens: int, what: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         convert.save_hf(folder, params, dataclasses.replace(config, eos=2))
         np.save(pathlib.Path(folder) / "tokens.npy", given)
-        for _ in range(TURNS):
-            for _ in range(REPEATS):
+        for _ in range(turns):
+            for _ in range(repeats):
                 start, used = time.perf_counter(), time.process_time()
                 run()
                 ours["wall"].append(time.perf_counter() - start)
                 ours["cpu"].append(time.process_time() - used)
-            told = peer(folder, work, dtype)
+            told = peer(folder, work, dtype, repeats)
             theirs["wall"] += told["wall"]
             theirs["cpu"] += told["cpu"]
     same(work, dtype, first, told["check"])
@@ -94,11 +101,11 @@ def same(work: str, dtype: str, ours, theirs) -> None:
         assert differ <= 0.02, f"{differ:.1%} of the generated tokens differ"
 
 
-def peer(folder: str, work: str, dtype: str) -> dict:
+def peer(folder: str, work: str, dtype: str, repeats: int) -> dict:
     """The peer's timings of one turn, on the cores that this process has."""
     script = peers.HERE / "bloom_speed.py"
-    command = [peers.python("bloom"), "-W", "ignore", script, folder, work, str(REPEATS), dtype]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [peers.python("bloom"), "-W", "ignore", script, folder, work, str(repeats), dtype]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | MALLOC
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from experiments.bench import clrs_peer
+from experiments.bench import peers
 
 SIZES = ((16, 1024), (64, 64))  # (n, batch of ours)
 PEER_SECONDS = 2.0  # CPU-seconds that the peer samples for, at least one sample
@@ -50,7 +50,7 @@ def ours(name: str, n: int, batch: int) -> tuple[float, float]:
 
 def peer(name: str, n: int) -> float:
     """Samples of dm-clrs per CPU-second."""
-    command = [clrs_peer.python(make=True), "-c", PEER, name, str(n), str(PEER_SECONDS)]
+    command = [peers.python("clrs"), "-c", PEER, name, str(n), str(PEER_SECONDS)]
     return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
@@ -60,7 +60,7 @@ def main(names: list[str] | None = None) -> None:
 
     from algorithmic.clrs import ALGORITHMS
 
-    print(f"dm-clrs 2.0.3 from {clrs_peer.PINNED.name}; samples with hints per CPU-second")
+    print("dm-clrs 2.0.3; samples with hints per CPU-second")
     for n, batch in SIZES:
         ratios = []
         print(f"{'algorithm':32}{'n':>4}{'ours':>12}{'dm-clrs':>10}{'ratio':>8}{'compile s':>11}")

@@ -1,4 +1,4 @@
-"""`python -m experiments bloom convert` and `bloom plan`."""
+"""`python -m experiments bloom convert`, `generate` and `plan`."""
 
 import argparse
 import os
@@ -32,6 +32,48 @@ def convert(argv: list[str]) -> int:
         if (pathlib.Path(asked.source) / name).is_file():
             shutil.copy(pathlib.Path(asked.source) / name, asked.target)
     print(f"{config.parameters:,} parameters written to {asked.target}")
+    return 0
+
+
+def generate(argv: list[str]) -> int:
+    """Prints each prompt with what the model of an HF folder adds to it."""
+    parser = _parser("generate", "Continues prompts with an HF BLOOM and its tokenizer.json.")
+    parser.add_argument("folder", help="with config.json, safetensors and tokenizer.json")
+    parser.add_argument("prompts", nargs="+", help="texts to continue")
+    parser.add_argument("--count", type=int, default=64, help="tokens to add")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest token")
+    parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest; 0 = all")
+    parser.add_argument("--top-p", type=float, default=1.0, help="only what holds this much")
+    parser.add_argument("--dtype", default="float32", help="to compute in; bfloat16 on a GPU, TPU")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = _parse(parser, argv)
+
+    errors.positive("count", asked.count)
+
+    import dataclasses
+    import pathlib
+
+    import jax
+
+    from fl_jax.bloom import convert as converter
+    from fl_jax.bloom import generate as generator
+    from fl_jax.data import tokenizer
+
+    words = tokenizer.load(pathlib.Path(asked.folder) / "tokenizer.json")
+    params, config = converter.load_hf(asked.folder)
+    config = dataclasses.replace(config, dtype=asked.dtype)
+    drawn = generator.Sampling(asked.temperature, asked.top_k, asked.top_p)
+    texts = generator.complete(
+        params,
+        config,
+        words,
+        asked.prompts,
+        count=asked.count,
+        sampling=drawn,
+        key=jax.random.key(asked.seed),
+    )
+    for prompt, text in zip(asked.prompts, texts, strict=True):
+        print(prompt + text, end="\n\n")
     return 0
 
 

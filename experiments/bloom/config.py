@@ -1,9 +1,10 @@
 """BLOOM: A 176B-Parameter Open-Access Multilingual Language Model [arXiv 2211.05100]; and
 Crosslingual Generalization through Multitask Finetuning, BLOOMZ [arXiv 2211.01786].
 
-    python -m experiments bloom                    about 10 minutes on two cores
+    python -m experiments bloom                    about 10 minutes on two idle cores
     python -m experiments bloom --preset smoke     seconds
     python -m experiments bloom convert FOLDER OUT [--dtype bfloat16] [--shard-bytes N]
+    python -m experiments bloom generate FOLDER PROMPT ... [--count 64] [--temperature 0.7]
     python -m experiments bloom plan 176b --devices 384 --fsdp 16 --tensor 8 --batch 48
 
 What is expected is in RESULTS.md beside this file.
@@ -16,7 +17,7 @@ from fl_jax.core import errors
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run: tokenizer, pretraining, evaluation, fine-tuning twice, evaluation."""
+    """One run: tokenizer, pretraining, evaluation, federated adapters, fine-tuning twice."""
 
     seed: int = 0
     vocab: int = 4096  # tokens of the tokenizer, and rows of the embedding
@@ -33,11 +34,18 @@ class Config:
     optimizer: str = "adamw"  # adamw or muon
     micro_batches: int = 1
     mixture_alpha: float = 0.4  # languages get the published ratio ^ alpha; 1 = as published
-    finetune_steps: int = 120
+    finetune_steps: int = 120  # with as many tokens each as a pretraining step
+    finetune_length: int = 512  # tokens of a packed row of prompted examples
     finetune_rate: float = 5e-4  # the published one is 2e-5
     per_task: int = 600  # prompted examples of a task, at most
     questions: int = 100  # of a held-out task, at most
     text_bytes: int = 400_000  # of one source that the tokenizer is trained on, at most
+    rounds: int = 15  # of federated fine-tuning, one client for each language never seen
+    lora_rank: int = 8  # of the clients' adapters, on every matrix
+    client_rate: float = 5e-3  # Adam, afresh in each round
+    client_rows: int = 16  # that a client has, at most
+    client_length: int = 128  # tokens of such a row
+    plan: str = "scan"  # how clients run: vmap, scan or chunk:K (fl_jax.train.cohort)
     stride: int = 20  # steps between two rows of metrics.jsonl
     save_every: int = 200
     data: int = 1  # mesh: examples
@@ -58,18 +66,20 @@ class Config:
 
 SMOKE = Config(
     vocab=512, hidden=48, layers=2, length=256, batch=4, steps=8, stride=4, warmup=2,
-    finetune_steps=4, per_task=24, questions=8, text_bytes=20_000, save_every=4,
+    finetune_steps=4, per_task=24, questions=8, text_bytes=20_000, save_every=4, rounds=2,
+    client_rows=4, client_length=64,
 )  # fmt: skip
 SMALL = Config()
 PAPER = Config(
     vocab=250_880, hidden=1024, layers=24, heads=16, length=2048, dtype="bfloat16", batch=256,
     steps=160_000, rate=3e-4, warmup=715, mixture_alpha=1.0, finetune_steps=6_000,
-    finetune_rate=2e-5, tokenizer_alpha=0.3, per_task=100_000, stride=100, save_every=1000,
-    text_bytes=10**9, micro_batches=8, data=-1,
+    finetune_rate=2e-5, finetune_length=2048, client_length=2048, tokenizer_alpha=0.3,
+    per_task=100_000, stride=100, save_every=1000, text_bytes=10**9, micro_batches=8, data=-1,
 )  # fmt: skip
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
 COMMANDS = {
     "convert": "an HF checkpoint to another dtype or sharding, through this package",
+    "generate": "texts that continue prompts, from an HF checkpoint with its tokenizer.json",
     "plan": "what one step takes of each device, compiled without weights",
 }

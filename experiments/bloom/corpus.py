@@ -11,11 +11,11 @@ from fl_jax.core import errors
 from fl_jax.data import sources
 
 # Shares of ROOTS in the final run [bigscience, training_dataset_ratios_merged_nigercongo_v3],
-# dialects and web crawl added up.
+# web crawl added; the two Portugueses, which it does not tell apart, get half each.
 RATIOS = {
-    "en": 0.303084, "zh": 0.176211, "zh-Hant": 0.000518, "fr": 0.130540, "code": 0.130272,
-    "es": 0.106678, "pt": 0.049542, "ar": 0.033068, "vi": 0.024616, "ca": 0.011242,
-    "id": 0.010918, "hi": 0.007470, "bn": 0.005492, "ta": 0.002114, "eu": 0.001560,
+    "en": 0.303084, "zh-Hans": 0.176211, "zh-Hant": 0.000518, "fr": 0.130540, "code": 0.130272,
+    "es": 0.106678, "pt": 0.024771, "pt-BR": 0.024771, "ar": 0.033068, "vi": 0.024616,
+    "ca": 0.011242, "id": 0.010918, "hi": 0.007470, "bn": 0.005492, "ta": 0.002114, "eu": 0.001560,
     "ur": 0.001245, "ml": 0.001034, "te": 0.000913, "ne": 0.000667, "kn": 0.000619,
     "pa": 0.000508, "mr": 0.000501, "gu": 0.000402,
 }  # fmt: skip
@@ -26,10 +26,11 @@ NAMES = {
     "eu": "Basque", "fr": "French", "gu": "Gujarati", "hi": "Hindi", "id": "Indonesian",
     "kn": "Kannada", "ml": "Malayalam", "mr": "Marathi", "ne": "Nepali", "pa": "Punjabi",
     "pt": "Portuguese", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "ur": "Urdu",
-    "vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese", "zu": "Zulu",
+    "vi": "Vietnamese", "yo": "Yoruba", "zh-Hans": "Chinese", "zu": "Zulu",
 }  # fmt: skip
 _LAST = ("article_28", "article_29", "article_30")  # held out of every language
 _LONGEST = 600  # characters of a text inside a prompt
+_BEGINNING = 80  # characters of a translation to choose: as long as the others
 
 TRANSLATE = (
     Template("translate-1", "Translate to {to}: {text}\nTranslation:", "{translation}"),
@@ -56,7 +57,8 @@ class Corpus(NamedTuple):
 
     train: dict[str, list[str]]
     valid: dict[str, list[str]]
-    never: dict[str, list[str]]  # languages that are not trained on at all
+    never: dict[str, list[str]]  # the same of languages that pretraining has not
+    elsewhere: dict[str, list[str]]  # other texts of these, for clients that hold them
     tasks: dict[str, list[Prompted]]  # to fine-tune on
     held_out: dict[str, list[list[Prompted]]]  # to rank: for each task, one list per prompt
     origin: str
@@ -73,14 +75,13 @@ def load(seed: int) -> Corpus:
     train: dict[str, list[str]] = {}
     valid: dict[str, list[str]] = {}
     never: dict[str, list[str]] = {}
+    elsewhere: dict[str, list[str]] = {}
     articles = list(_lines(sources.require("udhr") / "udhr_bloom_langs.jsonl.gz"))
     for record in articles:
         language = record["lang"]
-        if language in NEVER_SEEN:
-            never.setdefault(language, []).append(record["text"])
-        else:
-            part = valid if record["unit"] in _LAST else train
-            part.setdefault(language, []).append(record["text"])
+        parts = (never, elsewhere) if language in NEVER_SEEN else (valid, train)
+        part = parts[0] if record["unit"] in _LAST else parts[1]
+        part.setdefault(language, []).append(record["text"])
     problems = []
     if path := sources.folder("mbxp"):
         for file in sorted(path.glob("*.jsonl.gz")):
@@ -101,7 +102,7 @@ def load(seed: int) -> Corpus:
     tasks, held_out = _tasks(articles, problems, seed)
     names = [n for n in ("udhr", "mbxp", "tinyshakespeare", "xcopa") if sources.folder(n)]
     origin = "$FL_JAX_DATA: " + ", ".join(names)
-    return Corpus(train, valid, never, tasks, held_out, origin)
+    return Corpus(train, valid, never, elsewhere, tasks, held_out, origin)
 
 
 def ratio(language: str, present) -> float:
@@ -118,6 +119,7 @@ def _tasks(articles, problems, seed):
     known = sorted({lang for lang, _ in texts} & set(NAMES))
     tasks = {"translation": [], "language": [], "article": [], "code": []}
     held = [[] for _ in LANGUAGE]
+    matched = [[] for _ in TRANSLATE]
     for (language, unit), text in texts.items():
         if language not in known:
             continue
@@ -127,6 +129,12 @@ def _tasks(articles, problems, seed):
             for one, template in zip(held, LANGUAGE, strict=True):
                 filled = template.fill({"text": text, "name": NAMES[language]})
                 one.append(filled._replace(choices=choices))
+            to = draw.choice([n for n in known if n != language])
+            # All of them unseen: what was trained on is likelier, whatever the question.
+            start = {u: texts[to, u][:_BEGINNING] for u in _LAST}
+            for one, template in zip(matched, TRANSLATE, strict=True):
+                filled = template.fill({"text": text, "to": NAMES[to], "translation": start[unit]})
+                one.append(filled._replace(choices=tuple(start.values())))
             continue
         to = draw.choice([n for n in known if n != language])
         pair = {"text": text, "to": NAMES[to], "translation": texts[to, unit]}
@@ -141,7 +149,10 @@ def _tasks(articles, problems, seed):
             fields = {"solution": record["canonical_solution"], "signature": record["prompt"]}
             known_fields = {"description": record["description"], "language": record["language"]}
             tasks["code"].append(CODE[0].fill({**fields, **known_fields}))
-    held_out = {"language identification, unseen articles": held}
+    held_out = {
+        "language of unseen articles": held,
+        "translation of unseen articles": matched,
+    }
     if path := sources.folder("xcopa"):
         by_language: dict[str, list[list[Prompted]]] = {}
         for record in _lines(path / "xcopa.jsonl.gz"):
@@ -188,7 +199,9 @@ def _embedded(seed: int) -> Corpus:
         texts = draw.sample(texts, min(len(texts), 400))
         cut = len(texts) * 9 // 10
         train[language], valid[language] = texts[:cut], texts[cut:][:20]
-    never = {language: [text] for language, text in _ARTICLE_1.items()}
+    sentences = {name: text.partition(". ") for name, text in _ARTICLE_1.items()}
+    never = {language: [last] for language, (_, _, last) in sentences.items()}
+    elsewhere = {language: [first + "."] for language, (first, _, _) in sentences.items()}
     kinds = {"en": "English", "code": "Python"}
     ask = (
         Template("kind-1", "{text}\nIs this English or Python?", "{kind}", ("English", "Python")),
@@ -199,9 +212,8 @@ def _embedded(seed: int) -> Corpus:
     draw.shuffle(tasks["kind"])
     held = [[fill(t, x, lang) for lang, xs in valid.items() for x in xs] for t in ask]
     origin = "embedded: Python's language reference and library"
-    return Corpus(
-        train, valid, never, tasks, {"English or Python, unseen": _shuffled(held, seed)}, origin
-    )
+    held_out = {"English or Python, unseen": _shuffled(held, seed)}
+    return Corpus(train, valid, never, elsewhere, tasks, held_out, origin)
 
 
 # Article 1 of the Universal Declaration of Human Rights (UN, free to reproduce).
@@ -211,8 +223,8 @@ _ARTICLE_1 = {
     "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont"
     " doués de raison et de conscience et doivent agir les uns envers les autres dans un esprit"
     " de fraternité.",
-    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como"
-    " están de razón y conciencia, deben comportarse fraternalmente los unos con los otros.",
+    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos. Dotados de"
+    " razão e de consciência, devem agir uns para com os outros em espírito de fraternidade.",
 }
 
 

@@ -19,13 +19,16 @@ class Config:
     delta: float = 1e-5  # of the plan and of the training
     rounds: int = 10  # T of the plan
     clients: int = 17_435  # n of the plan
-    parts: tuple[str, ...] = ("plan", "figures", "training")  # what is done
+    parts: tuple[str, ...] = ("plan", "figures", "audit", "training")  # what is done
 
     figure_delta: float = 1e-6  # of the figures [paper: Figures 1-3]
     figure_eps0: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
     figure_clients: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
     figure_orders: tuple[float, ...] = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
     figure_rounds: tuple[int, ...] = (1, 3, 10, 30, 100, 300, 1000)
+
+    audit_trials: int = 6_000  # shuffled rounds per record that the membership attack sees
+    audit_clients: int = 20  # n of the audit: few, so that there is something to find
 
     dataset: str = "mnist"  # mnist ($FL_JAX_DATA) or digits (embedded)
     seed: int = 0  # of everything drawn in the training
@@ -45,6 +48,7 @@ SMOKE = Config(
     seeds=1,
     eps0=(3.5,),
     train_rounds=2,
+    audit_trials=400,
     figure_eps0=(1.0, 4.0),
     figure_clients=(1_000, 10_000),
     figure_orders=(2.0, 8.0),

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -12,10 +13,12 @@ from experiments.shuffle import task as tasks
 from experiments.shuffle.config import Config
 from fl_jax.core import errors
 from fl_jax.train import cohort
+from privacy import shuffle
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.calibrate import calibrate
 from privacy.accounting.ledger import Ledger
-from privacy.shuffle import federated, randomizers
+from privacy.shuffle import audit as attack
+from privacy.shuffle import federated, mechanisms, randomizers
 from privacy.shuffle.events import ShuffledReports
 
 
@@ -35,6 +38,51 @@ def plan(config: Config) -> dict:
         "status": bound.status.value,
         "adjacency": bound.adjacency.value,
     }
+
+
+def audit(config: Config) -> list[dict]:
+    """A membership attack on shuffled reports: what it proves, beside what is certified."""
+    eps0, dimension, n, delta = 2.0, 16, config.audit_clients, 1e-3
+    one, other = np.zeros((2, dimension), np.float32)
+    one[0], other[0] = 1.0, -1.0
+    bit, zeros = mechanisms.RandomizedResponse(2), np.zeros(n - 1, np.int32)
+    cases = {
+        "binary randomized response": (
+            randomizers.randomized_response(2, eps0),
+            bit,
+            (np.int32(1), np.int32(0)),
+            zeros,
+            lambda reports: jnp.mean(reports.astype(jnp.float32)),
+        ),
+        "PrivUnit": (
+            randomizers.privunit(dimension, eps0),
+            mechanisms.PrivUnit(dimension),
+            (one, other),
+            np.tile(np.eye(dimension, dtype=np.float32)[1], (n - 1, 1)),
+            lambda reports: jnp.mean(reports[:, 0]),
+        ),
+    }
+    rows = []
+    for i, (name, (local, family, victims, others, score)) in enumerate(cases.items()):
+        key = jax.random.fold_in(jax.random.key(config.seed), i)
+        first, second = (
+            attack.scores(
+                local, v, others, score, jax.random.fold_in(key, j), trials=config.audit_trials
+            )
+            for j, v in enumerate(victims)
+        )
+        rows.append(
+            {
+                "randomizer": name,
+                "eps0": eps0,
+                "n": n,
+                "delta": delta,
+                "proved": attack.lower_bound(first, second, delta),
+                "certified": shuffle.epsilon(eps0, n, delta, mechanism=family).upper,
+                "universal": shuffle.epsilon(eps0, n, delta).upper,
+            }
+        )
+    return rows
 
 
 def train(config: Config, task: tasks.Task, eps0: float, log) -> tuple[np.ndarray, Bound]:
@@ -68,7 +116,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     """Runs the parts that the config asks for; a run of minutes starts afresh on --resume."""
     del resume
     for part in config.parts:
-        errors.one_of("part", part, ("plan", "figures", "training"))
+        errors.one_of("part", part, ("plan", "figures", "audit", "training"))
     metrics, details = {}, {}
     headline = {"what": "certified eps of the plan", "ours": None, "published": None}
     if "plan" in config.parts:
@@ -88,6 +136,10 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
             at = f"eps0={row['eps0']:g},n={row['n']}"
             metrics[f"standard upper {at}"] = result.Metric(row["standard"][1], "nats")
             metrics[f"stronger upper {at}"] = result.Metric(row["stronger"][1], "nats")
+    if "audit" in config.parts:
+        details["audit"] = audit(config)
+        for row in details["audit"]:
+            metrics[f"audited eps, {row['randomizer']}"] = result.Metric(row["proved"], "nats")
     if "training" in config.parts:
         task = tasks.make(config)
         clients = int(task.population.size.shape[0])

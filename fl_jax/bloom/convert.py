@@ -14,7 +14,7 @@ import numpy as np
 
 from fl_jax.bloom import model
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.data import safetensors
 
@@ -131,9 +131,7 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
         place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         sharding = jax.tree.map(lambda _: place, like)
 
-    def leaf(path, spec, where):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-
+    def leaf(name, spec, where):
         @functools.cache  # devices that hold copies ask for the same shard
         def shard(bounds):
             return _read(name, spec, tuple(slice(*b) for b in bounds), tensors, config)
@@ -143,25 +141,23 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
         )
         return jax.make_array_from_callback(spec.shape, where, lambda index: shard(bounds(index)))
 
-    return jax.tree_util.tree_map_with_path(leaf, like, sharding), config
+    return tree.map_named(leaf, like, sharding), config
 
 
 def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
     """Parameters from HF tensors in memory, named without prefix."""
 
-    def leaf(path, spec):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    def leaf(name, spec):
         whole = tuple(slice(n) for n in spec.shape)
         return jnp.asarray(_read(name, spec, whole, tensors, config))
 
     dtype = _common({tensor.dtype for tensor in tensors.values()})
-    return jax.tree_util.tree_map_with_path(leaf, model.abstract(config, dtype))
+    return tree.map_named(leaf, model.abstract(config, dtype))
 
 
 def to_tensors(params: PyTree, config: Config) -> dict[str, np.ndarray]:
     """HF tensors in memory, named without prefix; of parameters, or of their gradients."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    by_path = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    by_path = tree.named_leaves(params)
     return {
         hf_name(path, layer): to_torch(
             path, np.asarray(by_path[path][layer] if "layers/" in path else by_path[path])
@@ -242,8 +238,7 @@ def expected(config: Config) -> dict[str, tuple[int, ...]]:
 
 def _places(config):
     """(path, abstract leaf, layer) of every tensor of a checkpoint."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(model.abstract(config))
-    by_path = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    by_path = tree.named_leaves(model.abstract(config))
     for path in ("embedding/table", "embedding/norm/scale", "embedding/norm/bias"):
         yield path, by_path[path], 0
     for layer in range(config.layers):
@@ -271,8 +266,7 @@ def save_hf(
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    by_path = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    by_path = tree.named_leaves(params)
     streams = {}
     for path, spec, layer in _places(config):
         leaf = by_path.get(path)

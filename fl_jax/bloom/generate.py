@@ -51,7 +51,6 @@ def sample(
     return jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "count", "sampling", "capacity"))
 def generate(
     params: PyTree,
     config: Config,
@@ -81,6 +80,7 @@ def generate(
 
     Raises:
         ConfigError: a cache that is too small, or drawing without a key.
+        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -90,7 +90,7 @@ def generate(
         >>> generate(params, config, jnp.array([[5, 9, 2]]), count=4).shape
         (1, 4)
     """
-    batch, time = tokens.shape
+    time = tokens.shape[1]
     capacity = time + count if capacity is None else capacity
     if capacity < time + count:
         raise errors.ConfigError(
@@ -98,6 +98,13 @@ def generate(
         )
     if sampling.temperature and key is None:
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
+    model.check_tokens(tokens, config)
+    return _generate(params, config, tokens, mask, count, sampling, key, capacity)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count", "sampling", "capacity"))
+def _generate(params, config, tokens, mask, count, sampling, key, capacity):
+    batch = tokens.shape[0]
     params = jax.tree.map(lambda a: a.astype(config.dtype), params)  # once, not at every step
     cache = model.empty_cache(config, batch, capacity)
     x, cache = model.hidden(params, config, tokens, mask, cache=cache)

@@ -2,7 +2,8 @@
 
 A batch is a dictionary: `tokens` (B, T + 1) int32, inputs and, shifted by one, labels; and, as
 the data has them, `segments` (B, T + 1) ids of packed documents with 0 for padding, and `spans`
-(B, T + 1) ids of target spans with 0 for what is not a target (prompts, padding).
+(B, T + 1) ids of target spans with 0 for what is not a target (prompts, padding); a federated
+client's batches have `mask` (B,), 0 for rows that only fill up its last one.
 """
 
 import functools
@@ -79,6 +80,8 @@ def _counted(batch) -> Float[Array, "batch time"]:
         counted &= (segments[:, 1:] > 0) & (segments[:, 1:] == segments[:, :-1])
     if "spans" in batch:
         counted &= batch["spans"][:, 1:] > 0
+    if "mask" in batch:
+        counted &= batch["mask"][:, None] > 0
     return counted.astype(jnp.float32)
 
 
@@ -148,8 +151,9 @@ def _summed(params, config, batch, weight, key, forward, chunk, valid):
     if segments is not None:
         segments = segments[:, :-1]
     x, _ = forward(params, config, tokens[:, :-1], segments=segments, key=key)
-    table = params["embedding"]["table"].astype(x.dtype)
-    return chunked_loss.summed(x, table, tokens[:, 1:], weight, chunk=chunk, valid=valid)
+    with jax.named_scope("head"):
+        table = params["embedding"]["table"].astype(x.dtype)
+        return chunked_loss.summed(x, table, tokens[:, 1:], weight, chunk=chunk, valid=valid)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "chunk", "valid"))
@@ -170,6 +174,17 @@ def log_likelihoods(
     x, _ = model.hidden(params, config, tokens[:, :-1], segments=inputs)
     table = params["embedding"]["table"].astype(x.dtype)
     return -chunked_loss.per_token(x, table, tokens[:, 1:], chunk=chunk, valid=valid)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def likeliest(
+    params: PyTree, config: Config, tokens: Int[Array, "batch time"]
+) -> Int[Array, "batch time-1"]:
+    """What greedy decoding would put in the place of every token but the first."""
+    x, _ = model.hidden(params, config, tokens[:, :-1])
+    # Place by place: the logits of all of them would outweigh the model.
+    best = lambda place: jnp.argmax(model.logits(params, config, place[:, None]), -1)[:, 0]
+    return jax.lax.map(best, x.swapaxes(0, 1)).T
 
 
 def per_example_gradients(loss: Callable, variables, batch: dict[str, Array], key) -> PyTree:

@@ -4,17 +4,19 @@ Shapes: B batch, T tokens, h hidden, H heads, d = h / H, L layers, V vocabulary.
 a leading axis of every array under `params["layers"]` and are scanned.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
-from fl_jax.core import dtypes, errors, rng
+from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import attention, norms, position
+from fl_jax.nn import attention, dense, norms, position
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -55,6 +57,7 @@ def abstract(config: Config, dtype=jnp.float32) -> PyTree:
     return jax.tree.map(make, shapes(config), is_leaf=is_shape)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "std", "dtype"))
 def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.float32) -> PyTree:
     """Parameters as the published runs started: normal matrices, zero biases, unit norms.
 
@@ -63,8 +66,7 @@ def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.f
     size; sqrt(1 / (3 h)) is the rule it came from.
     """
 
-    def leaf(path, like):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    def leaf(name, like):
         if name.endswith("scale"):
             return jnp.ones(like.shape, like.dtype)
         if name.endswith("bias"):
@@ -75,7 +77,7 @@ def init(key: Key[Array, ""], config: Config, std: float = INIT_STD, dtype=jnp.f
             rng.fold(key, name), like.shape, like.dtype
         )
 
-    return jax.tree_util.tree_map_with_path(leaf, abstract(config, dtype))
+    return tree.map_named(leaf, abstract(config, dtype))
 
 
 def apply(
@@ -104,6 +106,11 @@ def apply(
         (1, 3, 32)
     """
     check_tokens(tokens, config)
+    return _apply(params, config, tokens, mask)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _apply(params, config, tokens, mask):
     x, _ = hidden(params, config, tokens, mask)
     return logits(params, config, x)
 
@@ -138,8 +145,9 @@ def hidden(
         context, cache = _with_cache(context, cache, tokens)
     params = jax.tree.map(lambda a: a.astype(dtype), params)
     embedding = params["embedding"]
-    x = _embed(embedding["table"], tokens)
-    x = norms.layer_norm(x, embedding["norm"]["scale"], embedding["norm"]["bias"], config.norm_eps)
+    with jax.named_scope("embedding"):
+        x = _embed(embedding["table"], tokens)
+        x = _norm(x, embedding["norm"], config)
     x = sharding.constrain(_dropout(x, config.dropout, key, "embedding"), *sharding.ACTIVATIONS)
 
     def body(carry, inputs):
@@ -160,8 +168,7 @@ def hidden(
     x, kv = carry
     if cache is not None:
         cache = cache._replace(k=kv[0], v=kv[1])
-    norm = params["norm"]
-    return norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps), cache
+    return _norm(x, params["norm"], config), cache
 
 
 def logits(
@@ -188,7 +195,8 @@ def check_tokens(tokens, config: Config) -> None:
     """
     if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
         return
-    low, high = int(tokens.min()), int(tokens.max())
+    held = np.asarray(tokens)  # not jnp: a constant inside a trace can be looked at, too
+    low, high = int(held.min()), int(held.max())
     if low < 0 or high >= config.vocab:
         bad = low if low < 0 else high
         raise errors.DataError(
@@ -235,9 +243,21 @@ def _layer(context, x, kv, index, weights, adapters):
     config = context.config
     key = None if context.key is None else rng.fold(context.key, index)
     x = sharding.constrain(x, *sharding.ACTIVATIONS)
-    norm = weights["attention_norm"]
-    a = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
-    qkv = _matmul(a, weights, adapters, "qkv", "bth,hnkd->btnkd")
+    with jax.named_scope("attention"):
+        a = _norm(x, weights["attention_norm"], config)
+        o, kv = _attend(context, a, kv, index, weights, adapters, key)
+        x = x + _dropout(o, config.dropout, key, "attention")
+    with jax.named_scope("mlp"):
+        m = _norm(x, weights["mlp_norm"], config)
+        m = jax.nn.gelu(_matmul(m, weights, adapters, "up"), approximate=True)
+        m = _matmul(m, weights, adapters, "down")
+        return x + _dropout(m, config.dropout, key, "mlp"), kv
+
+
+def _attend(context, a, kv, index, weights, adapters, key):
+    """Attention over these tokens and what the cache holds; with the layer's part of the cache."""
+    config = context.config
+    qkv = _matmul(a, weights, adapters, "qkv")
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
         start = (index, 0, context.offset, 0, 0)
@@ -257,24 +277,21 @@ def _layer(context, x, kv, index, weights, adapters):
         dropout=config.attention_dropout,
         key=None if key is None else rng.fold(key, "weights"),
     )
-    o = _matmul(o, weights, adapters, "out", "btnd,ndh->bth")
-    x = x + _dropout(o, config.dropout, key, "attention")
-    norm = weights["mlp_norm"]
-    m = norms.layer_norm(x, norm["scale"], norm["bias"], config.norm_eps)
-    m = jax.nn.gelu(_matmul(m, weights, adapters, "up", "bth,hf->btf"), approximate=True)
-    m = _matmul(m, weights, adapters, "down", "btf,fh->bth")
-    return x + _dropout(m, config.dropout, key, "mlp"), kv
+    return _matmul(o, weights, adapters, "out"), kv
 
 
-def _matmul(x, weights, adapters, name, equation):
+def _norm(x, weights, config):
+    return norms.layer_norm(x, weights["scale"], weights["bias"], config.norm_eps)
+
+
+def _matmul(x, weights, adapters, name):
     """x W + b, plus the low-rank update of W where there is one."""
     kernel, bias = weights[name]["kernel"], weights[name]["bias"]
-    y = jnp.einsum(equation, x, kernel)
+    inputs = kernel.ndim - bias.ndim
+    y = dense.dense(x, kernel, inputs)
     if adapters is not None and name in adapters:
         a, b = (adapters[name][part].astype(x.dtype) for part in ("a", "b"))
-        inputs = kernel.ndim - bias.ndim
-        low = jnp.tensordot(x, a, axes=inputs)
-        y = y + jnp.tensordot(low, b, axes=1)
+        y = y + dense.dense(dense.dense(x, a, inputs), b, 1)
     return y + jnp.broadcast_to(bias, y.shape)
 
 

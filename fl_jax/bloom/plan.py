@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import recipe, train
+from fl_jax.bloom import recipe, sharding, train
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.train import mesh as meshes
@@ -64,12 +64,9 @@ def make(
         )
     data = devices // (fsdp * tensor)
     batch, length = batch or data * fsdp, length or config.length
-    if batch % (data * fsdp):
-        raise errors.ConfigError(
-            f"a batch of {batch} sequences cannot be split over data {data} x fsdp {fsdp}."
-        )
     sizes = meshes.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
     mesh = sizes.make(jax.devices()[:devices])
+    sharding.check_rows(batch, mesh)
     settings = recipe.Recipe(batch=batch, ramp_start=0)
     trainer = train.make(config, settings, mesh=mesh)
     start = time.perf_counter()

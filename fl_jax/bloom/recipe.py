@@ -7,12 +7,11 @@ train/tr13-mtf. Rate and batch size follow *samples*, not steps, because the bat
 import dataclasses
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Int, PyTree
 from fl_jax.train import optimizer as optimizers
 
@@ -124,11 +123,7 @@ def decayed(params: PyTree) -> PyTree:
 
     By name, since a stacked bias has as many axes as a matrix. Adapters count as matrices.
     """
-
-    def leaf(path, _):
-        return path[-1].key not in ("bias", "scale")
-
-    return jax.tree_util.tree_map_with_path(leaf, params)
+    return tree.map_named(lambda path, _: not path.endswith(("bias", "scale")), params)
 
 
 def muon_dimensions(params: PyTree) -> PyTree:
@@ -146,10 +141,10 @@ def muon_dimensions(params: PyTree) -> PyTree:
     }
 
     def leaf(path, _):
-        names = [getattr(part, "key", "") for part in path]
-        return known.get(names[-2]) if names[-1] == "kernel" else None
+        *_, parent, name = path.split("/")
+        return known.get(parent) if name == "kernel" else None
 
-    return jax.tree_util.tree_map_with_path(leaf, params)
+    return tree.map_named(leaf, params)
 
 
 def optimizer(recipe: Recipe) -> optax.GradientTransformation:

@@ -1,17 +1,17 @@
-"""Likelihoods as numbers people compare: byte perplexity, rank evaluation, the lm-eval adapter.
+"""Likelihoods as numbers people compare: byte perplexity, rank evaluation.
 
 Everything is made of `loss.log_likelihoods`; texts of any length become windows of one shape,
 so that one program scores them all.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import generate, loss
+from fl_jax.bloom import loss, model
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
@@ -69,13 +69,29 @@ def sequence_scores(
 ) -> np.ndarray:
     """(pieces,) float64 log-likelihood of the scored tokens of each piece.
 
+    Raises:
+        DataError: a piece of more than length + 1 tokens, or tokens outside the vocabulary.
+    """
+    out = np.zeros(len(pieces))
+    for some, tokens in batches(pieces, length, batch):
+        model.check_tokens(tokens, config)
+        found = np.asarray(loss.log_likelihoods(params, config, jnp.asarray(tokens)), np.float64)
+        for row, i in enumerate(some):
+            out[i] = found[row, pieces[i].first - 1 : len(pieces[i].tokens) - 1].sum()
+    return out
+
+
+def batches(
+    pieces: Sequence[Window], length: int, batch: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """(indices of the pieces, their tokens (batch, width + 1) int32), in few widths.
+
     Pieces of like length go together, in batches whose width is a multiple of 64, so that few
     shapes are compiled; they are filled up on the right, which causal attention does not see.
 
     Raises:
         DataError: a piece of more than length + 1 tokens.
     """
-    out = np.zeros(len(pieces))
     order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
     if order and len(pieces[order[0]].tokens) > length + 1:
         raise errors.DataError(
@@ -88,10 +104,7 @@ def sequence_scores(
         tokens = np.zeros((batch, width + 1), np.int32)
         for row, i in enumerate(some):
             tokens[row, : len(pieces[i].tokens)] = pieces[i].tokens
-        scores = np.asarray(loss.log_likelihoods(params, config, jnp.asarray(tokens)), np.float64)
-        for row, i in enumerate(some):
-            out[i] = scores[row, pieces[i].first - 1 : len(pieces[i].tokens) - 1].sum()
-    return out
+        yield some, tokens
 
 
 def perplexity(
@@ -178,81 +191,3 @@ def rank(
         right_per_byte += int(np.argmax(np.divide(own, sizes))) == question.answer
     count = len(questions)
     return Ranked(right / count, right_per_byte / count, scores)
-
-
-class Harness:
-    """What lm-evaluation-harness asks of a model, in its three request types.
-
-    Pass it where an `lm_eval.api.model.LM` is expected, by `harness(...)`; the package is not
-    needed to use or test it. A request has `args`: (context, continuation), (text,), or
-    (context, {"until": [...], "max_gen_toks": n}).
-    """
-
-    def __init__(self, params: PyTree, config: Config, tokenizer, *, batch: int = 16):
-        self.params, self.config, self.tokenizer, self.batch = params, config, tokenizer, batch
-
-    def loglikelihood(self, requests) -> list[tuple[float, bool]]:
-        """(log p(continuation | context), whether greedy decoding would produce it)."""
-        out = []
-        for request in requests:
-            context, continuation = request.args
-            whole = [self.config.eos, *self.tokenizer.encode(context)]
-            answer = self.tokenizer.encode(continuation)
-            kept = whole[-(self.config.length + 1 - len(answer)) :]
-            piece = Window(0, [*kept, *answer], len(kept))
-            score = self._scores([piece])[0]
-            out.append((float(score), self._greedy(kept, answer)))
-        return out
-
-    def loglikelihood_rolling(self, requests) -> list[float]:
-        """log p of whole texts."""
-        out = []
-        for request in requests:
-            (text,) = request.args
-            found = perplexity(self.params, self.config, self.tokenizer, [text], batch=self.batch)
-            out.append(-found.nats)
-        return out
-
-    def generate_until(self, requests) -> list[str]:
-        """Greedy continuations, cut before the first stop string."""
-        out = []
-        for request in requests:
-            context, options = request.args
-            text = generate.complete(
-                self.params,
-                self.config,
-                self.tokenizer,
-                [context],
-                count=int(options.get("max_gen_toks", 64)),
-            )[0]
-            for stop in options.get("until", []):
-                text = text.split(stop)[0]
-            out.append(text)
-        return out
-
-    def _scores(self, pieces):
-        length = self.config.length
-        return sequence_scores(self.params, self.config, pieces, length=length, batch=self.batch)
-
-    def _greedy(self, context, answer) -> bool:
-        if not answer:
-            return True
-        tokens, mask = generate.pad_left([context], self.config.pad, multiple=16)
-        made = generate.generate(self.params, self.config, tokens, mask, count=len(answer))
-        return np.asarray(made)[0].tolist() == list(answer)
-
-
-def harness(params: PyTree, config: Config, tokenizer, *, batch: int = 16):
-    """The model as an `lm_eval.api.model.LM`, for `lm_eval.simple_evaluate(model=...)`.
-
-    Raises:
-        ConfigError: lm-evaluation-harness is not installed.
-    """
-    try:
-        from lm_eval.api.model import LM
-    except ModuleNotFoundError:
-        raise errors.ConfigError(
-            "lm-evaluation-harness is not installed; install the package lm-eval."
-        ) from None
-
-    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, batch=batch)

@@ -4,11 +4,13 @@ The names are those of `fl_jax.train.mesh.AXES`: `embed` over fsdp, `heads`, `ml
 over tensor, `batch` over data and fsdp.
 """
 
+import math
+
 import jax
 from jax.sharding import Mesh, NamedSharding
 
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.train import mesh as meshes
 
@@ -48,18 +50,15 @@ def state(state: PyTree, config: Config, mesh: Mesh) -> PyTree:
     A leaf whose path ends like a parameter's and has its shape is split like it; everything
     else (counters) is copied.
     """
-    named, _ = jax.tree_util.tree_flatten_with_path(parameters(config, mesh))
-    text = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
-    known = {text(path): sharding for path, sharding in named}
+    known = tree.named_leaves(parameters(config, mesh))
 
-    def leaf(path, value):
-        whole = text(path)
+    def leaf(whole, value):
         for name, sharding in known.items():
             if whole.endswith(name) and len(sharding.spec) == len(value.shape):
                 return sharding
         return meshes.sharding(mesh)
 
-    return jax.tree_util.tree_map_with_path(leaf, state)
+    return tree.map_named(leaf, state)
 
 
 def batch(mesh: Mesh) -> NamedSharding:
@@ -84,6 +83,20 @@ def check(config: Config, mesh: Mesh) -> None:
                 f"a mesh axis {axis!r} of {size} does not divide {value} {what}; choose a size"
                 " that does."
             )
+
+
+def check_rows(rows: int, mesh: Mesh) -> None:
+    """Refuses a batch that the mesh does not divide.
+
+    Raises:
+        ConfigError: with the rows and the devices that share them.
+    """
+    share = math.prod(mesh.shape.get(axis, 1) for axis in meshes.AXES["batch"])
+    if rows % share:
+        raise errors.ConfigError(
+            f"a batch of {rows} sequences cannot be split over {share} devices (data x fsdp);"
+            f" use a multiple of {share}."
+        )
 
 
 def constrain(x, *names: str | None):

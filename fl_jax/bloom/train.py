@@ -1,10 +1,12 @@
 """BLOOM's training step: the shared step, with its loss, recipe and mesh; one CPU or a pod."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from fl_jax.bloom import loss as losses
@@ -23,7 +25,8 @@ class Trainer(NamedTuple):
     init: Callable[..., states.TrainState]
     """key -> state, or (key, params) -> state that starts from these parameters"""
     step: Callable[..., tuple[states.TrainState, states.StepInfo]]
-    """(state, batch, key) -> (state, info), compiled; the state given is used up"""
+    """(state, batch, key) -> (state, info), compiled; the state given is used up. Tokens of a
+    NumPy batch that are none are refused, and rows that the mesh does not divide"""
     raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """the same function, neither compiled nor placed, to be lifted by `vmap`"""
     lower: Callable[..., jax.stages.Lowered]
@@ -73,12 +76,27 @@ def make(
 
     abstract = jax.eval_shape(begin, jax.random.key(0))
     key_shape = jax.eval_shape(lambda: jax.random.key(0))
+
+    def check(batch):
+        """What the compiled step would clamp or fail on without a sentence; host arrays only."""
+        tokens = batch["tokens"]
+        if isinstance(tokens, np.ndarray):
+            model.check_tokens(tokens, config)
+        if mesh is not None:
+            sharding.check_rows(len(tokens), mesh)
+
     if mesh is None:
         compiled = jax.jit(raw, donate_argnums=0)
+
+        @functools.wraps(compiled)
+        def alone(state, batch: dict, key):
+            check(batch)
+            return compiled(state, batch, key)
+
         # A copy, because the step uses its state up and these parameters are the caller's.
         own = lambda key, params=None: jax.tree.map(jnp.copy, begin(key, params))
         lower = lambda batch: compiled.lower(abstract, batch, key_shape)
-        return Trainer(own, compiled, raw, lower)
+        return Trainer(own, alone, raw, lower)
     placed = sharding.state(abstract, config, mesh)
     rows = sharding.batch(mesh)
     compiled = jax.jit(raw, out_shardings=(placed, None), donate_argnums=0)
@@ -88,7 +106,9 @@ def make(
         with meshes.use(mesh):
             return jax.jit(begin, out_shardings=placed)(key, params)
 
+    @functools.wraps(compiled)
     def step(state: PyTree, batch: dict, key):
+        check(batch)
         batch = {name: jax.device_put(value, rows) for name, value in batch.items()}
         with meshes.use(mesh):
             return compiled(state, batch, key)

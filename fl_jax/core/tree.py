@@ -3,13 +3,14 @@
 Reductions are taken in float32 and leaf by leaf, in the order of `jax.tree.leaves`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core.types import Array, Bool, Float, PyTree
+from fl_jax.core.types import Array, Bool, Float, Key, PyTree
 
 
 def add(x: PyTree, y: PyTree) -> PyTree:
@@ -35,6 +36,14 @@ def where(condition: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:
 def zeros_like(x: PyTree) -> PyTree:
     """Zeros of the shapes and dtypes of x, which may be abstract (`jax.eval_shape`)."""
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)
+
+
+def normal(key: Key[Array, ""], x: PyTree, deviation) -> PyTree:
+    """Gaussian noise of this standard deviation in the shapes and dtypes of x."""
+    leaves, treedef = jax.tree.flatten(x)
+    keys = jax.random.split(key, len(leaves))
+    draw = lambda k, a: jnp.asarray(deviation, a.dtype) * jax.random.normal(k, a.shape, a.dtype)
+    return jax.tree.unflatten(treedef, [draw(k, a) for k, a in zip(keys, leaves, strict=True)])
 
 
 def dot(x: PyTree, y: PyTree) -> Float[Array, ""]:
@@ -86,3 +95,14 @@ def named_leaves(x: PyTree) -> dict[str, Any]:
     """The leaves of x, whatever they are, by path, as in `params/dense/kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(x)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}
+
+
+def map_named(f: Callable[..., Any], x: PyTree, *rest: PyTree) -> PyTree:
+    """f(path, leaf of x, leaves of the rest), leaf by leaf; paths as in `named_leaves`.
+
+    Example:
+        >>> map_named(lambda path, leaf: f"{path} is {leaf}", {"dense": {"bias": 1}})
+        {'dense': {'bias': 'dense/bias is 1'}}
+    """
+    text = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+    return jax.tree_util.tree_map_with_path(lambda path, *a: f(text(path), *a), x, *rest)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fl_jax.core import errors, rng
+from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.train import step
 from fl_jax.train.state import Variables
@@ -17,9 +17,11 @@ class Client(NamedTuple):
     """Local training as a pure function, with what the round must know about it."""
 
     train: Callable[..., tuple[Variables, "ClientInfo"]]
-    """(variables, examples, start, size, key) -> (local variables, info)"""
+    """(variables, examples, start, size, key, drift=None) -> (local variables, info); `drift` is a
+    tree of parameters that is added to every gradient"""
     steps: Callable[[Int[Array, "..."]], Int[Array, "..."]]
     """share size -> optimizer steps it takes: what a client costs"""
+    capacity: int | None = None  # the largest share it can train on; None = any
 
 
 class ClientInfo(NamedTuple):
@@ -35,6 +37,7 @@ def make(
     epochs: int,
     batch_size: int,
     capacity: int,
+    proximal: float = 0.0,
 ) -> Client:
     """Local training: `epochs` passes over the own share in shuffled batches, the short one last.
 
@@ -50,16 +53,34 @@ def make(
         epochs: passes over the share; 0 returns the global model.
         batch_size: examples a step.
         capacity: at least the size of the largest share (it fixes the shape of the shuffle).
+        proximal: mu of FedProx, whose gradients get mu (w - G) added; 0 = FedAvg.
 
     References:
-        McMahan et al. 2017, Algorithm 1 (ClientUpdate); Bagdasaryan et al. 2020, eq. 1.
+        McMahan et al. 2017, Algorithm 1 (ClientUpdate); Bagdasaryan et al. 2020, eq. 1; Li et al.
+        2020, "Federated Optimization in Heterogeneous Networks", Algorithm 2 (FedProx).
     """
     errors.positive("batch_size", batch_size)
+    if proximal < 0:
+        raise errors.ConfigError(f"the proximal term of FedProx must be 0 or more, got {proximal}.")
 
     def batches(size):
         return (size + batch_size - 1) // batch_size
 
-    def train(variables, examples: PyTree, start, size, key: Key[Array, ""]):
+    def pulled(base, drift) -> optax.GradientTransformation:
+        """The optimizer, its gradients pulled towards `base` and by `drift`."""
+        if not proximal and drift is None:
+            return optimizer
+
+        def pull(grads, params):
+            if proximal:
+                grads = tree.add(grads, tree.scale(proximal, tree.sub(params, base)))
+            return grads if drift is None else tree.add(grads, drift)
+
+        return optax.chain(optax.stateless(pull), optimizer)
+
+    def train(variables, examples: PyTree, start, size, key: Key[Array, ""], drift=None):
+        local = pulled(variables.params, drift)
+
         def epoch(e, carry):
             # Draw i of a stream does not depend on how many are drawn: padding changes nothing.
             scores = jax.random.uniform(rng.fold(key, "shuffle", e), (capacity,))
@@ -73,7 +94,7 @@ def make(
                 batch = jax.tree.map(lambda leaf: leaf[taken], examples)
                 variables, opt_state, value = step.descend(
                     loss,
-                    optimizer,
+                    local,
                     variables,
                     opt_state,
                     {**batch, "mask": mask},
@@ -83,12 +104,12 @@ def make(
 
             return jax.lax.fori_loop(0, batches(size), one, carry)
 
-        carry = (variables, optimizer.init(variables.params), jnp.float32(0))
+        carry = (variables, local.init(variables.params), jnp.float32(0))
         variables, _, total = jax.lax.fori_loop(0, epochs, epoch, carry)
         steps = jnp.maximum(epochs * batches(size), 1)
         return variables, ClientInfo(total / steps.astype(jnp.float32))
 
-    return Client(train, lambda size: epochs * batches(size))
+    return Client(train, lambda size: epochs * batches(size), capacity)
 
 
 def capacity(sizes: Any) -> int:

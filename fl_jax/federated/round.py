@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from fl_jax.core import rng, tree
+from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed
+from fl_jax.federated import secure_aggregation as secure_sums
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.client import Client
 from fl_jax.federated.defences.base import Defence
@@ -56,6 +57,8 @@ class RoundInfo(NamedTuple):
     norm: Float[Array, " cohort"]  # ||D_i||; of compromised participants, what they sent
     attack: PyTree  # what the attack reports; zeros in rounds without attackers
     metrics: PyTree  # what `evaluate` returns
+    inspection: PyTree = ()  # what `inspect` returns
+    secure: PyTree = ()  # `SecureInfo` of a round with secure aggregation
 
 
 class Round(NamedTuple):
@@ -74,6 +77,8 @@ def make(
     defence: Defence = Defence(),
     server: optax.GradientTransformation | None = None,
     evaluate: Callable[[Variables, Any], PyTree] = lambda variables, data: {},
+    inspect: Callable[[Stacked], PyTree] | None = None,
+    secure: secure_sums.SecureAggregation | None = None,
     plan: cohort.Plan = cohort.Plan("scan"),
     mesh: Mesh | None = None,
 ) -> Round:
@@ -90,14 +95,24 @@ def make(
             and its kin [Reddi et al. 2021, Algorithm 2]); batch statistics are always moved by
             the aggregate itself. None adds the aggregate.
         evaluate: (variables, RoundData.evaluation) -> metrics of the new global model.
+        inspect: looks at all updates of the round, reported as `RoundInfo.inspection`.
+        secure: secure aggregation, from `secure_aggregation.make`: the server gets the sum of
+            the updates alone.
         plan: how the clients run (`cohort.Plan`).
         mesh: a mesh with a `clients` axis to deal them over.
 
     Returns:
         A `Round`. Randomness is drawn per (key, round, participant id), so results do not depend
         on plan, device count or the order of the cohort.
+
+    Raises:
+        ConfigError: secure aggregation together with something that looks at single updates.
     """
-    summed = aggregator.sees is Summed
+    stacks = aggregator.sees is Stacked or inspect is not None
+    stacks |= attack is not None and attack.sees is Stacked
+    rule = as_stacked(aggregator) if stacks else aggregator
+    if secure is not None:
+        _check_secure(aggregator, defence, inspect, stacks)
 
     def init(variables: Variables) -> RoundState:
         # Two counters, two buffers: a state whose leaves share one cannot be donated.
@@ -111,18 +126,33 @@ def make(
             dropped=jnp.zeros((), jnp.int32),
         )
 
-    def weigh(update, size, counts):
+    def weigh(update, size, counts, state):
         """(update or zeros, weight, finite): what is not counted leaves no trace."""
         finite = tree.all_finite(update)
         base = size.astype(jnp.float32) if aggregator.weight == "examples" else jnp.float32(1)
         weight = jnp.where(finite & counts, base, 0.0)
-        return tree.where(weight > 0, update, tree.zeros_like(update)), weight, finite
+        update = tree.where(weight > 0, update, tree.zeros_like(update))
+        if rule.arrive is not None:
+            update, factor = rule.arrive(update, state.aggregator)
+            weight = weight * factor
+            update = tree.where(weight > 0, update, tree.zeros_like(update))
+        return update, weight, finite
 
-    def train(state: RoundState, population: Population, selected, honest, key):
+    def hand_over(update, weight, place, session, key):
+        """What reaches the server's sum from one client: its weighted update, masked if secure."""
+        if session is None:
+            return Summed(tree.scale(weight, update), weight), jnp.int32(0)
+        encoded, clipped = secure_sums.encode(session, update)
+        masked = secure_sums.mask(session, key, place, encoded)
+        silent = tree.zeros_like(masked)
+        sent = tree.where(weight > 0, masked, silent)
+        return Summed(sent, weight), jnp.where(weight > 0, clipped, 0)
+
+    def train(state: RoundState, population: Population, selected, honest, session, key):
         """The honest updates as Summed or Stacked, and what their clients report."""
 
         def one(item, state, population, key):
-            ident, counts, arrives = item
+            place, ident, counts, arrives = item
             size = population.size[ident]
             trained, info = client.train(
                 state.variables,
@@ -134,15 +164,17 @@ def make(
             update = tree.sub(trained, state.variables)
             size_of_update = tree.norm(update)
             update = defence.client(update, state.defence)
-            update, weight, finite = weigh(update, size, counts & arrives)
+            update, weight, finite = weigh(update, size, counts & arrives, state)
             report = (info.loss, size_of_update, finite, weight)
-            if summed:
-                return Summed(tree.scale(weight, update), weight), (report, ())
-            return (), (report, update)
+            if stacks:
+                return (), (report, update, jnp.int32(0))
+            sent, clipped = hand_over(update, weight, place, session, rng.fold(key, "secure"))
+            return sent, (report, (), clipped)
 
         steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
-        items = (selected.ids, honest, selected.active)
-        total, (report, updates) = cohort.sum(
+        places = jnp.arange(selected.ids.shape[0])
+        items = (places, selected.ids, honest, selected.active)
+        total, (report, updates, clipped) = cohort.sum(
             one,
             items,
             shared=(state, population, key),
@@ -151,12 +183,27 @@ def make(
             cost=steps,
             stage="local training",
         )
-        return (total if summed else Stacked(updates, report[3])), report
+        seen = Stacked(updates, report[3], selected.ids) if stacks else total
+        return seen, report, jnp.sum(clipped)
 
-    def strike(state, data, seen, selected, malicious, key):
+    def strike(state, data, seen, selected, malicious, session, key):
         """Adds what the compromised participants send."""
         count = jnp.sum(malicious).astype(jnp.int32)
-        view = View(state.variables, count, state.round, seen, data.attack)
+        # The places of the attackers in the cohort; those beyond `count` fall off its end.
+        length = malicious.shape[0]
+        places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
+        ids = selected.ids[jnp.minimum(places, length - 1)]
+        benign = seen if session is None else ()  # masked: nobody can read it
+        view = View(
+            state.variables,
+            count,
+            state.round,
+            benign,
+            data.attack,
+            ids,
+            data.population,
+            state.aggregator,
+        )
 
         def attacked(view):
             return attack.update(view, state.attack, rng.fold(key, "attack"))
@@ -166,24 +213,23 @@ def make(
             return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
         sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
-        # The places of the attackers in the cohort; those beyond `count` fall off its end.
-        length = malicious.shape[0]
-        places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
         norms = jax.vmap(tree.norm)(sent)
-        size = data.population.size[selected.ids[jnp.minimum(places, length - 1)]]
+        size = data.population.size[ids]
 
         def arrive(update, size, counts):
-            return weigh(defence.client(update, state.defence), size, counts)
+            return weigh(defence.client(update, state.defence), size, counts, state)
 
         sent, weights, finite = jax.vmap(arrive)(sent, size, places < length)
-        if summed:
-            scaled = jax.vmap(tree.scale)(weights, sent)
-            total = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0), seen.total, scaled)
-            seen = Summed(total, seen.weight + jnp.sum(weights))
-        else:
+        clipped = jnp.int32(0)
+        if stacks:
             put = lambda all, new: all.at[places].set(new, mode="drop")
-            seen = Stacked(jax.tree.map(put, seen.updates, sent), put(seen.weights, weights))
-        return seen, attack_state, info, (places, norms, finite)
+            updates = jax.tree.map(put, seen.updates, sent)
+            seen = seen._replace(updates=updates, weights=put(seen.weights, weights))
+        else:
+            hand = lambda u, w, p: hand_over(u, w, p, session, rng.fold(key, "secure"))
+            handed, clipped = jax.lax.map(lambda item: hand(*item), (sent, weights, places))
+            seen = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0, dtype=t.dtype), seen, handed)
+        return seen, attack_state, info, (places, norms, finite, weights, jnp.sum(clipped))
 
     def step(state: RoundState, data: RoundData, key: Key[Array, ""]):
         key = rng.fold(key, "round", state.round)
@@ -192,16 +238,34 @@ def make(
         malicious = selected.malicious & selected.active & attacks
         honest = ~(selected.malicious & attacks)
 
-        seen, (loss, norm, finite, _) = train(state, data.population, selected, honest, key)
+        state = state._replace(
+            aggregator=rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
+        )
+        size = selected.ids.shape[0]
+        session = None if secure is None else secure_sums.session(secure, size)
+        seen, (loss, norm, finite, weight), clipped = train(
+            state, data.population, selected, honest, session, key
+        )
         attack_state, attack_info = state.attack, ()
         if attack is not None:
-            seen, attack_state, attack_info, (places, sent_norms, sent_finite) = strike(
-                state, data, seen, selected, malicious, key
+            state = state._replace(attack=attack.observe(state.variables, state.attack))
+            seen, attack_state, attack_info, (places, norms, good, weights, more) = strike(
+                state, data, seen, selected, malicious, session, key
             )
-            norm = norm.at[places].set(sent_norms, mode="drop")
-            finite = finite.at[places].set(sent_finite, mode="drop")
+            norm = norm.at[places].set(norms, mode="drop")
+            finite = finite.at[places].set(good, mode="drop")
+            weight = weight.at[places].set(weights, mode="drop")
+            clipped += more
+        told = ()
+        if session is not None:
+            total, recovered = secure_sums.unmask(
+                session, rng.fold(key, "secure"), seen.total, weight > 0
+            )
+            seen = Summed(secure_sums.decode(session, total, state.variables), seen.weight)
+            told = secure_sums.SecureInfo(clipped.astype(jnp.int32), recovered)
 
-        aggregate, aggregator_state = aggregator.update(seen, state.aggregator)
+        inspection = () if inspect is None else inspect(seen)
+        aggregate, aggregator_state = rule.update(seen, state.aggregator)
         aggregate, defence_state = defence.server(
             aggregate, state.defence, rng.fold(key, "defence")
         )
@@ -216,10 +280,45 @@ def make(
             dropped=state.dropped + jnp.sum(~finite).astype(jnp.int32),
         )
         metrics = evaluate(variables, data.evaluation)
-        info = RoundInfo(selected.ids, selected.malicious, finite, loss, norm, attack_info, metrics)
+        info = RoundInfo(
+            selected.ids,
+            selected.malicious,
+            finite,
+            loss,
+            norm,
+            attack_info,
+            metrics,
+            inspection,
+            told,
+        )
         return new, info
 
     return Round(init, step)
+
+
+def _check_secure(aggregator: Aggregator, defence: Defence, inspect, stacks: bool) -> None:
+    """Refuses whatever needs to see an update by itself where the server cannot."""
+    looks = [
+        name
+        for name, does in {
+            "the aggregator": aggregator.inspects,
+            "the defence": defence.inspects,
+            "`inspect`": inspect is not None,
+            "the attack": stacks,
+        }.items()
+        if does
+    ]
+    if looks:
+        raise errors.ConfigError(
+            "secure aggregation hides single updates from the server, but"
+            f" {looks[0]} looks at each of them; use a rule on sums (mean, fedavg), or leave"
+            " secure aggregation out."
+        )
+    if aggregator.weight != "uniform":
+        raise errors.ConfigError(
+            "under secure aggregation every update weighs the same, but the aggregator weighs by"
+            " examples; use mean(weight='uniform') or fedavg."
+        )
 
 
 def _advance(state: RoundState, aggregate: PyTree, server: optax.GradientTransformation | None):

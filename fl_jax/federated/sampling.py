@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Bool, Int, Key
 
 
@@ -23,7 +23,7 @@ Sampler = Callable[[Key[Array, ""], Int[Array, ""]], Cohort]
 """(key, round) -> Cohort"""
 
 
-def _check(participants: int, cohort: int, attackers: Sequence[int]) -> None:
+def _check(participants: int, cohort: int, attackers: Sequence[int], fit: bool = True) -> None:
     errors.positive("cohort", cohort)
     if cohort > participants:
         raise errors.ConfigError(
@@ -35,7 +35,7 @@ def _check(participants: int, cohort: int, attackers: Sequence[int]) -> None:
         raise errors.ConfigError(
             f"attacker {wrong[0]} is not one of the participants 0..{participants - 1}."
         )
-    if len(set(attackers)) > cohort:
+    if fit and len(set(attackers)) > cohort:
         raise errors.ConfigError(
             f"{len(set(attackers))} attackers do not fit a round of m = {cohort}."
         )
@@ -43,7 +43,7 @@ def _check(participants: int, cohort: int, attackers: Sequence[int]) -> None:
 
 def uniform(participants: int, cohort: int, *, attackers: Sequence[int] = ()) -> Sampler:
     """`cohort` of the participants without replacement; attackers act whenever they are drawn."""
-    _check(participants, cohort, attackers)
+    _check(participants, cohort, attackers, fit=False)
     compromised = np.zeros(participants, bool)
     compromised[list(attackers)] = True
 
@@ -91,5 +91,22 @@ def everyone(participants: int) -> Sampler:
             jnp.zeros(participants, bool),
             jnp.ones(participants, bool),
         )
+
+    return sample
+
+
+def dropout(sampler: Sampler, rate: float) -> Sampler:
+    """The same cohorts, of which each update fails to arrive with this probability.
+
+    Raises:
+        ConfigError: a rate outside [0, 1).
+    """
+    if not 0 <= rate < 1:
+        raise errors.ConfigError(f"a drop-out rate must lie in [0, 1), got {rate}.")
+
+    def sample(key, round):
+        chosen = sampler(key, round)
+        lost = jax.vmap(lambda ident: jax.random.bernoulli(rng.fold(key, "lost", ident), rate))
+        return chosen._replace(active=chosen.active & ~lost(chosen.ids))
 
     return sample

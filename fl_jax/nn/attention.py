@@ -19,7 +19,7 @@ import numpy as np
 
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key
-from fl_jax.nn import position
+from fl_jax.nn import barrier, position
 
 IMPLEMENTATIONS = ("einsum", "blocked", "folded", "cudnn", "splash")
 HIDDEN = -1e30  # score of a key that is not seen: finite, so that a row of them has a derivative
@@ -166,18 +166,24 @@ def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key, scale=None):
     return jnp.einsum("bhts,bshd->bthd", weights.astype(v.dtype), v)
 
 
-def _block_scores(q, k, at, mask, segments, slopes, start, wide):
-    """Scores (batch, heads, block, start + block) of queries start.. against the keys so far."""
+def _block_scores(q, k, at, mask, segments, slopes, start, wide, transposed=False):
+    """Scores (batch, heads, block, start + block) of queries start.. against the keys so far.
+
+    `transposed` puts the keys before the queries.
+    """
     block, keys = q.shape[2], k.shape[2]
-    scores = jnp.einsum("bhtd,bhsd->bhts", q, k, preferred_element_type=wide)
-    own = at[:, start:keys]
-    distance = (at[:, None, None, :keys] - own[:, None, :, None]).astype(wide)
+    of_queries = lambda a: a[:, None, None, :] if transposed else a[:, None, :, None]
+    of_keys = lambda a: a[:, None, :, None] if transposed else a[:, None, None, :]
+    first, second, out = ("bhsd", "bhtd", "bhst") if transposed else ("bhtd", "bhsd", "bhts")
+    sides = (k, q) if transposed else (q, k)
+    scores = jnp.einsum(f"{first},{second}->{out}", *sides, preferred_element_type=wide)
+    distance = (of_keys(at[:, :keys]) - of_queries(at[:, start:keys])).astype(wide)
     scores = scores * _scale(q) + _per_head(slopes, wide) * distance
-    visible = (np.arange(keys)[None, :] <= np.arange(start, start + block)[:, None])[None, None]
+    visible = of_keys(np.arange(keys)[None]) <= of_queries(np.arange(start, start + block)[None])
     if mask is not None:
-        visible = visible & mask[:, None, None, :keys]
+        visible = visible & of_keys(mask[:, :keys])
     if segments is not None:
-        same = segments[:, None, start:keys, None] == segments[:, None, None, :keys]
+        same = of_queries(segments[:, start:keys]) == of_keys(segments[:, :keys])
         visible = visible & same
     return jnp.where(visible, scores, HIDDEN)
 
@@ -212,19 +218,22 @@ def _blocked_backward(slopes, block, residuals, g):
     wide = dtypes.wide(q.dtype)
     g = g.transpose(0, 2, 1, 3)
     inner = jnp.sum(g.astype(wide) * out.astype(wide), axis=-1, keepdims=True)
+    row = lambda a: jnp.swapaxes(a, 2, 3)
     dq, dk, dv = [], [], []
     for start in range(0, q.shape[2], block):
         end = min(start + block, q.shape[2])
         own = slice(start, end)
         qi, gi, ki, vi = q[:, :, own], g[:, :, own], k[:, :, :end], v[:, :, :end]
-        scores = _block_scores(qi, ki, *seen, slopes, start, wide)
-        weights = jnp.exp(scores - sums[:, :, own])
-        dweights = jnp.einsum("bhtd,bhsd->bhts", gi, vi, preferred_element_type=wide)
-        dscores = (weights * (dweights - inner[:, :, own]) * _scale(q)).astype(q.dtype)
-        dq.append(jnp.einsum("bhts,bhsd->bhtd", dscores, ki))
-        dk.append(jnp.einsum("bhts,bhtd->bhsd", dscores, qi, preferred_element_type=wide))
+        # Keys by queries, so that the sums over queries are plain matrix products.
+        scores = _block_scores(qi, ki, *seen, slopes, start, wide, transposed=True)
+        weights = jnp.exp(scores - row(sums[:, :, own]))
+        dweights = jnp.einsum("bhsd,bhtd->bhst", vi, gi, preferred_element_type=wide)
+        dscores = (weights * (dweights - row(inner[:, :, own])) * _scale(q)).astype(q.dtype)
+        by_query = barrier.materialize(jnp.swapaxes(dscores, 2, 3))
+        dq.append(jnp.einsum("bhts,bhsd->bhtd", by_query, ki))
+        dk.append(jnp.einsum("bhst,bhtd->bhsd", dscores, qi, preferred_element_type=wide))
         dv.append(
-            jnp.einsum("bhts,bhtd->bhsd", weights.astype(g.dtype), gi, preferred_element_type=wide)
+            jnp.einsum("bhst,bhtd->bhsd", weights.astype(g.dtype), gi, preferred_element_type=wide)
         )
     dq = jnp.concatenate(dq, axis=2)
     dk, dv = (_sum_prefixes(parts, block) for parts in (dk, dv))

@@ -169,7 +169,7 @@ def _local(vocab_axis, batch_axes, chunk, valid, what, x, table, labels, weights
             return (total, dtable + out.dtable), (out.losses, out.dx)
         return (total, dtable), (out.losses, out.sums) if what == "losses" else None
 
-    start = (jnp.zeros((), wide), jnp.zeros(table.shape, wide) if what == "both" else None)
+    start = (jnp.zeros((), wide), jnp.zeros(table.shape[::-1], wide) if what == "both" else None)
     if steps == 1:
         (total, dtable), stacked = step(start, [a[0] for a in inputs])
         stacked = jax.tree.map(lambda a: a[None], stacked)
@@ -183,7 +183,7 @@ def _local(vocab_axis, batch_axes, chunk, valid, what, x, table, labels, weights
         return over(total), first, second
     if vocab_axis is not None:
         second = jax.lax.psum(second.astype(wide), vocab_axis).astype(second.dtype)
-    return over(total), first, second, over(dtable).astype(table.dtype)
+    return over(total), first, second, over(dtable).astype(table.dtype).T
 
 
 class _Chunk:
@@ -220,7 +220,7 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         dlogits = dlogits.astype(x.dtype)
         out.dx = jnp.einsum("btv,vh->bth", dlogits, table, preferred_element_type=wide)
         out.dx = out.dx.astype(x.dtype)
-        out.dtable = jnp.einsum("btv,bth->vh", dlogits, x, preferred_element_type=wide)
+        out.dtable = jnp.einsum("bth,btv->hv", x, dlogits, preferred_element_type=wide)
     return out
 
 

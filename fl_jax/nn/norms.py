@@ -103,3 +103,37 @@ def _layer_norm_backward(eps, residuals, dy):
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def rms_norm(
+    x: Float[Array, "*batch features"], scale: Float[Array, " features"], eps: float = 1e-6
+) -> Float[Array, "*batch features"]:
+    """x / sqrt(mean(x^2) + eps) * scale over the last axis [Zhang & Sennrich 2019].
+
+    Statistics in float32 (float64 for float64), the result in the dtype of x; its derivative is
+    written out and fenced off for the reason given at `layer_norm`.
+    """
+    return _rms_norm_forward(x, scale, eps)[0]
+
+
+def _rms_norm_forward(x, scale, eps):
+    wide = x.astype(dtypes.wide(x.dtype))
+    rstd = jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + eps)
+    rstd = barrier.materialize(rstd)
+    y = wide * rstd * jnp.broadcast_to(scale.astype(wide.dtype), wide.shape)
+    return y.astype(x.dtype), (x, scale, rstd)
+
+
+def _rms_norm_backward(eps, residuals, dy):
+    del eps
+    x, scale, rstd = residuals
+    dy = dy.astype(rstd.dtype)
+    normal = x.astype(rstd.dtype) * rstd
+    dscale = jnp.sum(dy * normal, axis=tuple(range(x.ndim - 1)))
+    g = dy * jnp.broadcast_to(scale.astype(rstd.dtype), dy.shape)
+    g_normal = barrier.materialize(jnp.mean(g * normal, axis=-1, keepdims=True))
+    return (rstd * (g - normal * g_normal)).astype(x.dtype), dscale.astype(scale.dtype)
+
+
+rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)

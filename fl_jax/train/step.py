@@ -61,8 +61,9 @@ def make(loss: Loss, optimizer: optax.GradientTransformation):
 
     def step(state: TrainState, batch: PyTree, key: Key[Array, ""]):
         (value, (batch_stats, metrics)), grads = gradient(loss, state.variables, batch, key)
-        updates, opt_state = optimizer.update(grads, state.optimizer, state.variables.params)
-        params = optax.apply_updates(state.variables.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.optimizer, state.variables.params)
+            params = optax.apply_updates(state.variables.params, updates)
         grad_norm = tree.norm(grads)
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & tree.all_finite(batch_stats)
         old = (state.variables, state.optimizer)

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable
 
-from privacy.accounting.bound import Bound
+from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.errors import PrivacyError, positive, probability
+from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.ledger import Ledger
 
 
@@ -52,3 +53,36 @@ def calibrate(
         else:
             other = middle
     return safe, bound
+
+
+def noise_multiplier(
+    eps: float,
+    delta: float,
+    rate: float,
+    rounds: int,
+    *,
+    adjacency: Adjacency = Adjacency.ADD_REMOVE,
+    most: float = 1e4,
+    rtol: float = 1e-3,
+) -> tuple[float, Bound]:
+    """Smallest noise multiplier with which rounds of the sampled Gaussian keep to (eps, delta).
+
+    Args:
+        eps, delta: the budget.
+        rate: Poisson sampling rate; 1 = everyone in every round.
+        rounds: how many.
+        adjacency: of the claim.
+        most: largest noise multiplier that is tried.
+        rtol: relative precision.
+
+    Returns:
+        (noise multiplier, certified bound at it), rounded up to the safe side.
+
+    Example:
+        >>> sigma, bound = noise_multiplier(1.0, 1e-5, 1.0, 10)
+        >>> bool(11.7 < sigma < 11.9 and bound.upper <= 1.0)
+        True
+    """
+    event = lambda s: Gaussian(s) if rate == 1 else SampledGaussian(s, rate)
+    ledger = lambda s: Ledger(adjacency).record(event(s), rounds)
+    return calibrate(ledger, eps, delta, 0.1, most, grows=False, rtol=rtol)

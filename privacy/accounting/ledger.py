@@ -1,13 +1,14 @@
 """A ledger of events, and what they cost together."""
 
 import dataclasses
+import math
 
 import numpy as np
 
 from privacy.accounting import pld, rdp
 from privacy.accounting.bound import Adjacency, Bound, Status
 from privacy.accounting.errors import PrivacyError, count, non_negative, probability
-from privacy.accounting.events import Event
+from privacy.accounting.events import Event, Gaussian
 
 _RANK = (Status.UNIVERSAL, Status.MECHANISM_EXACT, Status.CONDITIONAL, Status.CONJECTURE)
 
@@ -39,17 +40,19 @@ class Ledger:
         entries[event] = entries.get(event, 0) + times
         return dataclasses.replace(self, entries=tuple(entries.items()))
 
-    def _composed(self, delta, rtol):
-        """[(optimistic, pessimistic) composition] per direction, and the profiles."""
+    def _rounds(self, delta):
+        """[[(profile, copies), ..] per direction]; Gaussian entries are one, exactly."""
         copies = sum(t for _, t in self.entries)
         tail = max(delta * 1e-6 / copies, 1e-290)
-        parts = [(event.profiles(self.adjacency, tail), t) for event, t in self.entries]
+        entries = [(e, t) for e, t in self.entries if not isinstance(e, Gaussian)]
+        strength = sum(
+            t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian)
+        )
+        if strength > 0:
+            entries.append((Gaussian(1 / math.sqrt(strength)), 1))
+        parts = [(event.profiles(self.adjacency, tail), t) for event, t in entries]
         ways = max(len(p) for p, _ in parts)
-        out = []
-        for way in range(ways):
-            rounds = [(p[way % len(p)], t) for p, t in parts]
-            out.append(pld.bracket(rounds, delta, rtol=rtol))
-        return out, [p[0] for p, _ in parts]
+        return [[(p[way % len(p)], t) for p, t in parts] for way in range(ways)]
 
     def _bound(self, low, high, profiles, quantity):
         worst = max((p.status for p in profiles), key=_RANK.index)
@@ -69,29 +72,49 @@ class Ledger:
         delta = probability("delta", delta)
         if not self.entries:
             return Bound(0.0, 0.0, Status.UNIVERSAL, self.adjacency, "nothing was done")
-        composed, profiles = self._composed(delta, rtol)
-        low = max(c[0].epsilon(delta) for c in composed)
-        high = max(c[1].epsilon(delta) for c in composed)
-        pure = sum(t * p.reach for (_, t), p in zip(self.entries, profiles, strict=True))
-        return self._bound(low, min(high, pure), profiles, "epsilon")
+        low = high = 0.0
+        for rounds in self._rounds(delta):
+            if sum(t for _, t in rounds) == 1:
+                ends = rounds[0][0].epsilon(delta)
+            else:
+                optimistic, pessimistic = pld.bracket(rounds, delta, rtol=rtol)
+                top = pessimistic.epsilon(delta)
+                ends = optimistic.epsilon(delta, min(top, 1e300)), top
+            low, high = max(low, ends[0]), max(high, ends[1])
+        profiles = [p for p, _ in rounds]
+        pure = sum(t * p.reach for p, t in rounds)
+        return self._bound(min(low, pure), min(high, pure), profiles, "epsilon")
 
     def delta(self, eps: float, *, rtol: float = 1e-3) -> Bound:
         """delta at eps of all events together."""
         eps = non_negative("eps", eps)
         if not self.entries:
             return Bound(0.0, 0.0, Status.UNIVERSAL, self.adjacency, "nothing was done", "delta")
-        guess, low, high, profiles = 1e-6, 0.0, 1.0, []
+        guess = 1e-6
         for _ in range(4):  # the tilt wants to know roughly which delta it is for
-            composed, profiles = self._composed(guess, rtol)
-            low = max(float(c[0].delta(eps)[0]) for c in composed)
-            high = max(float(c[1].delta(eps)[0]) for c in composed)
+            low = high = 0.0
+            for rounds in self._rounds(guess):
+                if sum(t for _, t in rounds) == 1:
+                    ends = [float(v[0]) for v in rounds[0][0].forward(np.array([eps]))]
+                else:
+                    ends = [float(c.delta(eps)[0]) for c in pld.bracket(rounds, guess, rtol=rtol)]
+                low, high = max(low, ends[0]), max(high, ends[1])
             if 0.1 < guess / max(high, 1e-290) < 10 or high <= 1e-280:
                 break
             guess = float(np.clip(high, 1e-280, 0.5))
-        return self._bound(low, high, profiles, "delta")
+        return self._bound(low, high, [p for p, _ in rounds], "delta")
 
     def rdp_epsilon(self, delta: float, orders: np.ndarray = rdp.ORDERS) -> float:
-        """An upper bound of eps by Renyi composition: looser, for any number of rounds."""
+        """An upper bound of eps by Renyi composition: looser, for any number of rounds.
+
+        Raises:
+            PrivacyError: an event has no Renyi form here.
+        """
+        for event, _ in self.entries:
+            if not hasattr(event, "rdp"):
+                raise PrivacyError(
+                    f"{type(event).__name__} has no Renyi form here; use Ledger.epsilon."
+                )
 
         def curve(alpha):
             total = 0.0

@@ -18,8 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from privacy.accounting import roots
 from privacy.accounting.errors import PrivacyError
 from privacy.accounting.profile import Profile
+
+NOISE = 1e-8  # relative, by which the lower curve is lowered before its chords are
 
 
 class PLD(NamedTuple):
@@ -54,17 +57,13 @@ def from_profile(
     tables = [_table(curve, profile.reach, step, tail, most) for curve in curves]
     if len(tables) == 1:
         tables = tables * 2
-    highs = [_increments(eps, high) for eps, _, high in tables]
-    dented = _dent(tables)
-    lows = [_increments(eps, low) for (eps, _, _), low in zip(tables, dented, strict=True)]
-    return (
-        _assemble(*lows, 0.0, step, False),
-        _assemble(*highs, float(tables[0][2][-1]), step, True),
-    )
+    infinity = float(tables[0][1][-1])
+    highs = [_masses(high, step) for _, high in tables]
+    return _optimistic(_dent(tables, step), step), _assemble(*highs, infinity, step, True)
 
 
 def _table(curve, reach, step, tail, most):
-    """(eps grid, lower, upper) up to the first point where upper <= tail or delta is 0."""
+    """(lower, upper) at 0, step, 2 step, .. to where upper <= tail or delta is 0."""
     top = min(reach, most * step)
     probe = np.concatenate([[0.0], np.geomspace(step, max(top, step), 48)])
     high = curve(probe)[1]
@@ -78,67 +77,114 @@ def _table(curve, reach, step, tail, most):
             f"a loss distribution to eps = {end:.3g} in steps of {step:.3g} needs more than {most}"
             " points; use a larger step or the Renyi accountant."
         )
-    size = max(math.ceil(end / step - 1e-9), 2)
-    eps = np.arange(size + 1) * step
-    low, high = curve(eps)
-    return eps, low, np.minimum.accumulate(high)
+    size = max(math.ceil(end / step), 2)
+    low, high = curve(np.arange(size + 1) * step)
+    return low, np.minimum.accumulate(high)
 
 
-def _slopes(eps, values):
-    return np.diff(values) / np.diff(np.expm1(eps))
+def _masses(values, step):
+    """P-probabilities at step, 2 step, .. of the curve that is linear in e^eps between grid points.
+
+    The curve is flat after its last point. Its slope on [i, i+1] is (v_i+1 - v_i) over
+    e^(i step) (e^step - 1); P's probability at i is e^(i step) times the change of slope there.
+    """
+    rise = np.append(np.diff(values), 0.0) / math.expm1(step)
+    return np.maximum(rise[1:] - rise[:-1] * math.exp(step), 0.0)
 
 
-def _increments(eps, values):
-    """Q-probabilities at eps_1.. of the piecewise linear curve, flat after its last point."""
-    slopes = np.append(_slopes(eps, values), 0.0)
-    return np.maximum(np.diff(slopes), 0.0)
+def _optimistic(lows, step):
+    """The distribution of the lower curves.
+
+    Each direction's hull is convex; together they are if what is left for a loss of 0 is not
+    negative, and it grows as their common value at 0 falls.
+    """
+
+    def masses(shared):
+        curves = [_hull(np.append(shared, low[1:]), step) for low in lows]
+        return [_masses(curve, step) for curve in curves]
+
+    def left(parts):
+        return 1 - parts[0].sum() - _mirrored(parts[1], step).sum()
+
+    high = float(min(low[0] for low in lows))
+    found = masses(high)
+    if left(found) < 0:
+        low = 0.0
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if left(masses(middle)) >= 0 else (low, middle)
+        found = masses(low)
+    return _assemble(*found, 0.0, step, False)
+
+
+def _mirrored(backward, step):
+    """P-probabilities at -step, -2 step, .. from Q's of the other direction."""
+    return backward * np.exp(-step * np.arange(1, backward.size + 1))
 
 
 def _assemble(forward, backward, infinity, step, pessimistic):
-    """P-probabilities: e^eps Q above 0, the mirrored Q below, what is left at 0."""
-    up = forward * np.exp(step * np.arange(1, forward.size + 1))
-    centre = 1 - infinity - up.sum() - backward.sum()
-    if centre < 0:  # rounding; the curve may only go up by it where it should
-        scale = (1 - infinity - up.sum()) / max(backward.sum(), 1e-300)
-        backward, centre = backward * max(scale, 0.0), 0.0
-    probs = np.concatenate([backward[::-1], [centre], up])
+    """P-probabilities: those above 0, the other direction's below 0, what is left at 0."""
+    mirrored = _mirrored(backward, step)
+    total = 1 - infinity - forward.sum()
+    centre = total - mirrored.sum()
+    if centre < 0:  # by rounding: the directions' hulls meet in a convex curve
+        mirrored = mirrored * (max(total, 0.0) / max(mirrored.sum(), 1e-300))
+        centre = 0.0
+    probs = np.concatenate([mirrored[::-1], [centre], forward])
     return PLD(step, -backward.size, probs, infinity, pessimistic)
 
 
-def _dent(tables):
+def _dent(tables, step):
     """The lower curves of both directions, lowered so that their chords stay below the truth."""
+    grow, width = math.exp(step), math.expm1(step)
     dented = []
-    for (eps, low, _), (_, other, _) in zip(tables, tables[::-1], strict=True):
-        slopes = _slopes(eps, low)
-        e1 = math.exp(eps[1])
-        before = (low[0] - (1 - 1 / e1 + other[1] / e1)) / (1 - 1 / e1)  # chord on [1/e1, 1]
-        all_ = np.concatenate([[before], slopes, [0.0]])
-        left, right = np.diff(all_)[:-1], np.diff(all_)[1:]
-        left, right = np.maximum(left, 0.0), np.maximum(right, 0.0)
-        excess = np.diff(np.expm1(eps)) * left * right / np.maximum(left + right, 1e-300)
+    for (low, _), (other, _) in zip(tables, tables[::-1], strict=True):
+        # slopes times e^eps at the left end of each interval, one interval more on either side
+        before = (low[0] - (1 - 1 / grow + other[1] / grow)) / width  # [e^-step, 1]
+        rise = np.concatenate([[before], np.diff(low) / width, [0.0]])
+        left = np.maximum(rise[1:-1] - rise[:-2] * grow, 0.0)
+        right = np.maximum(rise[2:] / grow - rise[1:-1], 0.0)
+        excess = width * left * right / np.maximum(left + right, 1e-300)
         worst = np.maximum(np.append(excess, 0.0), np.insert(excess, 0, excess[0]))
-        value = np.maximum(low - worst, 0.0)
-        value[-1] = 0.0
+        # the curve itself is known to a billionth or so: its slopes may be off by that
+        value = np.maximum(low * (1 - NOISE) - worst, 0.0)
+        # delta may be 0 from anywhere in the last interval on
+        value[-1 if low[-1] > 0 else -2 :] = 0.0
         dented.append(value)
-    shared = min(dented[0][0], dented[1][0])
-    out = []
-    for (eps, _, _), value in zip(tables, dented, strict=True):
-        value[0] = shared
-        out.append(_hull(np.expm1(eps), value))
-    return out
+    return dented
 
 
-def _hull(x, y):
-    """Values at x of the lower convex hull of the points (x, y)."""
-    keep = [0]
-    for i in range(1, x.size):
-        while len(keep) > 1:
-            a, b = keep[-2], keep[-1]
-            if (y[b] - y[a]) * (x[i] - x[b]) <= (y[i] - y[b]) * (x[b] - x[a]):
+def _hull(values, step):
+    """Values of the lower convex hull over e^eps: what lies above its neighbours' chord goes."""
+    size = values.size
+    # tangents from the two ends, which a curve that is convex but for them needs and no more
+    index = np.arange(1, size)
+    last = int(np.argmax(values <= 0)) or size - 1
+    first = 1 + int(np.argmin((values[1 : last + 1] - values[0]) / np.expm1(step * index[:last])))
+    if first < last:
+        part = np.arange(first, last)
+        slopes = (values[part] - values[last]) / -np.expm1(step * (part - last))
+        turn = first + int(np.argmin(slopes))
+    else:
+        turn = last
+    kept = np.concatenate([[0], np.arange(first, turn + 1), np.arange(last, size)])
+    kept = np.unique(kept)
+    with np.errstate(over="ignore"):
+        while kept.size > 2:
+            y, i = values[kept], kept
+            ahead = np.expm1(step * (i[2:] - i[1:-1]))
+            behind = -np.expm1(step * (i[:-2] - i[1:-1]))
+            convex = (y[1:-1] - y[:-2]) * ahead < (y[2:] - y[1:-1]) * behind
+            if convex.all():
                 break
-            keep.pop()
-        keep.append(i)
-    return np.interp(x, x[keep], y[keep])
+            kept = kept[np.concatenate([[True], convex, [True]])]
+    if kept.size == size:
+        return values
+    index = np.arange(size)
+    at = np.clip(np.searchsorted(kept, index, side="right") - 1, 0, kept.size - 2)
+    a, b = kept[at], kept[at + 1]
+    share = np.exp(step * (index - b)) * np.expm1(step * (a - index)) / np.expm1(step * (a - b))
+    return values[a] + (values[b] - values[a]) * np.clip(share, 0.0, 1.0)
 
 
 class Composed(NamedTuple):
@@ -150,6 +196,7 @@ class Composed(NamedTuple):
     log_scale: float  # log of the untilted total: prob = weight e^(log_scale - tilt loss)
     infinity: float
     error: float  # tilted mass outside the window plus FFT rounding
+    relative: float  # rounding of the total mass
     pessimistic: bool
 
     def delta(self, eps: np.ndarray | float) -> np.ndarray:
@@ -166,37 +213,35 @@ class Composed(NamedTuple):
             made = float(self.weights[first:] @ (np.exp(self.tilt * gap) * -np.expm1(gap)))
             scale = math.exp(min(logs, 690.0))
             if self.pessimistic:
-                out[i] = min((made + self.error) * scale + self.infinity, 1.0)
+                made = (made + self.error) * (1 + self.relative)
+                out[i] = min(made * scale + self.infinity, 1.0)
             else:
-                out[i] = max((made - self.error) * scale, 0.0)
+                out[i] = max((made - self.error) * (1 - self.relative) * scale, 0.0)
         return out
 
-    def epsilon(self, delta: float) -> float:
+    def epsilon(self, delta: float, guess: float | None = None) -> float:
         """The safe end: smallest eps >= 0 on this side of which delta(eps) <= delta.
+
+        Args:
+            delta: in (0, 1).
+            guess: where to look, for an optimistic composition the pessimistic one's eps: far
+                from the eps that the tilt is for, rounding hides the lower bound.
 
         Infinite if the mass at infinity exceeds delta.
         """
         if self.pessimistic and self.infinity >= delta:
             return math.inf
-        low, high = 0.0, max(float(self.losses[-1]), 1e-9)
-        if not self.pessimistic:
-            # far from the eps that the tilt is for, the error term hides the lower bound
-            probes = np.linspace(0.0, high, 129)
-            above = np.flatnonzero(self.delta(probes) > delta)
-            if not above.size:
-                return 0.0
-            low = float(probes[above[-1]])
-            high = float(probes[min(above[-1] + 1, 128)])
-        elif self.delta(0.0)[0] <= delta:
-            return 0.0
-        if self.pessimistic and self.delta(high)[0] > delta:
-            return math.inf
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if self.delta(middle)[0] > delta else (low, middle)
-            if high - low <= 1e-9 * high:
-                break
-        return high if self.pessimistic else low
+        excess = lambda eps: math.log(max(float(self.delta(eps)[0]), 1e-320) / delta)
+        top = max(float(self.losses[-1]), 1e-9)
+        if self.pessimistic:
+            likely = float(self.losses @ self.weights)  # Chernoff's eps, if the tilt is for delta
+            return roots.bracket(excess, 0.0, top, 1e-7, guess or likely)[1]
+        high = min(top, guess) if guess else top
+        for share in (1e-4, 1e-3, 5e-3, 0.02, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0):
+            low = high * (1 - share)
+            if excess(low) > 0:
+                return roots.bracket(excess, low, high, 1e-7, low + 0.1 * (high - low))[0]
+        return 0.0
 
 
 def _log_moments(parts, thetas):
@@ -228,7 +273,7 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
         raise PrivacyError("composed distributions need one step and one rounding direction.")
     step = steps.pop()
     # one pass of Chernoff for the tilt, then one for the window under the tilted law
-    spread = math.sqrt(max(sum(t * _variance(p) for p, t in parts), 1e-300))
+    spread = max(math.sqrt(sum(t * _variance(p) for p, t in parts)), step)
     # (no further out than a Gaussian loss would need: a bounded loss would pull it to its edge)
     farthest = math.sqrt(2 * math.log(1 / delta)) + 0.5
     thetas = np.geomspace(0.05 / spread, farthest / spread, 24)
@@ -272,6 +317,7 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
         log_scale,
         1 - missing,
         2 * math.exp(-needed) + rounding,
+        1e-12 + 2e-15 * copies + 1e-15 * tilt * sum(t * np.abs(p.losses).max() for p, t in parts),
         pessimistic,
     )
 
@@ -301,8 +347,11 @@ def bracket(
     scale = math.sqrt(sum(t * p.scale() ** 2 for p, t in rounds) / copies)
     tail = delta * 1e-5 / copies
     best, reached = None, math.inf
+    reach = max(p.reach for p, _ in rounds)
     for _ in range(4):
         step = resolution * scale
+        if reach < 1e5 * step:  # end on the grid, a rounding beyond where delta becomes 0
+            step = reach / math.ceil(reach / step) * (1 + 1e-14)
         try:
             pairs = [(from_profile(p, step, tail=tail), t) for p, t in rounds]
             found = tuple(compose([(p[i], t) for p, t in pairs], delta) for i in (0, 1))
@@ -312,7 +361,8 @@ def bracket(
                 continue
             break
         best = found
-        low, high = found[0].epsilon(delta), found[1].epsilon(delta)
+        high = found[1].epsilon(delta)
+        low = found[0].epsilon(delta, high) if math.isfinite(high) else 0.0
         if high <= low * (1 + rtol) or not math.isfinite(high):
             break
         gap = high / low - 1 if low > 0 else 1.0

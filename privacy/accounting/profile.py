@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privacy.accounting.bound import Adjacency, Status
+from privacy.accounting.errors import PrivacyError
 
 Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """eps (vector, >= 0) -> certified (lower, upper) of delta; both convex in e^eps"""
@@ -31,3 +32,28 @@ class Profile:
         """Standard deviation of the privacy loss, as a Gaussian of the same total variation."""
         total = float(self.forward(np.zeros(1))[1][0])
         return max(total / 0.39894228, 1e-12)
+
+    def epsilon(self, delta: float) -> tuple[float, float]:
+        """Certified (lower, upper) of the smallest eps >= 0 with delta(eps) <= `delta`, one round.
+
+        Raises:
+            PrivacyError: delta is above `delta` as far as 1e6.
+        """
+        found = []
+        for side in (0, 1):
+            above = lambda eps, side=side: self.forward(eps)[side] > delta
+            low, high = 0.0, min(self.reach, 1.0)
+            if not above(np.zeros(1))[0]:
+                found.append(0.0)
+                continue
+            while high < self.reach and above(np.array([high]))[0]:
+                low, high = high, min(2 * high, self.reach)
+                if high > 1e6:
+                    raise PrivacyError(f"this profile does not fall to delta = {delta:g}.")
+            while high - low > 1e-7 * high:
+                points = np.linspace(low, high, 10)[1:-1]
+                over = above(points)
+                low = max(points[over].max(initial=low), low)
+                high = min(points[~over].min(initial=high), high)
+            found.append(high if side else low)
+        return found[0], found[1]

@@ -25,6 +25,7 @@ STANDARD = "standard clone [Feldman, McMillan, Talwar, FOCS 2021, Theorem 3.2]"
 STRONGER = "stronger clone [Feldman, McMillan, Talwar, SODA 2023, Theorem 3.1, with erratum]"
 BLANKET = "privacy blanket [Balle, Bell, Gascon, Nissim, CRYPTO 2019, Lemma 5.3]"
 HONEST = "n counts honest, shuffled reports; reports differ in nothing but their content"
+MOST = 10**13  # users
 CONDITION = "every randomizer satisfies condition (*) of privacy.shuffle.condition"
 
 
@@ -55,6 +56,11 @@ def _arguments(eps0, n, mechanism, bound, delta0, shuffling, missing):
     eps0 = errors.positive("eps0", eps0)
     n = errors.count("n", n)
     missing = errors.count("colluders and dropouts", missing, 0)
+    if n > MOST:
+        raise errors.PrivacyError(
+            f"n is at most {MOST:.0e}, to which the arithmetic is tested, got {n:.3g}; more users"
+            f" never hurt, so the bound at {MOST:.0e} is valid."
+        )
     if n - missing < 1:
         raise errors.PrivacyError(f"no honest report is left of n = {n} after {missing} are lost.")
     if bound is None:

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from privacy.accounting import roots
 from privacy.shuffle import binomial, mixture, twolevel
 from privacy.shuffle.binomial import Binomial
 
@@ -60,7 +61,7 @@ def binary_epsilon(eps0: float, n: int, delta: float) -> float:
     if eps0 > 300:
         return 0.0
     value = lambda eps: binary_delta(eps0, n, eps) - delta
-    return mixture.root(value, 0.0, eps0 * (1 - 1e-12), 1e-6, None)[0] if value(0.0) > 0 else 0.0
+    return roots.bracket(value, 0.0, eps0 * (1 - 1e-12), 1e-6, None)[0] if value(0.0) > 0 else 0.0
 
 
 def epsilon(eps0: float, n: int, delta: float) -> float:

@@ -41,14 +41,18 @@ def log1pmx(x: np.ndarray | float) -> np.ndarray:
     With r = x/(2+x): log(1+x) = 2 atanh(r) and 2r - x = -r x.
     """
     x = np.asarray(x, float)
-    r = x / (2 + x)
+    r = np.minimum(x, 1.0)
+    r = r / (2 + r)
     r2 = r * r
     tail = 1 / 17 + r2 / 19
     for k in (15, 13, 11, 9, 7, 5, 3):
         tail = 1 / k + r2 * tail
-    small = -r * x + 2 * r * r2 * tail
+    small = r * (2 * r2 * tail - x)
+    close = np.abs(x) < 0.2
+    if close.all():
+        return small
     with np.errstate(divide="ignore"):
-        return np.where(np.abs(x) < 0.2, small, np.log1p(x) - x)
+        return np.where(close, small, np.log1p(x) - x)
 
 
 _STIRLING = np.array(
@@ -68,9 +72,13 @@ def stirling_error(k: np.ndarray) -> np.ndarray:
 def _deviance(k, mean, difference):
     """k log(k/mean) - (k - mean), where difference = k - mean."""
     t = difference / mean
-    near = (1 + t) * log1pmx(t) + t * t  # of its terms the two largest cancel where t is large
+    close = np.abs(t) < 0.2
+    if close.all():
+        return mean * ((1 + t) * log1pmx(t) + t * t)
+    small = np.where(close, t, 0.0)
+    near = (1 + small) * log1pmx(small) + small * small
     with np.errstate(divide="ignore", invalid="ignore"):
-        return mean * np.where(np.abs(t) < 0.2, near, (1 + t) * np.log1p(t) - t)
+        return mean * np.where(close, near, (1 + t) * np.log1p(t) - t)
 
 
 def deviations(k: np.ndarray, law: Binomial) -> tuple:
@@ -174,7 +182,11 @@ def tails(j: np.ndarray, law: Binomial) -> tuple[np.ndarray, np.ndarray]:
 
 def masses(edges: np.ndarray, law: Binomial) -> np.ndarray:
     """Pr[edges[b] <= C < edges[b+1]] for each b (along the last axis)."""
-    below, above = tails(edges, law)
+    return between(edges, *tails(edges, law), law)
+
+
+def between(edges: np.ndarray, below: np.ndarray, above: np.ndarray, law: Binomial) -> np.ndarray:
+    """`masses`, where the tails at the edges are known."""
     left = edges <= law.mean
     low, high = np.diff(below, axis=-1), -np.diff(above, axis=-1)
     middle = 1 - below[..., :-1] - above[..., 1:]
@@ -185,8 +197,8 @@ def masses(edges: np.ndarray, law: Binomial) -> np.ndarray:
 def window(law: Binomial, exponent: float) -> tuple[float, float]:
     """(lo, hi): whole numbers with Pr[C < lo] and Pr[C > hi] each at most e^-exponent.
 
-    By Chernoff, Pr[C <= k] <= exp(-n KL(k/n || p)) left of the mean and likewise right of it;
-    found by bisection over whole numbers.
+    Bernstein: Pr[|C - np| >= t, one side] <= exp(-t^2/(2 (npq + t/3))); below the mean also
+    exp(-t^2/(2 np)).
     """
     n = law.n
     if law.p <= 0 or n == 0:
@@ -194,31 +206,9 @@ def window(law: Binomial, exponent: float) -> tuple[float, float]:
     if law.q <= 0:
         return n, n
     mean, rest = (n * law.p, n - n * law.p) if law.p <= 0.5 else (n - n * law.q, n * law.q)
-
-    def divergence(k):
-        return _relative_entropy(k, mean) + _relative_entropy(n - k, rest)
-
-    lo, hi = -1.0, math.floor(mean)  # divergence(lo) is large enough, at hi not (or lo = -1)
-    if divergence(0.0) >= exponent:
-        lo = 0.0
-        while hi - lo > 1:
-            middle = math.floor((lo + hi) / 2)
-            lo, hi = (middle, hi) if divergence(middle) >= exponent else (lo, middle)
-    first = lo + 1
-    lo, hi = math.ceil(mean), n + 1.0
-    if divergence(n) >= exponent:
-        hi = n
-        while hi - lo > 1:
-            middle = math.floor((lo + hi) / 2)
-            lo, hi = (lo, middle) if divergence(middle) >= exponent else (middle, hi)
-    return first, max(hi - 1.0, first)
-
-
-def _relative_entropy(k: float, mean: float) -> float:
-    """k log(k/mean) - k + mean, for one number."""
-    if k <= 0:
-        return mean
-    t = (k - mean) / mean
-    if abs(t) < 1e-3:
-        return mean * t * t * (0.5 - t / 6 + t * t / 12)
-    return mean * ((1 + t) * math.log1p(t) - t)
+    third = exponent / 3
+    reach = third + math.sqrt(third * third + 2 * n * law.p * law.q * exponent)
+    below = min(reach, math.sqrt(2 * mean * exponent)) + 1
+    above = min(reach, math.sqrt(2 * rest * exponent)) + 1
+    lo = max(math.floor(mean - below), 0.0)
+    return float(lo), float(max(min(math.ceil(mean + above), n), lo))

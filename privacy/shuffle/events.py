@@ -8,7 +8,7 @@ import numpy as np
 from privacy.accounting import errors, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import amplification, binomial, mixture, pair, renyi, twolevel
+from privacy.shuffle import amplification, binomial, mixture, option, pair, renyi, twolevel
 from privacy.shuffle.mechanisms import Mechanism
 
 
@@ -31,9 +31,15 @@ class ShuffledReports:
         self._resolve()
 
     def _resolve(self):
-        return amplification._arguments(
+        found = amplification._arguments(
             self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
         )
+        if found[2].startswith("closed"):
+            raise errors.PrivacyError(
+                f"{found[2]} has no privacy profile to compose; use bound="
+                f'"{found[2].removeprefix("closed-")}".'
+            )
+        return found
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         """One profile: replace-one neighbours are symmetric.
@@ -41,30 +47,31 @@ class ShuffledReports:
         Raises:
             WrongAccountantError: another adjacency.
         """
+        return [self._profile(adjacency, tail)]
+
+    def _profile(self, adjacency, tail, most=128, rule=option.COARSE):
         amplification.require_replace(adjacency)
         eps0, n, bound = self._resolve()
         label = amplification._label(bound, self.mechanism)
         exponent = 12 - math.log(tail)
         if bound == "blanket":
             level = self.mechanism.level(eps0)
-            part = twolevel.make(level, n, 40, exponent, 0.0, 12)
+            part = twolevel.make(level, n, 40, exponent, twolevel.Saddle(0.0, 0.0))
         else:
             chosen = amplification._pair(bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
             width = 5 / math.sqrt(chosen.clones.mean + 1)
-            blocks = int(np.clip(math.ceil(width / 2e-4), 16, 128))
+            blocks = int(np.clip(math.ceil(width / 2e-4), 16, most))
             part = pair.make(chosen, blocks, exponent)
-        curve = lambda eps: mixture.bracket(part, eps, n, coarse=True)
-        return [
-            Profile(
-                curve,
-                Adjacency.REPLACE,
-                label["status"],
-                label["theorem"],
-                reach=eps0,
-                assumptions=label["assumptions"],
-            )
-        ]
+        curve = lambda eps: mixture.bracket(part, eps, n, rule)
+        return Profile(
+            curve,
+            Adjacency.REPLACE,
+            label["status"],
+            label["theorem"],
+            reach=eps0,
+            assumptions=label["assumptions"],
+        )
 
     def rdp(self, alpha: float, adjacency: Adjacency) -> Bound:
         """Renyi divergence of order alpha of the clone pair (the universal one for a blanket)."""
@@ -113,11 +120,12 @@ class SampledShuffledReports:
             return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
         amplification.require_replace(adjacency)
         law = binomial.Binomial(float(self.population), rate, 1 - rate)
-        ends = pair.edges(law, 10, 3 - math.log(tail))
+        ends = pair.edges(law, 16, 3 - math.log(tail))
         ends = ends[ends > self.missing] if self.missing else np.maximum(ends, 1)
         ends = np.unique(ends)
         masses = binomial.masses(ends, law)
         below, above = binomial.tails(ends[[0, -1]], law)
         outside = float(below[0] + above[1])
-        rounds = lambda m: self._round(m).profiles(adjacency, tail)[0]
+        # the blocks of m are what limits the precision: inside them less will do
+        rounds = lambda m: self._round(m)._profile(adjacency, tail, 32, option.ROUGH)
         return [sampling.check_in(rounds, ends, masses, outside, self.population)]

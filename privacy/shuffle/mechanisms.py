@@ -178,10 +178,12 @@ class HadamardResponse(Mechanism):
 class LocalHashing(Mechanism):
     """Hash the input to g buckets by a public random function, then g-ary randomized response.
 
-    Wang, Blocki, Li, Jha, 2017. The functions are drawn uniformly from all functions.
+    Wang, Blocki, Li, Jha, 2017. Any two inputs must meet in a bucket with probability 1/g exactly:
+    the functions are drawn uniformly from all functions.
     """
 
     buckets: int
+    assumptions: ClassVar[tuple[str, ...]] = (FIXED, "hash functions are uniformly random")
 
     def __post_init__(self):
         count("buckets", self.buckets, 2)
@@ -258,6 +260,34 @@ class PrivUnit(Mechanism):
         inner = lambda t: density(t) * cap_mass(d - 1, min(g / math.sqrt(1 - t * t), 1.0))
         end = min(top, g + 12 / math.sqrt(d))
         return integrate.quad(inner, g, end, epsrel=1e-9)[0] / cap_mass(d, g)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneBit(Mechanism):
+    """The randomizer of CLDP-SGD: a random coordinate of a vector in a cube, and its random sign.
+
+    Girgis et al., AISTATS 2021. Reports are linear in the record, and the blanket bound is convex
+    in the two inputs' laws, so the worst inputs are corners of the cube. Opposite corners look like
+    binary randomized response; that corners which share signs are no worse is checked over
+    overlaps in the tests, not proved: the status is conditional.
+    """
+
+    dimension: int
+    status: ClassVar[Status] = Status.CONDITIONAL
+    assumptions: ClassVar[tuple[str, ...]] = (
+        FIXED,
+        "opposite corners are the worst inputs (checked over overlaps, not proved)",
+    )
+
+    def __post_init__(self):
+        count("dimension", self.dimension)
+
+    def level(self, eps0: float) -> TwoLevel:
+        small = math.exp(-eps0)
+        return TwoLevel(eps0, small / (1 + small), 0.0, 0.0)
+
+    def bystanders(self, eps0: float) -> list[tuple[float, float]]:
+        return []
 
 
 def mean_projection(dimension: int, eps0: float, threshold: float) -> float:

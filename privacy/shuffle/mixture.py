@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from privacy.accounting import roots
 from privacy.shuffle import option
 
 
@@ -39,6 +40,7 @@ class Mixture(NamedTuple):
     left: float  # probability of s left of the window; its call is at most call(1, strike)
     right: float  # probability of s right of it; the same holds there
     exact: bool  # one block per whole number: more blocks change nothing
+    chained: bool = False  # ratios are 0, and the lower sizes are the upper ones shifted by one
 
 
 def budget(n: float) -> float:
@@ -55,105 +57,78 @@ def strike(eps: np.ndarray | float, eps0: float) -> tuple[np.ndarray, np.ndarray
     return y, np.where(y < 0.5, 1 - y, z)
 
 
-def _sum(terms: Terms, eps, eps0, coarse):
-    """log sum_i weight_i call_i for each eps (a vector)."""
+def _log_calls(size, ratio, eps, eps0, rule):
+    """(values, peak): call of each term at each eps (a vector), over e^peak."""
     y0, z0 = strike(eps[:, None], eps0)
-    y, z = y0 * (1 + terms.ratio), z0 - terms.ratio * y0
-    logs = option.log_call(terms.size, y, z, coarse=coarse)
+    logs = option.log_call(size, y0 * (1 + ratio), z0 - ratio * y0, rule)
     peak = np.max(logs, axis=1, keepdims=True)
     peak = np.where(np.isfinite(peak), peak, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.log(np.exp(logs - peak) @ terms.weight) + peak[:, 0]
+    return np.exp(logs - peak), peak[:, 0]
 
 
-def log_delta(
-    mixture: Mixture, eps: np.ndarray | float, side: str, *, coarse: bool = False
-) -> np.ndarray:
-    """log of the certified upper or lower bound of delta(eps), for a vector of eps in [0, eps0).
+def log_bounds(
+    mixture: Mixture, eps: np.ndarray | float, rule: option.Rule = option.FINE
+) -> tuple[np.ndarray, np.ndarray]:
+    """log of the (lower, upper) bound of delta at a vector of eps in [0, eps0).
 
-    Floating-point error is not yet allowed for; `bracket` does.
+    Floating-point error is not yet allowed for; `bracket` and `solve` do.
     """
     eps = np.atleast_1d(np.asarray(eps, float))
-    terms = mixture.upper if side == "upper" else mixture.lower
-    total = _sum(terms, eps, mixture.eps0, coarse)
+    up, low, eps0 = mixture.upper, mixture.lower, mixture.eps0
+    with np.errstate(divide="ignore"):
+        if mixture.exact:
+            values, peak = _log_calls(up.size, up.ratio, eps, eps0, rule)
+            high_log = low_log = np.log(values @ up.weight) + peak
+        elif mixture.chained:
+            sizes = np.append(up.size, low.size[-1])
+            values, peak = _log_calls(sizes, 0.0, eps, eps0, rule)
+            high_log = np.log(values[:, :-1] @ up.weight) + peak
+            low_log = np.log(values[:, 1:] @ low.weight) + peak
+        else:
+            values, peak = _log_calls(up.size, up.ratio, eps, eps0, rule)
+            high_log = np.log(values @ up.weight) + peak
+            values, peak = _log_calls(low.size, low.ratio, eps, eps0, rule)
+            low_log = np.log(values @ low.weight) + peak
+        _, z = strike(eps, eps0)
+        outside = np.log((mixture.left + mixture.right) * np.maximum(z, 0.0) / 2)
     scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
-    if side == "upper":
-        _, z = strike(eps, mixture.eps0)
-        with np.errstate(divide="ignore"):
-            outside = np.log(mixture.left + mixture.right) + np.log(np.maximum(z, 0.0) / 2)
-        total = np.logaddexp(total, outside)
-    return np.where(eps >= mixture.eps0, -np.inf, np.minimum(total + scale, 0.0))
+    dead = eps >= eps0
+    high_log = np.minimum(np.logaddexp(high_log, outside) + scale, 0.0)
+    return np.where(dead, -np.inf, low_log + scale), np.where(dead, -np.inf, high_log)
 
 
 def bracket(
-    mixture: Mixture, eps: np.ndarray | float, n: float, *, coarse: bool = False
+    mixture: Mixture, eps: np.ndarray | float, n: float, rule: option.Rule = option.FINE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Certified (lower, upper) of delta at a vector of eps."""
-    slack = budget(n) + (option.COARSE_ERROR if coarse else 0.0)
-    eps = np.atleast_1d(np.asarray(eps, float))
-    up, low = mixture.upper, mixture.lower
-    if np.ndim(up.ratio) == 0 and np.ndim(low.ratio) == 0 and up.ratio == low.ratio == 0:
-        high_log, low_log = _both(mixture, eps, coarse)
-    else:
-        high_log = log_delta(mixture, eps, "upper", coarse=coarse)
-        low_log = log_delta(mixture, eps, "lower", coarse=coarse)
-    return np.exp(low_log) * (1 - slack), np.minimum(np.exp(high_log) * (1 + slack), 1.0)
+    slack = budget(n) + rule.error
+    low, high = log_bounds(mixture, eps, rule)
+    return np.exp(low) * (1 - slack), np.minimum(np.exp(high) * (1 + slack), 1.0)
 
 
-def _both(mixture, eps, coarse):
-    """log (upper, lower) when the strike is one for all sizes: the blocks share their ends."""
-    sizes, where = np.unique(
-        np.concatenate([mixture.upper.size, mixture.lower.size]), return_inverse=True
-    )
-    y, z = strike(eps[:, None], mixture.eps0)
-    logs = option.log_call(sizes, y, z, coarse=coarse)
-    peak = np.max(logs, axis=1, keepdims=True)
-    peak = np.where(np.isfinite(peak), peak, 0.0)
-    values = np.exp(logs - peak)
-    cut = mixture.upper.size.size
-    with np.errstate(divide="ignore"):
-        outside = np.log(mixture.left + mixture.right) + np.log(np.maximum(z[:, 0], 0.0) / 2)
-        high = np.log(values[:, where[:cut]] @ mixture.upper.weight) + peak[:, 0]
-        low = np.log(values[:, where[cut:]] @ mixture.lower.weight) + peak[:, 0]
-    scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
-    dead = eps >= mixture.eps0
-    high = np.where(dead, -np.inf, np.minimum(np.logaddexp(high, outside) + scale, 0.0))
-    return high, np.where(dead, -np.inf, low + scale)
+Maker = Callable[[int, float], Mixture]
+"""(blocks, exponent) -> Mixture whose window leaves at most e^-exponent on each side"""
 
 
-def root(value: Callable[[float], float], lo: float, hi: float, tol: float, guess: float | None):
-    """(a, b) around the root of a decreasing function: value(a) > 0 >= value(b), b - a <= tol b.
-
-    Secant steps aimed just past the root, so that both ends move; bisection when they stall.
-    """
-    f_lo, f_hi = value(lo), None
-    if f_lo <= 0:
-        return lo, lo
-    f_hi = value(hi)
-    if f_hi > 0:
-        return hi, math.inf
-    x = guess if guess is not None and lo < guess < hi else 0.5 * (lo + hi)
-    previous = hi - lo
-    for step in range(200):
-        f = value(x)
-        last = (x, f)
-        if f > 0:
-            lo, f_lo = x, f
+def delta(
+    make: Maker, eps0: float, n: float, eps: float, rtol: float, *, blocks: int = 64, most=1 << 18
+) -> tuple[float, float]:
+    """Certified (lower, upper) of delta(eps); blocks are added until they are within rtol."""
+    if eps >= eps0:
+        return 0.0, 0.0
+    exponent = 40.0
+    while True:
+        part = make(blocks, exponent)
+        low, high = (float(v[0]) for v in bracket(part, np.array([eps]), n))
+        needed = 30.0 - math.log(max(low, 1e-300))
+        if high <= low * (1 + rtol) or (blocks >= most and needed <= exponent + 1):
+            return low, high
+        if needed > exponent + 1:
+            exponent = needed
+        elif part.exact:
+            return low, high
         else:
-            hi, f_hi = x, f
-        width = hi - lo
-        if width <= tol * hi or width <= 4e-16 * hi:
-            break
-        x = None
-        if (width < 0.7 * previous or step < 2) and math.isfinite(f_hi) and f_lo != f_hi:
-            x = lo + width * f_lo / (f_lo - f_hi)
-            # land on the other side of the end that has just moved
-            nudge = 0.4 * tol * hi
-            x = x + nudge if last[0] == lo else x - nudge
-        previous = width
-        if x is None or not lo < x < hi:
-            x = 0.5 * (lo + hi)
-    return lo, hi
+            blocks *= 4
 
 
 class Solution(NamedTuple):
@@ -165,51 +140,75 @@ class Solution(NamedTuple):
 
 
 def solve(
-    make: Callable[[int, float], Mixture],
+    make: Maker,
     eps0: float,
     n: float,
     delta: float,
     *,
     rtol: float = 1e-3,
     most: int = 1 << 16,
-    guess: float | None = None,
-    blocks: int = 64,
+    guess: tuple[float, float] | None = None,
+    blocks: int = 48,
 ) -> Solution:
     """Certified (lower, upper) of the eps at which the mixture's delta equals `delta`.
 
     Args:
-        make: (blocks, exponent) -> Mixture whose window leaves at most e^-exponent on each side.
+        make: what is solved.
         eps0, n, delta: as everywhere.
-        rtol: blocks are added until upper/lower - 1 <= rtol, or the sum is exact, or there are
-            `most` of them.
-        guess: where to look first.
-        blocks: how many blocks to begin with.
+        rtol: blocks and quadrature nodes are added until upper/lower - 1 <= rtol, or the sum is
+            exact, or there are `most` blocks.
+        guess: (eps, slope of log delta there), where to look first.
+        blocks: how many to begin with.
     """
-    slack = budget(n)
-    target_up, target_lo = math.log(delta) - slack, math.log(delta) + slack
-    exponent = 25.0 - math.log(delta)
+    exponent = (16.0 if rtol >= 1e-4 else 25.0) - math.log(delta)
     # beyond e^600 the two factors of delta leave double range: there the local guarantee is given
     last = min(eps0 * (1 - 1e-12), 600.0)
     tol = min(rtol / 8, 1e-3)
+    rules = [option.ROUGH, option.COARSE, option.FINE] if rtol >= 1e-4 else [option.FINE]
+    best = Solution(0.0, eps0, False)
+    x, slope = guess or (None, None)
+    mixture = make(blocks, exponent)
     while True:
-        mixture = make(blocks, exponent)
-        above = lambda x, m=mixture: float(log_delta(m, x, "upper")[0]) - target_up
-        below = lambda x, m=mixture: float(log_delta(m, x, "lower")[0]) - target_lo
-        _, upper = root(above, 0.0, last, tol, guess)
+        slack = budget(n) + rules[0].error
+        seen: dict[float, tuple[float, float]] = {}
+
+        def both(eps, mixture=mixture, slack=slack, seen=seen, rule=rules[0]):
+            if eps not in seen:
+                low, high = log_bounds(mixture, eps, rule)
+                seen[eps] = (
+                    float(low[0]) - slack - math.log(delta),
+                    float(high[0]) + slack - math.log(delta),
+                )
+            return seen[eps]
+
+        inner, upper = roots.bracket(lambda eps, f=both: f(eps)[1], 0.0, last, tol, x, slope)
         if upper == 0.0:
             return Solution(0.0, 0.0, True)
-        upper = eps0 if upper > last else upper
-        start = min(upper, last)
-        near = start * (1 - 1.5 * rtol)
-        if below(near) > 0:
-            lower = root(below, near, start, tol, start * (1 - 0.3 * tol))[0]
+        if math.isinf(upper):
+            upper, start = eps0, last
         else:
-            lower = root(below, 0.0, near, tol, near * (1 - rtol))[0]
-            if below(0.0) <= 0:
-                lower = 0.0
-        gap = upper / lower - 1 if lower > 0 else math.inf
-        if gap <= rtol or mixture.exact or blocks >= most:
-            return Solution(lower, upper, mixture.exact)
-        grow = gap / rtol if math.isfinite(gap) else 16.0
-        blocks = int(min(most, max(2 * blocks, blocks * min(1.4 * grow, 64.0))))
-        guess = 0.5 * (lower + upper)
+            start = upper
+            slope = (both(upper)[1] - both(inner)[1]) / (upper - inner) if upper > inner else slope
+        value = both(start)[0]
+        if value > 0:
+            lower = start
+        else:
+            x = start + value / -slope if slope else None
+            x = x - 0.3 * tol * x if x is not None and 0 < x < start else 0.9 * start
+            lower = roots.bracket(lambda eps, f=both: f(eps)[0], 0.0, start, tol, x, slope)[0]
+        best = Solution(max(best.lower, lower), min(best.upper, upper), mixture.exact)
+        if best.upper <= best.lower * (1 + rtol):
+            return best
+        # which of the two is too coarse: the quadrature, or the blocks
+        x = 0.5 * (lower + upper) if lower > 0 else upper
+        low, high = both(upper) if upper < eps0 else both(start)
+        if len(rules) > 1 and 4 * slack > 0.5 * (high - low):
+            del rules[0]
+        elif mixture.exact or blocks >= most:
+            if len(rules) == 1:
+                return best
+            del rules[0]
+        else:
+            grow = (upper / lower - 1) / rtol if lower > 0 else 16.0
+            blocks = int(min(most, max(2 * blocks, blocks * min(1.4 * grow, 64.0))))
+            mixture = make(blocks, exponent)

@@ -49,13 +49,45 @@ def stronger(eps0: float, n: int) -> Pair:
     return Pair(eps0, n, 2 * small / (1 + small), math.tanh(eps0 / 2))
 
 
-def guess(pair: Pair, delta: float) -> float:
-    """Roughly the eps at `delta`, from the Gaussian limit: where to look, not a bound."""
+def guess(pair: Pair, delta: float) -> tuple[float, float]:
+    """(eps, slope of log delta there), roughly, from the Gaussian limit: where to look, no bound.
+
+    The sum of signs is taken for Gaussian but for its large-deviation rate I, and the clones'
+    number integrated out: E e^(-C I) = (1 - rate + rate e^-I)^(n-1).
+    """
+    kappa, n, rate = math.tanh(pair.eps0 / 2), pair.n - 1, min(pair.rate, 1.0)
+    last, log_target = 0.999 * pair.eps0, math.log(delta)
+
+    def log_delta(eps):
+        y = min(math.tanh(eps / 2) / kappa, 1 - 1e-9)
+        power = 0.5 * ((1 + y) * math.log1p(y) + (1 - y) * math.log1p(-y))
+        power = power if y > 1e-5 else y * y / 2
+        shrink = rate * math.expm1(-power)
+        m = 1 + n * rate * math.exp(-power) / (1 + shrink)
+        t = y * math.sqrt(m)
+        # phi(t) - t Q(t), less its exponent: 1/(t^2 + 3) far out
+        if t < 5:
+            h = math.exp(-t * t / 2) / 2.5066283 - t * math.erfc(t / 1.41421356) / 2
+            h = math.log(h) + t * t / 2
+        else:
+            h = -math.log(2.5066283 * (t * t + 3 - 6 / (t * t)))
+        spread = n * math.log1p(shrink) if shrink > -1 else 0.0
+        return math.log(kappa / math.sqrt(m)) + np.logaddexp(0.0, eps) + h + spread - power
+
     mean = pair.clones.mean + 1
-    mu = 2 * math.tanh(pair.eps0 / 2) / math.sqrt(mean)
-    t = math.sqrt(max(2 * math.log(1 / delta), 0.1))
-    t -= math.log(max(t * t / max(mu, 1e-300) * 2.5, 1.0)) / t  # (1 + t^2/..): tail of a call
-    return min(max(mu * max(t, 0.2) + mu * mu / 2, 1e-9 * pair.eps0), 0.98 * pair.eps0)
+    x = min(2 * kappa * math.sqrt(max(-log_target, 0.1) / mean), last / 2)
+    f, step = log_delta(x) - log_target, 1e-3
+    slope = -1.0 / x
+    for _ in range(12):
+        moved = x * (1 + step)
+        slope = min((log_delta(moved) - log_target - f) / (moved - x), -1e-300)
+        new = min(max(x - f / slope, 0.2 * x), 4 * x, last)
+        done = abs(new - x) < 1e-4 * x
+        x = max(new, 1e-12 * pair.eps0)
+        f = log_delta(x) - log_target
+        if done:
+            break
+    return float(x), float(slope)
 
 
 def edges(law: Binomial, blocks: int, exponent: float, tilt: float = 0.0) -> np.ndarray:
@@ -65,7 +97,7 @@ def edges(law: Binomial, blocks: int, exponent: float, tilt: float = 0.0) -> np.
     the inverse square root of that, so the ends are quantiles of a bell sqrt(2) times as wide.
     """
     lo, hi = binomial.window(law, exponent)
-    if hi - lo + 1 <= blocks:
+    if hi - lo + 1 <= 1.6 * blocks:  # the sum itself costs little more
         return np.arange(lo, hi + 2)
     shrink = math.exp(-tilt)
     p = law.p * shrink / (law.q + law.p * shrink)
@@ -88,45 +120,46 @@ def blocks_of(pair: Pair, blocks: int, exponent: float, tilt: float = 0.0):
     """(edges of the blocks of C, their probabilities, mass left and right, whether exact)."""
     law = pair.clones
     ends = edges(law, blocks, exponent, tilt)
-    exact = bool(np.all(np.diff(ends) == 1))
-    weight = np.exp(binomial.log_pmf(ends[:-1], law)) if exact else binomial.masses(ends, law)
-    below, above = binomial.tails(ends[[0, -1]], law)
-    return ends, weight, float(below[0]), float(above[1]), exact
+    exact = bool(ends[-1] - ends[0] == ends.size - 1)
+    if exact:
+        weight = np.exp(binomial.log_pmf(ends[:-1], law))
+        below, above = binomial.tails(ends[[0, -1]], law)
+    else:
+        below, above = binomial.tails(ends, law)
+        weight = binomial.between(ends, below, above, law)
+    return ends, weight, float(below[0]), float(above[-1]), exact
 
 
 def make(pair: Pair, blocks: int, exponent: float, tilt: float = 0.0) -> mixture.Mixture:
-    """The pair's delta as a certified mixture."""
+    """The pair's delta as a certified mixture.
+
+    A block [first, next first) is bounded above by its first c and below by the next one's, so
+    that neighbours share what they evaluate.
+    """
     ends, weight, left, right, exact = blocks_of(pair, blocks, exponent, tilt)
-    first, last = ends[:-1], ends[1:] - 1
+    upper = mixture.Terms(weight, ends[:-1] + 1.0, 0.0)
+    lower = upper if exact else mixture.Terms(weight, ends[1:] + 1.0, 0.0)
     kappa = math.tanh(pair.eps0 / 2)
-    upper = mixture.Terms(weight, first + 1, 0.0)
-    lower = upper if exact else mixture.Terms(weight, last + 1, 0.0)
-    return mixture.Mixture(pair.eps0, kappa, upper, lower, left, right, exact)
+    return mixture.Mixture(pair.eps0, kappa, upper, lower, left, right, exact, chained=True)
+
+
+def _tilt(eps: float, eps0: float) -> float:
+    return (math.tanh(eps / 2) / math.tanh(eps0 / 2)) ** 2 / 2
 
 
 def epsilon(pair: Pair, delta: float, rtol: float = 1e-3) -> mixture.Solution:
     """Certified bracket of the smallest eps with delta(eps) <= delta."""
     first = guess(pair, delta)
-    tilt = (math.tanh(first / 2) / math.tanh(pair.eps0 / 2)) ** 2 / 2
+    tilt = _tilt(first[0], pair.eps0)
     maker = lambda blocks, exponent: make(pair, blocks, exponent, tilt)
-    return mixture.solve(maker, pair.eps0, pair.n, delta, rtol=rtol, guess=first)
+    # blocks of width w in c move eps by w/(2 c)
+    mean = 1 + pair.clones.mean * math.exp(-tilt)
+    blocks = int(min(max(5 / (math.sqrt(mean) * rtol), 24), 4096))
+    return mixture.solve(maker, pair.eps0, pair.n, delta, rtol=rtol, guess=first, blocks=blocks)
 
 
 def delta(pair: Pair, eps: float, rtol: float = 1e-6) -> tuple[float, float]:
     """Certified (lower, upper) of delta(eps)."""
-    if eps >= pair.eps0:
-        return 0.0, 0.0
-    tilt = (math.tanh(eps / 2) / math.tanh(pair.eps0 / 2)) ** 2 / 2
-    blocks, exponent = 64, 40.0
-    while True:
-        part = make(pair, blocks, exponent, tilt)
-        low, high = (float(v[0]) for v in mixture.bracket(part, np.array([eps]), pair.n))
-        if high <= low * (1 + rtol) or (exponent > 700 and part.exact):
-            return low, high
-        needed = 30.0 - math.log(max(low, 1e-300))
-        if needed > exponent + 1:
-            exponent = needed
-        elif part.exact or blocks >= 1 << 18:
-            return low, high
-        else:
-            blocks *= 4
+    tilt = _tilt(eps, pair.eps0)
+    maker = lambda blocks, exponent: make(pair, blocks, exponent, tilt)
+    return mixture.delta(maker, pair.eps0, pair.n, eps, rtol)

@@ -45,87 +45,152 @@ class TwoLevel(NamedTuple):
         return 2 * self.only + self.both + self.neither
 
 
-def _convex_nodes(n: np.ndarray, p: float, blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """(nodes, weights) whose law is larger in convex order than Bin(n, p): one row per n.
+class Saddle(NamedTuple):
+    """Where delta(eps) is made: what the blocks and nodes are laid around."""
 
-    Probability in a block of whole numbers is moved to its ends so that the mean stays.
+    tilt: float  # of the number of informative reports, as `pair.edges` takes it
+    pull: float  # e^(-pull W) is how W is weighted
+
+
+def saddle(level: TwoLevel, n: int, eps: float) -> Saddle:
+    """The most likely (s, W) of the worst case, by fixed-point iteration."""
+    e0, kappa = math.exp(level.eps0), math.tanh(level.eps0 / 2)
+    y0, scale = math.tanh(eps / 2) / kappa, 2 / (1 + e0)
+    rate = 2 * level.only
+    rest = max(1 - rate - level.both - level.neither, 0.0)
+    tilt = pull = 0.0
+    for _ in range(30):
+        parts = (
+            rate * math.exp(-tilt),
+            level.both * math.exp(-min(pull * e0, 600.0)),
+            level.neither * math.exp(-pull),
+        )
+        total = max(sum(parts) + rest, 1e-300)
+        s = 1 + (n - 1) * parts[0] / total
+        w = (n - 1) * (e0 * parts[1] + parts[2]) / total
+        y = min(y0 * (1 + scale * w / s), 0.98)
+        slope = math.atanh(y)  # of the rate I(y) = y atanh(y) + log(1 - y^2)/2
+        power = y * slope + math.log1p(-y * y) / 2
+        # s I(y0 + y0 scale W/s): its derivatives in s and in W
+        tilt = 0.5 * (tilt + power - slope * (y - y0))
+        pull = 0.5 * (pull + slope * y0 * scale)
+    return Saddle(min(max(tilt, -5.0), 5.0), pull)
+
+
+def _nodes(n: np.ndarray, p: float, count: int, exponent: float, pull: float) -> np.ndarray:
+    """(rows, nodes) whole numbers from 0 to n, dense where Bin(n, p) e^(-pull W) lives.
+
+    The lowest but 0 lies where e^-exponent of the probability is left: below it calls are dear.
     """
     n = np.asarray(n, float)[..., None]
-    law = Binomial(n, p, 1 - p)
-    if p <= 0:
-        return np.zeros(n.shape), np.ones(n.shape)
-    grid = np.linspace(-1, 1, blocks - 1)
-    grid = 7.0 * grid * (0.35 + 0.65 * grid * grid)  # finer in the middle
-    edges = np.round(law.mean + grid * law.sigma)
-    edges = np.clip(edges, 0, n)
-    edges = np.concatenate([np.zeros(n.shape), edges, n], axis=-1)
-    upper = np.concatenate([edges[..., 1:-1], n + 1], axis=-1)  # a block is [left, next left)
-    cuts = np.concatenate([np.zeros(n.shape), upper], axis=-1)
-    mass = binomial.masses(cuts, law)
-    moment = law.mean * binomial.masses(np.maximum(cuts - 1, 0), law._replace(n=n - 1))
-    left, right = edges[..., :-1], edges[..., 1:]
-    width = np.maximum(right - left, 1e-300)
-    share = np.where(right > left, np.clip((moment - left * mass) / width, 0, mass), 0.0)
-    weights = np.zeros(edges.shape)
-    weights[..., :-1] += mass - share
-    weights[..., 1:] += share
-    return edges, weights
-
-
-def make(
-    level: TwoLevel, n: int, blocks: int, exponent: float, tilt: float = 0.0, inner: int = 24
-) -> mixture.Mixture:
-    """The blanket bound as a certified mixture."""
-    rate = 2 * level.only
-    front = level.only * math.expm1(level.eps0)
-    seen = pair.Pair(level.eps0, n, rate, 1 - rate)
-    ends, weight, left, right, exact = pair.blocks_of(seen, blocks, exponent, tilt)
-    first, last = ends[:-1] + 1, ends[1:]  # s = clones + 1
-    scale = 2 / (1 + math.exp(level.eps0))
-    e0 = math.exp(level.eps0)
-    both, neither = level.both / (1 - rate), level.neither / (1 - rate)
-    if n == 1 or both + neither <= 1e-15:
-        terms = mixture.Terms(weight, first, 0.0)
-        return mixture.Mixture(
-            level.eps0, front, terms, mixture.Terms(weight, last, 0.0), left, right, exact
-        )
-    # Upper: calls shrink as s grows, and so does W/s; W itself is largest in law for the
-    # smallest s, so within a block W comes from the last s and the call from the first.
-    b_nodes, b_weights = _convex_nodes(n - last, both, 2 + inner // 2)
-    n_nodes, n_weights = _convex_nodes(n - last[:, None] - b_nodes, neither / (1 - both), inner)
-    amount = e0 * b_nodes[..., None] + n_nodes
-    mass = weight[:, None, None] * b_weights[..., None] * n_weights
-    sizes = np.broadcast_to(first[:, None, None], amount.shape)
-    upper = _terms(mass, sizes, scale * amount / last[:, None, None])
-    if both == 0:  # Jensen block by block, from the law of W at the first s
-        nodes, _ = _convex_nodes(n - first, neither, inner)
-        means, share = _block_means(n - first, neither, nodes)
-        lower = _terms(
-            weight[:, None] * share,
-            np.broadcast_to(last[:, None], means.shape),
-            scale * means / first[:, None],
-        )
-    else:
-        mean = (n - first) * (e0 * both + neither)
-        lower = mixture.Terms(weight, last, scale * mean / first)
-    return mixture.Mixture(level.eps0, front, upper, lower, left, right, False)
+    q = 1 - p
+    mean, variance = n * p, n * p * q
+    third = exponent / 3
+    reach = np.minimum(
+        third + np.sqrt(third**2 + 2 * variance * exponent), np.sqrt(2 * mean * exponent)
+    )
+    shrink = math.exp(-min(pull, 600.0))
+    centre = n * (p * shrink) / (q + p * shrink)
+    low, high = np.maximum(mean - reach, 0.0), mean + 7 * np.sqrt(variance) + 3
+    near = 2.5 * np.sqrt(variance) + 1
+    u = np.linspace(-1, 1, max(count - 1, 3))
+    side = np.where(u < 0, np.maximum(centre - low, 0.0), np.maximum(high - centre, 0.0))
+    step = np.minimum(near, side)
+    nodes = np.round(centre + step * u + (side - step) * u**3)
+    nodes = np.clip(nodes, 0, n)
+    return np.concatenate([np.zeros(n.shape), nodes, n], axis=-1)
 
 
 def _block_means(n, p, edges):
     """(conditional mean, probability) of Bin(n, p) in the blocks that start at the edges."""
-    n = np.asarray(n, float)[:, None]
+    n = np.asarray(n, float)[..., None]
     law = Binomial(n, p, 1 - p)
-    cuts = np.concatenate([np.zeros(n.shape), edges[:, 1:-1], n + 1], axis=-1)
+    cuts = np.concatenate([np.zeros(n.shape), edges[..., 1:-1], n + 1], axis=-1)
     mass = binomial.masses(cuts, law)
     moment = law.mean * binomial.masses(np.maximum(cuts - 1, 0), law._replace(n=n - 1))
-    centre = np.clip(moment / np.maximum(mass, 1e-300), cuts[:, :-1], cuts[:, 1:])
-    return centre, mass
+    centre = np.clip(moment / np.maximum(mass, 1e-300), cuts[..., :-1], cuts[..., 1:])
+    return np.where(mass > 1e-290, centre, cuts[..., 1:]), mass
 
 
-def _terms(mass, sizes, ratio):
-    """Flat terms, without those whose probability cannot matter."""
-    keep = mass > 0
-    return mixture.Terms(mass[keep], sizes[keep], ratio[keep])
+def _convex(n, p, edges):
+    """(nodes, weights) whose law is larger in convex order than Bin(n, p), one row per n.
+
+    Probability in a block of whole numbers is moved to its ends so that the mean stays.
+    """
+    centre, mass = _block_means(n, p, edges)
+    left, right = edges[..., :-1], edges[..., 1:]
+    width = right - left
+    share = np.where(width > 0, np.clip((centre - left) / np.maximum(width, 1.0), 0, 1), 0.0)
+    share = np.where(mass > 1e-290, share, 0.0)
+    weights = np.zeros(edges.shape)
+    weights[..., :-1] += mass * (1 - share)
+    weights[..., 1:] += mass * share
+    return edges, weights
+
+
+def make(
+    level: TwoLevel, n: int, blocks: int, exponent: float, at: Saddle, inner: int = 12
+) -> mixture.Mixture:
+    """The blanket bound as a certified mixture; `inner` nodes of W for every block of s."""
+    rate = 2 * level.only
+    front = level.only * math.expm1(level.eps0)
+    seen = pair.Pair(level.eps0, n, rate, 1 - rate)
+    ends, weight, left, right, exact = pair.blocks_of(seen, blocks, exponent, at.tilt)
+    first, last = ends[:-1] + 1.0, ends[1:] * 1.0  # s = clones + 1
+    e0 = math.exp(level.eps0)
+    scale = 2 / (1 + e0)
+    both, neither = level.both / (1 - rate), level.neither / (1 - rate)
+    if n == 1 or both + neither <= 1e-15:
+        upper = mixture.Terms(weight, first, 0.0)
+        lower = mixture.Terms(weight, last, 0.0)
+        return mixture.Mixture(level.eps0, front, upper, lower, left, right, exact)
+    some = 2 + inner // 2 if both > 0 else 1
+    apart = neither / (1 - both)
+    # Upper: calls shrink as s grows, and so does W/s; W itself is largest in law for the
+    # smallest s, so within a block W comes from the last s and the call from the first.
+    b_edges = _nodes(n - last, both, some, exponent, at.pull * e0) if both > 0 else None
+    b_nodes, b_weights = _convex(n - last, both, b_edges) if both > 0 else _none(last)
+    others = n - last[:, None] - b_nodes
+    n_nodes, n_weights = _convex(others, apart, _nodes(others, apart, inner, exponent, at.pull))
+    upper, dropped = _terms(
+        weight[:, None, None] * b_weights[..., None] * n_weights,
+        first[:, None, None],
+        scale * (e0 * b_nodes[..., None] + n_nodes) / last[:, None, None],
+        exponent,
+    )
+    # Lower: Jensen in blocks, W from the first s and the call from the last. The number N of
+    # `neither` given B depends on B: it is split into draws that every B of a block leaves, whose
+    # blocks are independent of B, and the few others, which count with their mean.
+    if both > 0:
+        b_edges = _nodes(n - first, both, some, exponent, at.pull * e0)
+        b_means, b_weights = _block_means(n - first, both, b_edges)
+        b_most = np.concatenate([b_edges[:, 1:-1] - 1, b_edges[:, -1:]], axis=1)
+        b_most = np.maximum(b_most, np.concatenate([0 * b_edges[:, :1], b_edges[:, 1:-1]], axis=1))
+    else:
+        b_means, b_weights = _none(first)
+        b_most = b_means
+    sure = n - first[:, None] - b_most
+    n_means, n_weights = _block_means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
+    extra = np.maximum(b_most - b_means, 0.0) * apart
+    lower, _ = _terms(
+        weight[:, None, None] * b_weights[..., None] * n_weights,
+        last[:, None, None],
+        scale * ((e0 * b_means + extra)[..., None] + n_means) / first[:, None, None],
+        exponent,
+    )
+    return mixture.Mixture(level.eps0, front, upper, lower, left, right + dropped, False)
+
+
+def _none(s):
+    """No output is high for both: one value, 0."""
+    return np.zeros((s.size, 1)), np.ones((s.size, 1))
+
+
+def _terms(mass, size, ratio, exponent):
+    """(flat terms, what was dropped): those whose probability cannot matter are left out."""
+    kept = mass > math.exp(max(-exponent, -690.0)) / mass.size
+    size = np.broadcast_to(size, mass.shape)
+    return mixture.Terms(mass[kept], size[kept], ratio[kept]), float(mass[~kept].sum())
 
 
 def merged(
@@ -148,47 +213,31 @@ def merged(
     return mixture.Mixture(eps0, front, upper, lower, left, right, exact)
 
 
+def _inner(blocks: int) -> int:
+    """Nodes of W: chords err with the square of their spacing, blocks of s with the spacing."""
+    return int(12 * math.sqrt(max(blocks / 48, 1.0)))
+
+
 def epsilon(level: TwoLevel, n: int, delta: float, rtol: float = 1e-3) -> mixture.Solution:
     """Certified bracket of the blanket bound's eps."""
     first = guess(level, n, delta)
-    tilt = _tilt(first, level, n)
-    inner = 12 if rtol >= 1e-3 else 40
-    maker = lambda blocks, exponent: make(level, n, blocks, exponent, tilt, inner)
-    # with outputs that are high for both, the lower end is plain Jensen and more blocks are idle
-    most = 96 if level.both > 0 else 512
-    return mixture.solve(maker, level.eps0, n, delta, rtol=rtol, guess=first, most=most, blocks=48)
+    at = saddle(level, n, first[0])
+    maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
+    most = 192 if level.both > 0 else 2048
+    return mixture.solve(maker, level.eps0, n, delta, rtol=rtol, guess=first, most=most)
 
 
 def delta(level: TwoLevel, n: int, eps: float, rtol: float = 1e-3) -> tuple[float, float]:
     """Certified (lower, upper) of the blanket bound's delta(eps)."""
-    if eps >= level.eps0:
-        return 0.0, 0.0
-    tilt = _tilt(eps, level, n)
-    exponent, blocks = 40.0, 48
-    while True:
-        part = make(level, n, blocks, exponent, tilt, 16 if rtol >= 1e-3 else 48)
-        low, high = (float(v[0]) for v in mixture.bracket(part, np.array([eps]), n))
-        needed = 30.0 - math.log(max(low, 1e-300))
-        if high <= low * (1 + rtol) or blocks >= 1024:
-            return low, high
-        if needed > exponent + 1:
-            exponent = needed
-        else:
-            blocks *= 4
+    at = saddle(level, n, eps)
+    maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
+    most = 192 if level.both > 0 else 2048
+    return mixture.delta(maker, level.eps0, n, eps, rtol, blocks=48, most=most)
 
 
-def guess(level: TwoLevel, n: int, delta: float) -> float:
-    """Roughly the eps at `delta`, through the clone pair of the same chi-square."""
-    e0 = math.exp(min(level.eps0, 300.0))
-    # chi2 of the clone pair with rate r: kappa^2 / (n r) * 2; of this one: only (e0-1)^2 / n * 2
-    rate = 1 / (max(level.only, 1e-300) * (e0 + 1) ** 2)
-    rate = min(rate, 1.0)
+def guess(level: TwoLevel, n: int, delta: float) -> tuple[float, float]:
+    """As `pair.guess`, through the clone pair of the same chi-square."""
+    # chi2 of the clone pair with this rate: kappa^2 / (n rate) * 2; here: only (e0-1)^2 / n * 2
+    log_rate = -math.log(max(level.only, 1e-300)) - 2 * np.logaddexp(0.0, level.eps0)
+    rate = math.exp(min(log_rate, 0.0))
     return pair.guess(pair.Pair(level.eps0, n, rate, 1 - rate), delta)
-
-
-def _tilt(eps, level, n):
-    mean = (n - 1) * 2 * level.only + 1
-    e0 = math.exp(level.eps0)
-    w = (n - mean) * (e0 * level.both + level.neither) / (1 - 2 * level.only)
-    y = math.tanh(eps / 2) / math.tanh(level.eps0 / 2) * (1 + 2 / (e0 + 1) * w / mean)
-    return min(y * y / 2, 5.0)

@@ -22,6 +22,9 @@ FILES = sorted(
 RUN_WHOLE = re.compile(r"experiments/(\w+/(config|run|report|stages|summary|task)|bench/\w+)\.py")
 # Tested through what they are parts of: a pattern of modules, and the test that runs them.
 TESTED_BY = {
+    r"experiments/membership/(attacks|audits|effects|lab|online)": (
+        "experiments/membership/test_run.py"
+    ),
     r"algorithmic/clrs/(traces/\w+|specs|inputs)": "algorithmic/clrs/test_trajectory.py",
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
         "algorithmic/clrs/test_net.py"
@@ -38,6 +41,10 @@ TESTED_BY = {
     r"algorithmic/neighbors/(brute|distance|sharded|tree)": "algorithmic/neighbors/test_search.py",
     r"fl_jax/bloom/config": "bloom/test_model.py",
     r"fl_jax/bloom/sharding": "bloom/test_train.py",
+    r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",
+    r"fl_jax/geocoding/service/\w+": "geocoding/service/test_app.py",
+    r"fl_jax/t5/attention": "t5/test_model.py",
+    r"fl_jax/t5/config": "t5/test_model.py",
     r"fl_jax/core/dtypes": "nn/test_attention.py",
     r"fl_jax/nn/winograd": "nn/test_conv.py",
 }

@@ -21,10 +21,12 @@ def params():
 
 
 def slow(params, config, prompt, count):
+    """Everything computed again for each token; what stands to the right is not seen."""
     tokens = list(prompt)
     for _ in range(count):
-        logits = model.apply(params, config, jnp.array([tokens]))
-        tokens.append(int(jnp.argmax(logits[0, -1])))
+        filled = jnp.array([tokens + [0] * (12 - len(tokens))])
+        logits = model.apply(params, config, filled)
+        tokens.append(int(jnp.argmax(logits[0, len(tokens) - 1])))
     return tokens[len(prompt) :]
 
 
@@ -80,5 +82,7 @@ def test_top_k_and_top_p_keep_what_they_should(key):
 def test_refusals(params):
     with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot hold 3"):
         generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=5, capacity=4)
+    with pytest.raises(errors.DataError, match="ids from 0 to 31, but there is a 40"):
+        generate.generate(params, CONFIG, jnp.array([[5, 40]]), count=5)
     with pytest.raises(errors.DataError, match="a prompt is empty"):
         generate.pad_left([[1], []], 3)

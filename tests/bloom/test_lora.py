@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from fl_jax.bloom import lora, loss, model
+from fl_jax.bloom import lora, model
 from fl_jax.core import errors, rng
 from fl_jax.train.state import Variables
 from tests.bloom import golden
 
 CONFIG = golden.CONFIG
+HIDDEN = jax.jit(model.hidden, static_argnames="config")
 
 
 def adapters(key, rank=2):
@@ -22,8 +23,8 @@ def adapters(key, rank=2):
 def test_fresh_adapters_change_nothing(key):
     fresh = lora.init(key, CONFIG, rank=2, targets=lora.TARGETS)
     params = golden.params()
-    found, _ = model.hidden(params, CONFIG, golden.TOKENS, adapters=lora.scaled(fresh, 4.0))
-    np.testing.assert_array_equal(found, model.hidden(params, CONFIG, golden.TOKENS)[0])
+    found, _ = HIDDEN(params, CONFIG, golden.TOKENS, adapters=lora.scaled(fresh, 4.0))
+    np.testing.assert_array_equal(found, HIDDEN(params, CONFIG, golden.TOKENS)[0])
     assert fresh["qkv"]["a"].shape == (2, 24, 2)
     assert fresh["qkv"]["b"].shape == (2, 2, 6, 3, 4)
     assert fresh["out"]["a"].shape == (2, 6, 4, 2)
@@ -31,33 +32,28 @@ def test_fresh_adapters_change_nothing(key):
 
 def test_merged_equals_applied(key):
     params, low = golden.params(), adapters(key)
-    found, _ = model.hidden(params, CONFIG, golden.TOKENS, adapters=lora.scaled(low, 4.0))
+    found, _ = HIDDEN(params, CONFIG, golden.TOKENS, adapters=lora.scaled(low, 4.0))
     merged = lora.merge(params, low, alpha=4.0)
-    wanted, _ = model.hidden(merged, CONFIG, golden.TOKENS)
+    wanted, _ = HIDDEN(merged, CONFIG, golden.TOKENS)
     np.testing.assert_allclose(found, wanted, atol=2e-5)
-    assert not np.allclose(found, model.hidden(params, CONFIG, golden.TOKENS)[0], atol=0.1)
+    assert not np.allclose(found, HIDDEN(params, CONFIG, golden.TOKENS)[0], atol=0.1)
 
 
 def test_clients_side_by_side_are_clients_alone(key):
     """The gradient of stacked adapters, under vmap, is each client's own."""
     params = golden.params()
     function = lora.make(params, CONFIG, alpha=4.0)
-    clients = jax.vmap(adapters)(jax.random.split(key, 3))
-    tokens = jax.random.randint(key, (3, 2, 9), 0, 32)
+    clients = jax.tree.map(lambda *a: jax.numpy.stack(a), *map(adapters, jax.random.split(key, 2)))
+    tokens = jax.random.randint(key, (2, 2, 9), 0, 32)
     one = lambda low, t: jax.grad(lambda low: function(Variables(low, {}), {"tokens": t}, None)[0])(
         low
     )
     together = jax.jit(jax.vmap(one))(clients, tokens)
     alone = jax.jit(one)
-    for i in range(3):
+    for i in range(2):
         wanted = alone(jax.tree.map(lambda a, i=i: a[i], clients), tokens[i])
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a[i], b, atol=2e-6)
-    merged = lora.merge(params, jax.tree.map(lambda a: a[0], clients), alpha=4.0)
-    value = loss.make(CONFIG)(Variables(merged, {}), {"tokens": tokens[0]}, None)[0]
-    first = jax.tree.map(lambda a: a[0], clients)
-    found = function(Variables(first, {}), {"tokens": tokens[0]}, None)[0]
-    np.testing.assert_allclose(found, value, rtol=1e-5)
 
 
 def test_refusals(key):

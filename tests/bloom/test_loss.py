@@ -61,6 +61,12 @@ def test_weights_over_the_batch_and_over_micro_batches():
         loss.weights(given, "token", parts=3)
 
 
+def test_rows_that_fill_up_a_clients_last_batch_do_not_count():
+    given = {"tokens": batch()["tokens"], "mask": jnp.array([1.0, 0.0])}
+    found = loss.weights(given, "token")
+    np.testing.assert_allclose(found, [[1 / 8] * 8, [0] * 8])
+
+
 def test_nothing_predicts_the_first_token_of_a_document():
     given = {k: v for k, v in batch().items() if k != "spans"}
     counted = np.asarray(loss.weights(given, "token")) > 0
@@ -72,9 +78,8 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient():
     given = batch()
     given["spans"] = jnp.zeros_like(given["spans"])
     function = loss.make(CONFIG, norm="span")
-    value, grads = jax.value_and_grad(lambda p: function(Variables(p, {}), given, None)[0])(
-        golden.params()
-    )
+    of = jax.jit(jax.value_and_grad(lambda p: function(Variables(p, {}), given, None)[0]))
+    value, grads = of(golden.params())
     assert float(value) == 0
     assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(grads))
 
@@ -82,10 +87,12 @@ def test_a_batch_without_targets_has_no_loss_and_no_gradient():
 def test_losses_are_the_weighted_mean_by_hand():
     params, given = golden.params(), batch()
     tokens, segments = given["tokens"], given["segments"]
-    x, _ = model.hidden(params, CONFIG, tokens[:, :-1], segments=segments[:, :-1])
+    hidden = jax.jit(model.hidden, static_argnames="config")
+    x, _ = hidden(params, CONFIG, tokens[:, :-1], segments=segments[:, :-1])
     nll = cross_entropy(model.logits(params, CONFIG, x), tokens[:, 1:])
     for norm in ("span", "token"):
-        found, _ = loss.make(CONFIG, norm=norm, chunk=3)(Variables(params, {}), given, None)
+        function = loss.make(CONFIG, norm=norm, chunk=3)
+        found, _ = jax.jit(lambda p, f=function: f(Variables(p, {}), given, None))(params)
         np.testing.assert_allclose(found, jnp.sum(nll * loss.weights(given, norm)), rtol=1e-5)
     found = loss.log_likelihoods(params, CONFIG, tokens, segments)
     np.testing.assert_allclose(found, -nll, atol=2e-5)
@@ -96,7 +103,8 @@ def test_per_example_gradients_add_up():
     given = {"tokens": batch()["tokens"]}
     function = loss.make(CONFIG)
     variables = Variables(params, {})
-    each = loss.per_example_gradients(function, variables, given, jax.random.key(0))
-    whole = jax.grad(lambda p: function(Variables(p, {}), given, None)[0])(params)
+    of_each = jax.jit(lambda v: loss.per_example_gradients(function, v, given, jax.random.key(0)))
+    each = of_each(variables)
+    whole = jax.jit(jax.grad(lambda p: function(Variables(p, {}), given, None)[0]))(params)
     for a, b in zip(jax.tree.leaves(each), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(jnp.mean(a, axis=0), b, atol=2e-6)

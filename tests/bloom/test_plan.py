@@ -10,14 +10,12 @@ CONFIG = Config(vocab=64, hidden=32, layers=2, heads=4, length=16)
 
 
 def test_a_plan_counts_the_state_of_one_device():
-    one = plan.make(CONFIG, devices=1, batch=4)
-    # float32 parameters and two moments; counters, tokens and key are a few hundred bytes.
-    assert 0 <= one.state_bytes - 12 * CONFIG.parameters < 1000
     split = plan.make(CONFIG, devices=8, fsdp=4, tensor=2, batch=4)
-    assert split.state_bytes < one.state_bytes / 6
+    # float32 parameters and two moments, matrices over all devices; norms and biases are copied.
+    assert 12 * CONFIG.parameters / 8 < split.state_bytes < 12 * CONFIG.parameters / 6
     assert split.mesh == {"data": 1, "fsdp": 4, "tensor": 2}
-    assert one.flops == split.flops == CONFIG.flops_per_token(16) * 64
-    assert not one.collectives and {"all-gather", "all-reduce"} & set(split.collectives)
+    assert split.flops == CONFIG.flops_per_token(16) * 64
+    assert {"all-gather", "all-reduce"} & set(split.collectives)
     text = plan.render("tiny", split)
     assert "8 devices (data 1 x fsdp 4 x tensor 2)" in text
 
@@ -25,5 +23,5 @@ def test_a_plan_counts_the_state_of_one_device():
 def test_axes_must_divide():
     with pytest.raises(errors.ConfigError, match="does not divide 8 devices"):
         plan.make(CONFIG, devices=8, fsdp=3)
-    with pytest.raises(errors.ConfigError, match="batch of 3 sequences cannot be split"):
+    with pytest.raises(errors.ConfigError, match="batch of 3 sequences cannot be split over 4"):
         plan.make(CONFIG, devices=4, fsdp=4, batch=3)

@@ -1,8 +1,6 @@
 """Perplexity and ranking against the likelihoods of whole sequences."""
 
-import dataclasses
 import math
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -69,22 +67,3 @@ def test_rank_chooses_by_the_answers_likelihood(held):
     assert found.accuracy == np.mean(right)
     with pytest.raises(errors.DataError, match="no questions"):
         score.rank(params, config, words, [])
-
-
-def test_the_harness_speaks_its_three_languages(held):
-    params, config, words = held
-    config = dataclasses.replace(config, length=64, eos=2)
-    adapter = score.Harness(params, config, words, batch=2)
-    ask = lambda *args: SimpleNamespace(args=args)
-    made = adapter.generate_until([ask("The cat", {"until": [], "max_gen_toks": 4})])[0]
-    likely = adapter.loglikelihood([ask("The cat", " sat"), ask("The", " cat")])
-    prompt = [2, *words.encode("The cat")]
-    answer = words.encode(" sat")
-    assert likely[0][0] == pytest.approx(
-        whole(held, [*prompt, *answer])[-len(answer) :].sum(), rel=1e-4
-    )
-    rolling = adapter.loglikelihood_rolling([ask(TEXTS[0])])[0]
-    assert rolling == pytest.approx(whole(held, [2, *words.encode(TEXTS[0])]).sum(), rel=1e-4)
-    assert isinstance(made, str) and isinstance(likely[0][1], bool)
-    with pytest.raises(errors.ConfigError, match="install the package lm-eval"):
-        score.harness(params, config, words)

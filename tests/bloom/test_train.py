@@ -15,7 +15,11 @@ from fl_jax.train.mesh import MeshConfig
 
 CONFIG = Config(vocab=64, hidden=32, layers=2, heads=4)
 RECIPE = recipe.Recipe(rate=3e-3, warmup=8, decay=800, batch=8, ramp_start=0)
-MESHES = [{"data": 8}, {"fsdp": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+MESHES = [
+    {"data": 8},
+    {"fsdp": 4, "tensor": 2},
+    pytest.param({"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
+]
 
 
 def batch(step=0, rows=8):
@@ -25,14 +29,19 @@ def batch(step=0, rows=8):
     return {"tokens": ((start + (pace % 3 + 1) * np.arange(17)) % 64).astype(np.int32)}
 
 
+@pytest.fixture(scope="module")
+def one():
+    """The trainer on one device, compiled once."""
+    return train.make(CONFIG, RECIPE)
+
+
 def start(trainer):
     return trainer.init(jax.random.key(0))
 
 
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
-def test_one_step_on_a_mesh_is_one_step(sizes):
+def test_one_step_on_a_mesh_is_one_step(sizes, one):
     """Loss to 1e-5, update to 1e-5 of its norm."""
-    one = train.make(CONFIG, RECIPE)
     mesh = MeshConfig(**sizes).make()
     many = train.make(CONFIG, RECIPE, mesh=mesh)
     key = jax.random.key(1)
@@ -55,14 +64,14 @@ def test_one_step_on_a_mesh_is_one_step(sizes):
     assert kernel.addressable_shards[0].data.size * pieces == kernel.size
 
 
-def test_it_learns_and_the_second_step_compiles_nothing():
-    trainer = train.make(CONFIG, RECIPE)
+def test_it_learns_and_the_second_step_compiles_nothing(one):
+    trainer = one
     state = start(trainer)
     state, first = trainer.step(state, batch(0), jax.random.key(0))
-    compiled = trainer.step._cache_size()
+    compiled = trainer.step.__wrapped__._cache_size()
     for i in range(1, 40):
         state, info = trainer.step(state, batch(i), jax.random.key(0))
-    assert trainer.step._cache_size() == compiled
+    assert trainer.step.__wrapped__._cache_size() == compiled
     assert float(info.loss) < float(first.loss) - 0.5
     assert int(state.skipped) == 0
 
@@ -70,11 +79,11 @@ def test_it_learns_and_the_second_step_compiles_nothing():
 def test_bfloat16_keeps_float32_state():
     config = dataclasses.replace(CONFIG, dtype="bfloat16")
     trainer = train.make(config, RECIPE)
-    state, info = trainer.step(start(trainer), batch(), jax.random.key(0))
+    given = jax.eval_shape(trainer.init, jax.random.key(0))
+    state, _ = jax.eval_shape(trainer.raw, given, batch(), jax.random.key(0))
     assert {a.dtype.name for a in jax.tree.leaves(state.variables)} == {"float32"}
-    full = train.make(CONFIG, RECIPE)
-    _, wanted = full.step(start(full), batch(), jax.random.key(0))
-    np.testing.assert_allclose(info.loss, wanted.loss, rtol=5e-3)
+    moments = [a.dtype.name for a in jax.tree.leaves(state.optimizer) if a.ndim]
+    assert len(moments) > 20 and set(moments) == {"float32"}
 
 
 def test_accumulated_spans_equal_the_whole_batch_and_the_published_way_does_not():
@@ -98,8 +107,8 @@ def test_accumulated_spans_equal_the_whole_batch_and_the_published_way_does_not(
     assert abs(losses[4, True][0] - losses[1, False][0]) > 1e-5
 
 
-def test_resume_is_bit_equal(tmp_path):
-    trainer = train.make(CONFIG, RECIPE)
+def test_resume_is_bit_equal(tmp_path, one):
+    trainer = one
 
     def advance(state, step):
         return trainer.step(state, batch(step), jax.random.fold_in(jax.random.key(0), step))
@@ -127,9 +136,19 @@ def test_a_mesh_that_does_not_divide_the_model_is_refused():
         train.make(odd, RECIPE, mesh=MeshConfig(data=4, tensor=2).make())
 
 
-def test_a_step_that_is_not_finite_is_skipped():
-    trainer = train.make(CONFIG, RECIPE)
-    state = start(trainer)
-    weights = jnp.full((8, 16), jnp.nan)
-    state, info = trainer.step(state, {**batch(), "weights": weights}, jax.random.key(0))
+def test_batches_that_cannot_be_are_refused(one):
+    given = {"tokens": np.full((8, 17), 64, np.int32)}
+    with pytest.raises(errors.DataError, match="ids from 0 to 63, but there is a 64"):
+        one.step(None, given, None)
+    many = train.make(CONFIG, RECIPE, mesh=MeshConfig(fsdp=4, tensor=2).make())
+    with pytest.raises(errors.ConfigError, match="batch of 6 sequences cannot be split over 4"):
+        many.step(None, batch(rows=6), None)
+
+
+def test_a_step_that_is_not_finite_is_skipped(one):
+    state = start(one)
+    # The same program as for the others: a parameter is at fault, not a leaf more in the batch.
+    params = jax.tree.map(lambda a: a.at[0].set(jnp.nan), state.variables.params)
+    state = state._replace(variables=state.variables._replace(params=params))
+    state, info = one.step(state, batch(), jax.random.key(0))
     assert not bool(info.finite) and int(state.skipped) == 1 and int(state.step) == 0

@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from fl_jax.core import errors, rng
+from fl_jax.core import errors, rng, tree
 from fl_jax.federated import client
 from tests.federated import toy
 
@@ -58,3 +59,35 @@ def test_the_capacity_is_the_largest_share():
 def test_a_batch_size_of_zero_is_refused():
     with pytest.raises(errors.ConfigError, match="batch_size must be above 0"):
         toy.trainer(batch_size=0)
+
+
+def test_fedprox_pulls_towards_the_global_model(key):
+    people, g = toy.people(), toy.variables(key)
+
+    def moved(mu):
+        trainer = client.make(
+            toy.LOSS, optax.sgd(0.1), epochs=4, batch_size=4, capacity=150, proximal=mu
+        )
+        local, _ = trainer.train(g, people.examples, people.start[1], people.size[1], key)
+        return float(tree.norm(tree.sub(local, g)))
+
+    assert moved(0.0) > moved(1.0) > moved(5.0) > 0
+    with pytest.raises(errors.ConfigError, match=r"must be 0 or more, got -1"):
+        moved(-1.0)
+
+
+def test_a_fedprox_step_is_its_formula(key):
+    """Two whole-batch steps: w2 = w1 - rate (g(w1) + mu (w1 - G))."""
+    people, g = toy.people(), toy.variables(key)
+    trainer = client.make(
+        toy.LOSS, optax.sgd(0.1), epochs=2, batch_size=150, capacity=150, proximal=3.0
+    )
+    local, _ = trainer.train(g, people.examples, people.start[1], people.size[1], key)
+    own = slice(int(people.start[1]), int(people.start[1] + people.size[1]))
+    batch = jax.tree.map(lambda a: a[own], people.examples)
+    slope = jax.grad(lambda p: toy.LOSS(g._replace(params=p), batch, key)[0])
+    one = tree.sub(g.params, tree.scale(0.1, slope(g.params)))
+    pull = tree.add(slope(one), tree.scale(3.0, tree.sub(one, g.params)))
+    expected = tree.sub(one, tree.scale(0.1, pull))
+    for a, b in zip(jax.tree.leaves(local.params), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -41,7 +41,11 @@ def test_everyone_is_everyone():
     [
         (lambda: sampling.uniform(5, 6), "m = 6 of n = 5"),
         (lambda: sampling.uniform(5, 2, attackers=[5]), r"attacker 5 is not one of .* 0\.\.4"),
-        (lambda: sampling.uniform(9, 2, attackers=[1, 2, 3]), "3 attackers do not fit"),
+        (
+            lambda: sampling.single_shot(9, 2, attackers=[1, 2, 3], rounds=[0]),
+            "3 attackers do not fit a round of m = 2",
+        ),
+        (lambda: sampling.dropout(sampling.everyone(3), 1.0), r"must lie in \[0, 1\), got 1.0"),
         (
             lambda: sampling.single_shot(5, 5, attackers=[1], rounds=[0]),
             "4 benign participants do not fill",
@@ -51,3 +55,11 @@ def test_everyone_is_everyone():
 def test_impossible_schedules_are_refused(call, said):
     with pytest.raises(errors.ConfigError, match=said):
         call()
+
+
+def test_dropped_updates_follow_the_participant_and_the_rate(key):
+    sampler = sampling.dropout(sampling.everyone(4000), 0.3)
+    chosen = sampler(key, 0)
+    assert float(chosen.active.mean()) == pytest.approx(0.7, abs=0.03)
+    assert (chosen.active == sampler(key, 0).active).all()
+    assert (chosen.active != sampler(jax.random.key(1), 0).active).any()

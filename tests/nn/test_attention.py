@@ -49,7 +49,9 @@ def test_the_definition_is_the_formula():
 
 
 @pytest.mark.parametrize("way", ["blocked", "folded"])
-@pytest.mark.parametrize("masked", ["", "mask", "segments", "both"])
+@pytest.mark.parametrize(
+    "masked", ["", "both", *(pytest.param(m, marks=pytest.mark.slow) for m in ("mask", "segments"))]
+)
 def test_ways_equal_the_definition(way, masked, monkeypatch):
     monkeypatch.setattr(attention, "BLOCK", 16)
     q, k, v, g = make()
@@ -73,7 +75,9 @@ def test_ways_equal_the_definition(way, masked, monkeypatch):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-@pytest.mark.parametrize("heads", [6, 8, 12, 112])
+@pytest.mark.parametrize(
+    "heads", [12, 112, *(pytest.param(heads, marks=pytest.mark.slow) for heads in (6, 8))]
+)
 def test_blocks_with_every_kind_of_head_count(heads):
     q, k, v, g = make(batch=1, time=150, heads=heads, width=8)
     slopes = position.alibi_slopes(heads)
@@ -100,7 +104,7 @@ def test_folded_alibi_in_bfloat16_is_within_one_percent():
     assert worst(rounded)[0] > 0.02
 
 
-@pytest.mark.parametrize("segments", [False, True])
+@pytest.mark.parametrize("segments", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_splash_interpreted_equals_the_definition(segments):
     q, k, v, _ = make(batch=2, time=128, heads=2, width=64)
     slopes = position.alibi_slopes(2)

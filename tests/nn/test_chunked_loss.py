@@ -29,7 +29,7 @@ def check(found, wanted, tolerance=1e-5):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 13, None])
+@pytest.mark.parametrize("chunk", [4, None])
 def test_summed_equals_the_naive_loss(chunk):
     x, table, labels, weights = make()
     ours = lambda x, t, w: chunked_loss.summed(x, t, labels, w, chunk=chunk)
@@ -38,7 +38,7 @@ def test_summed_equals_the_naive_loss(chunk):
     check(*both)
 
 
-@pytest.mark.parametrize("chunk", [5, None])
+@pytest.mark.parametrize("chunk", [5])
 def test_per_token_equals_the_naive_loss(chunk):
     x, table, labels, weights = make()
     ours = lambda x, t: jnp.sum(weights * chunked_loss.per_token(x, t, labels, chunk=chunk))
@@ -51,22 +51,29 @@ def test_rows_in_reserve_can_be_left_out():
     labels = jnp.minimum(labels, 29)
     ours = lambda x, t: chunked_loss.summed(x, t, labels, weights, chunk=4, valid=30)
     theirs = lambda x, t: naive(x, t, labels, weights, 30)
-    check(*[jax.value_and_grad(f, (0, 1))(x, table) for f in (ours, theirs)])
+    check(*[jax.jit(jax.value_and_grad(f, (0, 1)))(x, table) for f in (ours, theirs)])
 
 
 def test_a_label_of_no_weight_may_be_anything():
     x, table, labels, weights = make()
     wild = labels.at[0, 3].set(39)
-    value = lambda labels: jax.value_and_grad(
-        lambda x: chunked_loss.summed(x, table, labels, weights, chunk=4, valid=39)
-    )(x)
+    summed = lambda x, labels: chunked_loss.summed(x, table, labels, weights, chunk=4, valid=39)
+    both = jax.jit(jax.value_and_grad(summed))
+    value = lambda labels: both(x, labels)
     labels = jnp.minimum(labels, 38)
     wild = labels.at[0, 3].set(39)
     check(value(wild), value(labels))
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"data": 4}, {"tensor": 4}, {"data": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2}]
+    "sizes",
+    [
+        {"fsdp": 4, "tensor": 2},
+        *(
+            pytest.param(sizes, marks=pytest.mark.slow)
+            for sizes in ({"data": 4}, {"tensor": 4}, {"data": 2, "tensor": 2})
+        ),
+    ],
 )
 def test_vocabulary_and_batch_over_a_mesh(sizes):
     x, table, labels, weights = make()
@@ -81,7 +88,7 @@ def test_vocabulary_and_batch_over_a_mesh(sizes):
     theirs = lambda x, t, w: naive(x, t, labels, w) + naive(x, t, labels, jnp.ones_like(w))
     with jax.set_mesh(mesh):
         found = jax.jit(jax.value_and_grad(ours, (0, 1, 2)))(x, table, weights)
-    check(found, jax.value_and_grad(theirs, (0, 1, 2))(x, table, weights), 2e-5)
+    check(found, jax.jit(jax.value_and_grad(theirs, (0, 1, 2)))(x, table, weights), 2e-5)
 
 
 def test_memory_is_an_eighth_of_the_naive_one():
@@ -110,6 +117,6 @@ def test_per_example_gradients_under_vmap():
         own = lambda t: chunked_loss.summed(x[None], t, labels[None], weights[None], chunk=4)
         return jax.grad(own)(table)
 
-    found = jax.vmap(one)(x, labels, weights)
-    wanted = jax.grad(naive, 1)(x, table, labels, weights)
+    found = jax.jit(jax.vmap(one))(x, labels, weights)
+    wanted = jax.jit(jax.grad(naive, 1))(x, table, labels, weights)
     check(jnp.sum(found, axis=0), wanted)

@@ -90,7 +90,12 @@ def _bst_start(x, n):
     diagonal = (at[:, None] == at[None, :]) & (at[:, None] < n)
     table = jnp.where(diagonal, q[:, None], jnp.zeros((), q.dtype))
     root = jnp.zeros(diagonal.shape, jnp.int16)
-    return {"e": table, "w": table, "root": root, "known": diagonal, "t": jnp.int32(0)}
+    # right[i, r] = e[r + 1, i + span], the cost of what lies right of root r in cell (i, i + span).
+    # It is shifted along from span to span, because gathers are slow under `vmap`.
+    j = at[:, None] + 1
+    right = jnp.where((j == at[None, :] + 1) & (j < n), jnp.roll(q, -1)[None, :], 0)
+    state = {"e": table, "w": table, "root": root, "known": diagonal, "t": jnp.int32(0)}
+    return {**state, "right": right}
 
 
 def _bst_step(x, n, state):
@@ -111,14 +116,17 @@ def _bst_step(x, n, state):
     # Row i stands for the one cell (i, i + span) of this diagonal; columns are its roots r.
     i, r = at[:, None], at[None, :]
     j = i + span
-    top = at.shape[0] - 1
-    right = e[jnp.minimum(at + 1, top)].T[jnp.minimum(at + span, top)]  # e[r + 1, j]
     weights = jnp.sum(jnp.where(diagonal, w, 0), axis=1)
-    cost = e + right + weights[:, None]
+    cost = e + state["right"] + weights[:, None]
     cost = jnp.where((i <= r) & (r < j) & (j < n), cost, jnp.inf)
-    e = jnp.where(diagonal, jnp.min(cost, axis=1)[:, None], e)
-    root = jnp.where(diagonal, jnp.argmin(cost, axis=1).astype(jnp.int16)[:, None], root)
+    least = jnp.min(cost, axis=1)
+    best = jnp.min(jnp.where(cost == least[:, None], r, at.shape[0]), axis=1)
+    e = jnp.where(diagonal, least[:, None], e)
+    root = jnp.where(diagonal, best.astype(jnp.int16)[:, None], root)
+    right = jnp.roll(state["right"], -1, axis=0)
+    right = jnp.where((j + 1 == r + 1 + span) & (j + 1 < n), jnp.roll(least, -1)[None, :], right)
     new = {"e": e, "w": w, "root": root, "known": known | diagonal, "t": span}
+    new["right"] = right
     return new, hint, span >= n
 
 

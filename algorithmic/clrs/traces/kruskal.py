@@ -1,19 +1,27 @@
 """Kruskal's minimum spanning tree with a union-find that shows every step [CLRS 21.3, 23.2]."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from algorithmic.clrs.traces.machine import Machine, int8, places, put
 
 
+def _pairs(size):
+    """u * size + v of all pairs u < v."""
+    u, v = np.triu_indices(size, 1)
+    return jnp.asarray(u * size + v, jnp.int32)
+
+
 def _start(x, n):
     A, at = x["A"], places(x["A"])
-    upper = (at[:, None] < at[None, :]) & (A > 0)
-    weight = jnp.where(upper, A, jnp.inf).reshape(-1)
+    weight = A.reshape(-1)[_pairs(at.shape[0])]  # of the upper triangle, row-major
+    present = weight > 0
+    weight = jnp.where(present, weight, jnp.inf)
     zero = jnp.int32(0)
     none = jnp.zeros(at.shape, bool)
     return {
-        "edges": jnp.argsort(weight).astype(jnp.int32),  # row-major, lightest first
-        "count": jnp.sum(upper, dtype=jnp.int32),
+        "edges": _pairs(at.shape[0])[jnp.argsort(weight)],  # lightest first
+        "count": jnp.sum(present, dtype=jnp.int32),
         "next": zero,  # edges begun
         "stage": zero,  # 0 opening, 1 begin an edge, 2 climb and join
         "u": zero,
@@ -32,7 +40,8 @@ def _step(x, n, state):
     size = state["pi"].shape[0]
     opening, begin = state["stage"] == 0, state["stage"] == 1
     work = ~opening & ~begin
-    edge = state["edges"][jnp.minimum(state["next"], size * size - 1)]
+    edges = state["edges"]
+    edge = edges[jnp.minimum(state["next"], edges.shape[0] - 1)]
     u = jnp.where(begin, edge // size, state["u"])
     v = jnp.where(begin, edge % size, state["v"])
     pi, at = state["pi"], places(state["pi"])

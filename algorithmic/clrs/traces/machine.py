@@ -69,7 +69,7 @@ def predecessors(order: Int[Array, " N"], n: Array) -> Int[Array, " N"]:
     return at.at[order].set(jnp.where((at >= 1) & (at < n), before, order))
 
 
-def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int):
+def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int, shown=None):
     """Runs a batch until its last member is done, writing hints in place.
 
     Args:
@@ -77,6 +77,7 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int):
         inputs: compact inputs with a leading batch axis.
         n: (batch,) int32.
         max_length: hints kept; a longer run goes on counting but shows no more.
+        shown: dtype that scalar hints are kept in; None = the one that the machine computes in.
 
     Returns:
         (hints (max_length, batch, ...) compact and zero beyond each length, outputs,
@@ -84,7 +85,13 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int):
     """
     batch = n.shape[0]
     state = jax.vmap(machine.start)(inputs, n)
-    one = jax.eval_shape(jax.vmap(machine.step), inputs, n, state)[1]
+
+    def step(inputs, n, state):
+        new, hints, last = jax.vmap(machine.step)(inputs, n, state)
+        floating = lambda h: shown is not None and jnp.issubdtype(h.dtype, jnp.floating)
+        return new, jax.tree.map(lambda h: h.astype(shown) if floating(h) else h, hints), last
+
+    one = jax.eval_shape(step, inputs, n, state)[1]
     buffers = jax.tree.map(lambda h: jnp.zeros((max_length, *h.shape), h.dtype), one)
     zero = jnp.zeros(batch, jnp.int32)
 
@@ -94,7 +101,7 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int):
 
     def body(carry):
         t, state, done, length, buffers = carry
-        new, hints, last = jax.vmap(machine.step)(inputs, n, state)
+        new, hints, last = step(inputs, n, state)
         state = _keep(done, state, new)
         hints = _keep(done, jax.tree.map(jnp.zeros_like, hints), hints)
         at = jnp.minimum(t, max_length - 1)  # past the end, the last row is restored below

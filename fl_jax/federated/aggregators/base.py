@@ -1,9 +1,13 @@
-"""What an aggregator is: a pair of pure functions, and what it needs to see."""
+"""What an aggregator is: pure functions, what it needs to see, and what it promises."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fl_jax.core.types import Array, Float, PyTree
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core import errors, tree
+from fl_jax.core.types import Array, Float, Int, Key, PyTree
 
 
 class Summed(NamedTuple):
@@ -18,6 +22,27 @@ class Stacked(NamedTuple):
 
     updates: PyTree  # leaves (cohort, ...); zeros where the weight is 0
     weights: Float[Array, " cohort"]
+    ids: Int[Array, " cohort"] | None = None  # who sent them, for rules with a memory of senders
+
+
+# What a rule can promise; `tests/federated/aggregators/test_base.py` holds each to its word.
+PROPERTIES = {
+    "permutation": "the order of the updates does not matter",
+    "equal": "m equal updates give that update",
+    "translation": "a shift of all updates shifts the result",
+    "scale": "a positive factor on all updates is a factor on the result",
+    "outlier": "one update of 1e6 leaves the result in the others' range, coordinate by coordinate",
+}
+MEMORY = {
+    "sum": "a running sum: memory does not grow with the cohort",
+    "coordinates": "the stack of updates, read in blocks of coordinates",
+    "gram": "the stack of updates, read twice: for inner products and for a linear combination",
+}
+
+
+def _same(variables, state, key):
+    del variables, key
+    return state
 
 
 class Aggregator(NamedTuple):
@@ -33,9 +58,75 @@ class Aggregator(NamedTuple):
     """(Summed or Stacked, state) -> (aggregated update, state)"""
     sees: type = Summed
     weight: str = "uniform"  # what an update weighs: `uniform` (1) or `examples` (its share)
+    begin: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree] = _same
+    """(variables, state, key) -> state, before anyone trains"""
+    arrive: Callable[[PyTree, PyTree], tuple[PyTree, Float[Array, ""]]] | None = None
+    """(one update, state) -> (what is summed or stacked, factor of its weight); None: as it is"""
+    score: Callable[[PyTree, Stacked, PyTree], Float[Array, ""]] | None = None
+    """(one update, the others, state) -> how suspicious the rule finds it; differentiable"""
+    memory: str = "sum"  # a key of MEMORY
+    properties: frozenset[str] = frozenset({"permutation"})  # keys of PROPERTIES
+
+    @property
+    def inspects(self) -> bool:
+        """Whether the server looks at single updates, which secure aggregation forbids."""
+        return self.sees is Stacked or self.arrive is not None
 
 
 def stateless(variables: PyTree) -> tuple:
     """The `init` of an aggregator that remembers nothing."""
     del variables
     return ()
+
+
+def as_stacked(rule: Aggregator) -> Aggregator:
+    """The same rule seeing `Stacked`: what a running sum gives, from the stack.
+
+    For rounds that stack anyway (an omniscient attacker, a detector), and for `choice`.
+    """
+    if rule.sees is Stacked and rule.arrive is None:
+        return rule
+
+    def update(seen: Stacked, state):
+        if rule.arrive is not None:
+            taken, factors = jax.vmap(rule.arrive, (0, None))(seen.updates, state)
+            weights = seen.weights * factors
+            there = lambda a: jnp.where(weights.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, 0)
+            seen = Stacked(jax.tree.map(there, taken), weights, seen.ids)
+        return rule.update(summed(seen) if rule.sees is Summed else seen, state)
+
+    return rule._replace(update=update, arrive=None, sees=Stacked)
+
+
+def summed(seen: Stacked) -> Summed:
+    """The running sum that these updates would have given."""
+
+    def add(leaf):
+        return jnp.tensordot(seen.weights.astype(leaf.dtype), leaf, axes=1)
+
+    return Summed(jax.tree.map(add, seen.updates), jnp.sum(seen.weights))
+
+
+def average(seen: Summed) -> PyTree:
+    """total / weight; 0 where nothing arrived."""
+    safe = jnp.where(seen.weight > 0, seen.weight, 1.0)
+    return jax.tree.map(lambda total: total / safe.astype(total.dtype), seen.total)
+
+
+def only_if(enough, update: PyTree) -> PyTree:
+    """The update, or zeros where too few arrived for the rule to say anything."""
+    return tree.where(enough, update, tree.zeros_like(update))
+
+
+def needs(rule: str, seen: Stacked, least: int, condition: str, arguments: str) -> None:
+    """Refuses a cohort that is too small for a rule.
+
+    Raises:
+        ConfigError: fewer than `least` updates a round.
+    """
+    count = seen.weights.shape[0]
+    if count < least:
+        raise errors.ConfigError(
+            f"{rule} with {arguments} needs m >= {condition} = {least} updates a round, but the"
+            f" cohort has m = {count}; enlarge the cohort or assume fewer attackers."
+        )

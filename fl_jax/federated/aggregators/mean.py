@@ -1,10 +1,9 @@
 """Averages of updates."""
 
-import jax
-import jax.numpy as jnp
-
 from fl_jax.core import errors, tree
-from fl_jax.federated.aggregators.base import Aggregator, Summed, stateless
+from fl_jax.federated.aggregators.base import Aggregator, Summed, average, stateless
+
+LINEAR = frozenset({"permutation", "equal", "translation", "scale"})
 
 
 def fedavg(*, eta: float, participants: int) -> Aggregator:
@@ -26,7 +25,7 @@ def fedavg(*, eta: float, participants: int) -> Aggregator:
     def update(seen: Summed, state):
         return tree.scale(eta / participants, seen.total), state
 
-    return Aggregator(stateless, update)
+    return Aggregator(stateless, update, properties=frozenset({"permutation", "scale"}))
 
 
 def mean(*, weight: str = "examples") -> Aggregator:
@@ -42,7 +41,6 @@ def mean(*, weight: str = "examples") -> Aggregator:
     errors.one_of("weight", weight, ("examples", "uniform"))
 
     def update(seen: Summed, state):
-        safe = jnp.where(seen.weight > 0, seen.weight, 1.0)
-        return jax.tree.map(lambda total: total / safe.astype(total.dtype), seen.total), state
+        return average(seen), state
 
-    return Aggregator(stateless, update, weight=weight)
+    return Aggregator(stateless, update, weight=weight, properties=LINEAR)

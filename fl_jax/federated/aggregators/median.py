@@ -1,9 +1,12 @@
-"""Coordinate-wise median."""
+"""Coordinate-wise median and trimmed mean."""
 
-import jax
 import jax.numpy as jnp
 
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, stateless
+from fl_jax.core import errors, tree
+from fl_jax.federated.aggregators import ordered
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if, stateless
+
+ROBUST = frozenset({"permutation", "equal", "translation", "scale", "outlier"})
 
 
 def median() -> Aggregator:
@@ -17,16 +20,54 @@ def median() -> Aggregator:
 
     def update(seen: Stacked, state):
         arrived = seen.weights > 0
-        count = jnp.sum(arrived)
+        return ordered.coordinatewise(ordered.middle, seen.updates, arrived), state
 
-        def coordinate(leaf):
-            shape = (-1, *[1] * (leaf.ndim - 1))
-            # Dropped updates sort behind all others; the middle is taken among those in front.
-            ordered = jnp.sort(jnp.where(arrived.reshape(shape), leaf, jnp.inf), axis=0)
-            low = ordered[jnp.maximum((count - 1) // 2, 0)]
-            high = ordered[count // 2]
-            return jnp.where(count > 0, (low + high) / 2, jnp.zeros_like(low))
+    def score(update, others: Stacked, state):
+        """Squared distance to the others' median."""
+        del state
+        centre = ordered.coordinatewise(ordered.middle, others.updates, others.weights > 0)
+        return tree.squared_norm(tree.sub(update, centre))
 
-        return jax.tree.map(coordinate, seen.updates), state
+    return Aggregator(
+        stateless, update, Stacked, score=score, memory="coordinates", properties=ROBUST
+    )
 
-    return Aggregator(stateless, update, sees=Stacked)
+
+def trimmed_mean(*, trim: int) -> Aggregator:
+    """The mean of every coordinate without its `trim` largest and `trim` smallest values.
+
+    A round in which 2 trim or fewer arrive moves nothing.
+
+    Args:
+        trim: beta, values dropped on each side, >= 0 and below half of the cohort.
+
+    Raises:
+        ConfigError: trim below 0, or 2 trim >= m (when the round is traced).
+
+    References:
+        Yin et al. 2018, Definition 2 (beta there is the share trim / m).
+    """
+    if trim < 0:
+        raise errors.ConfigError(f"trim must be 0 or more, got {trim}; it counts dropped values.")
+
+    def rule(values, count):
+        place = jnp.arange(values.shape[0])[:, None]
+        kept = (place >= trim) & (place < count - trim)
+        total = jnp.sum(jnp.where(kept, values, 0.0), axis=0)
+        return total / jnp.maximum(count - 2 * trim, 1).astype(jnp.float32)
+
+    def update(seen: Stacked, state):
+        needs("the trimmed mean", seen, 2 * trim + 1, "2 trim + 1", f"trim = {trim}")
+        arrived = seen.weights > 0
+        out = ordered.coordinatewise(rule, seen.updates, arrived)
+        return only_if(jnp.sum(arrived) > 2 * trim, out), state
+
+    properties = ROBUST if trim else ROBUST - {"outlier"}
+    return Aggregator(
+        stateless,
+        update,
+        Stacked,
+        score=median().score,
+        memory="coordinates",
+        properties=properties,
+    )

@@ -15,6 +15,14 @@ class View(NamedTuple):
     round: Int[Array, ""]
     benign: Any  # Summed or Stacked updates of the others, for attackers who are given them
     data: PyTree  # the attacker's own data and settings
+    ids: Any = None  # (most,) who is compromised in this round; those beyond `count` repeat
+    population: Any = None  # whose examples the compromised participants hold
+    aggregator: PyTree = ()  # state of the server's rule, for attackers who know it
+
+
+def _same(variables, state):
+    del variables
+    return state
 
 
 class Attack(NamedTuple):
@@ -25,3 +33,6 @@ class Attack(NamedTuple):
     update: Callable[[View, PyTree, Key[Array, ""]], tuple[PyTree, PyTree, PyTree]]
     """(view, state, key) -> (updates stacked (most, ...), state, info)"""
     most: int = 1  # compromised participants that can fall into one round
+    sees: type | None = None  # Stacked: the attacker is given the others' updates one by one
+    observe: Callable[[Variables, PyTree], PyTree] = _same
+    """(global model, state) -> state, in every round, whether compromised or not"""

@@ -27,6 +27,7 @@ import optax
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, PyTree
+from fl_jax.federated.aggregators.base import Aggregator, Stacked
 from fl_jax.federated.attacks import anomaly as scores
 from fl_jax.federated.attacks import replacement
 from fl_jax.federated.attacks.base import Attack, View
@@ -96,6 +97,11 @@ def constrain_and_scale(
     drop_every: int = 2,
     drop_factor: float = 0.1,
     attackers: int = 1,
+    shared: bool = True,
+    against: Aggregator | None = None,
+    halvings: int = 0,
+    radius: float | None = None,
+    restrict: Callable[[View, PyTree], PyTree] | None = None,
 ) -> Attack:
     """The attack; its data and knobs are a `Poison`, handed over in `View.data`.
 
@@ -109,22 +115,81 @@ def constrain_and_scale(
         drop_factor: what each drop multiplies the rate by.
         attackers: compromised participants that can fall into one round; k of them send
             gamma/k each, which is one of them sending gamma.
+        shared: False = each of them sends gamma (X - G): k participants who poison their data.
+        against: the server's rule, for an adaptive attacker, who knows it and the others'
+            updates: L_ano is then the rule's own score of the update as it would be sent.
+        halvings: of such an attacker: X is trained as if X - G were sent as it is, and gamma is
+            then the largest of gamma, gamma/2, ... gamma/2^halvings (or 1 each) at which the score
+            is not above that of the most suspicious benign update.
+        radius: X stays in a ball of this radius around G (projected gradient descent).
+        restrict: (view, state) -> mask (1 or 0) of parameters that may move; None = all.
     """
     test_loss = test_loss or loss
+    if radius is not None:
+        errors.positive("the radius of the attacker's ball", radius)
+    if halvings and against is None:
+        raise errors.ConfigError("`halvings` look for what passes a rule; name it in `against`.")
+    if against is not None and against.score is None:
+        raise errors.ConfigError(
+            "an adaptive attack needs a rule with a score to differentiate through, but this one"
+            " has none; choose another rule, or an anomaly score from attacks.anomaly."
+        )
 
-    def train(base: Variables, data: Poison, epochs, key):
+    def senders(view: View):
+        """Among how many gamma is divided."""
+        return jnp.maximum(view.count, 1).astype(jnp.float32) if shared else jnp.float32(1)
+
+    def suspicion(view: View, variables: Variables):
+        if against is None:
+            return anomaly(variables.params, view.variables.params)
+        share = 1.0 if halvings else view.data.gamma / senders(view)
+        sent = replacement.replace(variables, view.variables, share)
+        return against.score(sent, view.benign, view.aggregator)
+
+    def unsuspicious(view: View, local: Variables):
+        """The largest scale that the rule finds no worse than its worst benign update."""
+        benign = view.benign
+        places = jnp.arange(benign.weights.shape[0])
+
+        def own(i):
+            update = jax.tree.map(lambda a: a[i], benign.updates)
+            others = benign._replace(weights=jnp.where(places == i, 0.0, benign.weights))
+            score = against.score(update, others, view.aggregator)
+            return jnp.where(benign.weights[i] > 0, score, -jnp.inf)
+
+        allowed = jnp.max(jax.lax.map(own, places))
+        least = senders(view)  # X - G from each of them
+        tried = jnp.maximum(view.data.gamma * jnp.exp2(-jnp.arange(halvings + 1.0)), least)
+
+        def passes(gamma):
+            sent = replacement.replace(local, view.variables, gamma / senders(view))
+            return against.score(sent, benign, view.aggregator) <= allowed
+
+        return jnp.max(jnp.where(jax.lax.map(passes, tried), tried, least))
+
+    def train(view: View, mask, epochs, key):
+        base: Variables = view.variables
+        data: Poison = view.data
         count = jax.tree.leaves(data.clean)[0].shape[0]
         held = jax.tree.leaves(data.backdoor)[0].shape[0]
         steps = -(-count // batch_size)
 
         def objective(variables, batch, step_key):
             value, rest = loss(variables, batch, step_key)
-            score = anomaly(variables.params, base.params)
+            score = suspicion(view, variables)
             return data.alpha * value + (1 - data.alpha) * score, rest
 
         def backdoor_loss(variables):
             value, _ = test_loss(variables, data.backdoor, rng.fold(key, "stop"))
             return value
+
+        def project(params):
+            if radius is None:
+                return params
+            away = tree.sub(params, base.params)
+            size = tree.norm(away)
+            inside = tree.add(base.params, tree.scale(radius / jnp.maximum(size, radius), away))
+            return tree.where(size > radius, inside, params)
 
         def one(s, carry):
             epoch, order, variables, opt_state = carry
@@ -142,8 +207,10 @@ def constrain_and_scale(
             step_key = rng.fold(key, "step", epoch * steps + s)
             (_, (stats, _)), grads = step.gradient(objective, variables, batch, step_key)
             updates, opt_state = optimizer.update(grads, opt_state, variables.params)
+            if mask is not None:
+                updates = jax.tree.map(jnp.multiply, updates, mask)
             rate = data.rate * drop_factor ** (epoch // drop_every).astype(jnp.float32)
-            params = tree.add(variables.params, tree.scale(rate, updates))
+            params = project(tree.add(variables.params, tree.scale(rate, updates)))
             return epoch, order, Variables(params, stats), opt_state
 
         def epoch_of(carry):
@@ -164,9 +231,11 @@ def constrain_and_scale(
     def update(view: View, state, key):
         data = view.data
         epochs = jnp.where(view.count > 0, data.epochs, 0)
-        local, taken, reached = train(view.variables, data, epochs, key)
-        gamma = replacement.bounded_scale(local, view.variables, data.gamma, data.bound)
-        share = gamma / jnp.maximum(view.count, 1).astype(jnp.float32)
+        mask = None if restrict is None else restrict(view, state)
+        local, taken, reached = train(view, mask, epochs, key)
+        gamma = unsuspicious(view, local) if halvings else data.gamma
+        gamma = replacement.bounded_scale(local, view.variables, gamma, data.bound)
+        share = gamma / senders(view)
         sent = replacement.replace(local, view.variables, share)
         info = AttackInfo(
             taken,
@@ -177,4 +246,5 @@ def constrain_and_scale(
         )
         return jax.tree.map(lambda a: jnp.stack([a] * attackers), sent), state, info
 
-    return Attack(lambda variables: (), update, attackers)
+    sees = None if against is None else Stacked
+    return Attack(lambda variables: (), update, attackers, sees)

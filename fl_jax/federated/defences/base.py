@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fl_jax.core.types import Array, Key, PyTree
+from fl_jax.core.types import Array, Float, Key, PyTree
 
 
 def _same_update(update: PyTree, state: PyTree) -> PyTree:
@@ -30,6 +30,13 @@ class Defence(NamedTuple):
     """(one update, state) -> update: what the server does to each before it aggregates"""
     server: Callable[[PyTree, PyTree, Key[Array, ""]], tuple[PyTree, PyTree]] = _same_aggregate
     """(aggregate, state, key) -> (aggregate, state)"""
+    score: Callable[[PyTree, PyTree], Float[Array, ""]] | None = None
+    """(one update, state) -> how much of it the defence would cut; differentiable"""
+
+    @property
+    def inspects(self) -> bool:
+        """Whether the server touches single updates, which secure aggregation forbids."""
+        return self.client is not _same_update
 
 
 def none() -> Defence:

@@ -1,6 +1,5 @@
 """Clipping every update to a ball, with or without noise on the aggregate."""
 
-import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
@@ -30,12 +29,11 @@ def norm_clip(*, bound: float, noise: float = 0.0) -> Defence:
     def server(aggregate, state, key):
         if not noise:
             return aggregate, state
-        leaves, treedef = jax.tree.flatten(aggregate)
-        keys = jax.random.split(key, len(leaves))
-        noisy = [
-            leaf + noise * jax.random.normal(k, leaf.shape, leaf.dtype)
-            for k, leaf in zip(keys, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(treedef, noisy), state
+        return tree.add(aggregate, tree.normal(key, aggregate, noise)), state
 
-    return Defence(client=client, server=server)
+    def score(update, state):
+        """What of the norm is beyond the bound, in bounds."""
+        del state
+        return jnp.maximum(tree.norm(update) / bound - 1, 0)
+
+    return Defence(client=client, server=server, score=score)

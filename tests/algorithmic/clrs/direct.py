@@ -46,7 +46,8 @@ def process(p, z, edge, graph, hidden):
     m = jax.nn.relu(m + linear(p["edge"], edge) + linear(p["graph"], graph))
     m = linear(p["mlp2"], jax.nn.relu(linear(p["mlp1"], m)))
     m = jnp.max(m, axis=0)  # over senders
-    out = processors.norm(p["norm"], jax.nn.relu(linear(p["out_z"], z) + linear(p["out_m"], m)))
+    out = jax.nn.relu(linear(p["out_z"], z) + linear(p["out_m"], m))
+    out = processors.norm(p["norm"], out.T).T
     gate = jax.nn.sigmoid(
         linear(p["gate"], jax.nn.relu(linear(p["gate_z"], z) + linear(p["gate_m"], m)))
     )

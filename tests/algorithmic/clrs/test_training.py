@@ -53,6 +53,17 @@ def test_tasks_are_grouped_by_what_they_need():
     assert all(len({training.size(n, training.Training()) for n in g.names}) == 1 for g in groups)
 
 
+def test_tasks_that_are_alike_share_a_trace_and_small_sizes_have_their_own():
+    tasks = ("bfs", "bellman_ford", "minimum", "binary_search", "segments_intersect")
+    config = training.Training(tasks=tasks, batch=2, grouping="alike")
+    names = [g.names for g in training.groups(config)]
+    assert names == [("bfs", "bellman_ford"), ("minimum",), ("binary_search",),
+                     ("segments_intersect",)]  # fmt: skip
+    shapes = jax.eval_shape(lambda k, n: training.batch(k, config, n, 7), jax.random.key(0), 4)
+    assert [lane.inputs.node.shape[3] for lane in shapes] == [7, 7, 7, 4]
+    assert [lane.first.shape[1] for lane in shapes] == [8, 8, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -61,6 +72,8 @@ def test_tasks_are_grouped_by_what_they_need():
         ({"lengths": (1,)}, "at least 2 nodes"),
         ({"batch": 0}, "batch must be above 0"),
         ({"plan": "loop"}, "unknown plan"),
+        ({"update": "never"}, "unknown update"),
+        ({"grouping": "each"}, "unknown grouping"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, words):

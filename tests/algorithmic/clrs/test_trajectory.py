@@ -87,9 +87,9 @@ def test_a_run_is_that_of_dm_clrs_at_every_size_up_to_64(name):
 @pytest.mark.parametrize("name", specs.ALGORITHMS)
 def test_every_value_is_that_of_dm_clrs(name, tmp_path):
     """`trace` itself against the installed package, value by value."""
-    from experiments.bench import clrs_peer
+    from experiments.bench import peers
 
-    python = clrs_peer.python()
+    python = peers.python("clrs")
     file = tmp_path / "full.npz"
     sizes = ["4"] if name == "segments_intersect" else ["4", "9", "16", "31", "64"]
     command = [str(HERE / "make_golden.py"), "--full", str(file), "--seeds", "3", "--names", name]

@@ -18,7 +18,7 @@ def check(found):
     assert max(found.values()) <= 2e-5  # logits under every mask, and the loss
 
 
-@pytest.mark.parametrize("attention", ["einsum", "blocked"])
+@pytest.mark.parametrize("attention", [pytest.param("einsum", marks=pytest.mark.slow), "blocked"])
 def test_stored_numbers(attention):
     with np.load(STORED) as stored:
         check(bloom_parity.compare(bloom_parity.FIXTURE, attention, dict(stored)))

@@ -1,11 +1,12 @@
-"""`python -m experiments bloom convert` and what it refuses."""
+"""`python -m experiments bloom convert` and `generate`, and what they refuse."""
 
 import jax
 import numpy as np
 
 from experiments import __main__ as experiments
 from fl_jax import bloom
-from fl_jax.data import safetensors
+from fl_jax.bloom import generate
+from fl_jax.data import bpe, safetensors
 
 
 def test_convert_changes_dtype_and_sharding(tmp_path, capsys):
@@ -33,3 +34,21 @@ def test_what_cannot_be_converted(tmp_path, capsys):
     assert "has no config.json" in capsys.readouterr().err
     assert experiments.main([*same, "--nonsense"]) == 2
     assert "could not be read from '--nonsense'" in capsys.readouterr().err
+
+
+def test_generate_continues_prompts(tmp_path, capsys):
+    words = bpe.train(bpe.count({"x": ["The cat sat on the mat."]}), 290)
+    config = bloom.Config(vocab=290, hidden=24, layers=1, heads=2, eos=2)
+    params = bloom.init(jax.random.key(0), config)
+    bloom.save_hf(tmp_path, params, config)
+    words.save(tmp_path / "tokenizer.json")
+    command = ["bloom", "generate", str(tmp_path), "The cat", "on", "--count", "4"]
+    assert experiments.main(command) == 0
+    first, second, _ = capsys.readouterr().out.split("\n\n")
+    wanted = generate.complete(params, config, words, ["The cat", "on"], count=4)
+    assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
+    assert experiments.main([*command[:-1], "0"]) == 2
+    assert "count must be above 0" in capsys.readouterr().err
+    (tmp_path / "tokenizer.json").unlink()
+    assert experiments.main(command) == 2
+    assert "tokenizer.json" in capsys.readouterr().err

@@ -6,18 +6,22 @@ from experiments.bloom import corpus
 from fl_jax.data import sources
 
 
-@pytest.fixture(params=["embedded", "real"])
-def texts(request, monkeypatch):
-    if request.param == "embedded":
-        monkeypatch.delenv("FL_JAX_DATA", raising=False)
-    elif sources.folder("udhr") is None:
+@pytest.fixture(scope="module", params=["embedded", "real"])
+def texts(request):
+    if request.param == "real" and sources.folder("udhr") is None:
         pytest.skip("FL_JAX_DATA has no udhr")
-    return corpus.load(0)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "embedded":
+            patch.delenv("FL_JAX_DATA", raising=False)
+        return corpus.load(0)
 
 
 def test_training_and_held_out_texts_do_not_meet(texts):
     for language, some in texts.valid.items():
         assert not set(some) & set(texts.train[language])
+    assert set(texts.never) == set(texts.elsewhere)
+    for language, some in texts.never.items():
+        assert not set(some) & set(texts.elsewhere[language]) and all(some)
     assert not set(texts.never) & set(texts.train)
     assert all(texts.train.values()) and all(texts.valid.values())
 

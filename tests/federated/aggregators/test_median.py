@@ -1,13 +1,20 @@
 import jax.numpy as jnp
-import numpy as np
+import pytest
 
+from fl_jax.core import errors
 from fl_jax.federated.aggregators import median
 from fl_jax.federated.aggregators.base import Stacked
 
 
-def test_one_outlier_stays_without_effect():
-    benign = np.random.default_rng(0).normal(size=(6, 13)).astype(np.float32)
-    updates = np.concatenate([benign, np.full((1, 13), 1e6, np.float32)])
-    out, _ = median.median().update(Stacked(jnp.asarray(updates), jnp.ones(7)), ())
-    assert (out >= benign.min(0)).all()
-    assert (out <= benign.max(0)).all()
+def test_trimming_half_or_more_is_refused():
+    rule = median.trimmed_mean(trim=3)
+    seen = Stacked({"w": jnp.zeros((6, 2))}, jnp.ones(6))
+    with pytest.raises(errors.ConfigError, match=r"trim = 3 needs m >= 2 trim \+ 1 = 7 .* m = 6"):
+        rule.update(seen, ())
+    with pytest.raises(errors.ConfigError, match="trim must be 0 or more, got -1"):
+        median.trimmed_mean(trim=-1)
+
+
+def test_the_median_of_none_is_zero():
+    seen = Stacked({"w": jnp.zeros((4, 3))}, jnp.zeros(4))
+    assert (median.median().update(seen, ())[0]["w"] == 0).all()

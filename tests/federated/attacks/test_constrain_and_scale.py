@@ -10,7 +10,8 @@ import pytest
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.federated import round, sampling
-from fl_jax.federated.aggregators import mean
+from fl_jax.federated.aggregators import krum, mean
+from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.attacks import anomaly, constrain_and_scale, replacement
 from fl_jax.federated.attacks.base import View
 from tests.federated import toy
@@ -181,3 +182,66 @@ def test_the_backdoor_is_learnt_and_poisoning_alone_is_not():
 def test_impossible_settings_are_refused(changes, said):
     with pytest.raises(errors.ConfigError, match=said):
         settings(**changes)
+
+
+def adaptive(alpha, halvings=0, gamma=1.0):
+    """(score of what is sent, worst benign score, info) of an attacker who knows the rule."""
+    rule = krum.krum(attackers=1)
+    made = constrain_and_scale.constrain_and_scale(
+        toy.LOSS, optax.sgd(1.0), batch_size=4, against=rule, halvings=halvings
+    )
+    g = toy.variables(jax.random.key(0))
+    draw = np.random.default_rng(5)
+    near = lambda a: jnp.asarray(0.05 * draw.normal(size=(6, *a.shape)), jnp.float32)
+    benign = Stacked(jax.tree.map(near, g), jnp.ones(6))
+    view = View(g, jnp.int32(1), jnp.int32(0), benign, settings(alpha=alpha, gamma=gamma))
+    sent, _, info = jax.jit(made.update)(view, (), jax.random.key(4))
+    mine = rule.score(jax.tree.map(lambda a: a[0], sent), benign, ())
+    place = jnp.arange(6)
+    worst = max(
+        float(
+            rule.score(
+                jax.tree.map(lambda a, i=i: a[i], benign.updates),
+                benign._replace(weights=(place != i).astype(jnp.float32)),
+                (),
+            )
+        )
+        for i in range(6)
+    )
+    return float(mine), worst, info
+
+
+def test_an_adaptive_attacker_lowers_the_rules_own_score():
+    assert adaptive(0.3)[0] < adaptive(0.9)[0] < adaptive(1.0)[0]
+
+
+def test_a_fitted_scale_passes_the_rule():
+    mine, worst, info = adaptive(0.3, halvings=5, gamma=8.0)
+    assert mine <= worst
+    assert float(info.gamma) >= 1
+    unfitted, worst, _ = adaptive(1.0, gamma=8.0)
+    assert unfitted > worst
+
+
+def test_an_adaptive_attack_needs_a_score():
+    with pytest.raises(errors.ConfigError, match="needs a rule with a score"):
+        constrain_and_scale.constrain_and_scale(
+            toy.LOSS, optax.sgd(1.0), batch_size=4, against=mean.mean()
+        )
+    with pytest.raises(errors.ConfigError, match="name it in `against`"):
+        constrain_and_scale.constrain_and_scale(toy.LOSS, optax.sgd(1.0), batch_size=4, halvings=3)
+
+
+def test_poisoners_who_share_nothing_send_gamma_each():
+    g = toy.variables(jax.random.key(0))
+    made = {
+        shared: constrain_and_scale.constrain_and_scale(
+            toy.LOSS, optax.sgd(1.0), batch_size=4, attackers=2, shared=shared
+        )
+        for shared in (True, False)
+    }
+    view = View(g, jnp.int32(2), jnp.int32(0), None, settings(gamma=2.0))
+    together, apart = (
+        jax.jit(made[shared].update)(view, (), jax.random.key(1))[0] for shared in (True, False)
+    )
+    close(apart, tree.scale(2.0, together), rtol=1e-5, atol=1e-7)

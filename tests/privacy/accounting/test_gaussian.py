@@ -1,5 +1,7 @@
 """Central Gaussian profiles against quadrature of their definition."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import integrate
@@ -45,3 +47,30 @@ def test_renyi_of_the_sampled_gaussian(alpha):
     if alpha == 2.0:  # closed form: log(1 + q^2 (e^(1/s^2) - 1))
         closed = np.log1p(q * q * np.expm1(1 / s**2))
         assert rdp.sampled_gaussian(alpha, s, q) == pytest.approx(closed, rel=1e-10)
+
+
+def test_no_digit_is_lost_to_cancellation():
+    """Against the alternating series of Mills' ratio far out, in fractions of 1/t^2."""
+    for mu in (1e-5, 1e-3, 0.1):
+        for t in (20.0, 35.0):
+            a, b = t, t + mu
+            # M(x) = 1/x - 1/x^3 + 3/x^5 - ..; the difference term by term, without cancellation
+            terms, factor = [], 1.0
+            for k in range(8):
+                power = 2 * k + 1
+                gap = -math.expm1(-power * math.log1p(mu / a)) / a**power
+                terms.append(factor * gap)
+                factor *= -(2 * k + 1)
+            expected = math.exp(-a * a / 2) / math.sqrt(2 * math.pi) * math.fsum(terms)
+            eps = mu * (t + mu / 2)
+            found = float(gaussian.delta(eps, mu))
+            slack = float(gaussian.rounding(eps, mu)) + 5 * abs(terms[-1] / terms[0])
+            assert abs(found / expected - 1) <= slack, (mu, t, b)
+
+
+def test_extremes_of_sampling_are_finite():
+    for rate in (1e-4, 0.5):
+        for adjacency in Adjacency:
+            for profile in gaussian.sampled_profiles(1.0, rate, adjacency):
+                low, high = profile.forward(np.array([0.0, 1e-9, 1.0, 50.0, 800.0]))
+                assert np.all(low <= high) and np.all(np.isfinite(high)) and high[-1] < 1e-300

@@ -8,7 +8,7 @@ import pytest
 from privacy.accounting import gaussian, pld
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.errors import PrivacyError
-from privacy.shuffle import pair
+from privacy.shuffle import binomial, pair
 from privacy.shuffle.events import ShuffledReports
 from tests.privacy.shuffle import brute
 
@@ -78,3 +78,26 @@ def test_mixed_grids_are_refused():
     )
     with pytest.raises(PrivacyError, match="one step"):
         pld.compose([(one, 1), (two, 1)], 1e-5)
+
+
+@pytest.mark.parametrize("rounds, delta", [(1428, 5e-17), (30, 1e-6), (2, 1e-13)])
+def test_an_unamplified_round_keeps_its_order(rounds, delta):
+    """Two losses only, at the ends of the grid: lower must stay below the exact eps."""
+    eps0 = 0.0248
+    profile = ShuffledReports(eps0, 1).profiles(Adjacency.REPLACE, 1e-25)[0]
+    low, high = pld.bracket([(profile, rounds)], delta)
+    upper = high.epsilon(delta)
+    lower = low.epsilon(delta, upper)
+    k = np.arange(rounds + 1)
+    w0 = 1 / (1 + math.exp(-eps0))
+    mass = np.exp(binomial.log_pmf(k, binomial.Binomial(float(rounds), w0, 1 - w0)))
+    loss = eps0 * (2 * k - rounds)
+    exact = lambda eps: float(mass @ -np.expm1(np.minimum(eps - loss, 0)))
+    assert lower < upper
+    assert exact(lower) >= delta * (1 - 1e-9) and exact(upper) <= delta * (1 + 1e-9)
+
+
+def test_steep_losses_do_not_overflow():
+    low, high = pld.from_profile(ShuffledReports(900.0, 3).profiles(Adjacency.REPLACE)[0], 1.0)
+    for part in (low, high):
+        assert np.isfinite(part.probs).all() and part.probs.sum() == pytest.approx(1)

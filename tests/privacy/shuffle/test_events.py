@@ -14,3 +14,10 @@ def test_missing_reports_do_not_count_and_renyi_is_the_pairs():
     assert ShuffledReports(1.0, 1000).rdp(2.0, Adjacency.REPLACE).upper < 0.0024
     with pytest.raises(PrivacyError):
         ShuffledReports(1.0, 10, missing=10)
+
+
+def test_a_closed_form_is_no_event():
+    """It would otherwise be taken for the stronger pair under a universal label."""
+    for name in ("closed-standard", "closed-stronger"):
+        with pytest.raises(PrivacyError, match="no privacy profile"):
+            ShuffledReports(1.0, 1000, bound=name)

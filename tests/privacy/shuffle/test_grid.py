@@ -26,3 +26,10 @@ def test_inside_jit_and_vmap_rounded_outward():
     for i, bound in enumerate(exact):
         assert float(low[i]) <= bound.upper and bound.lower <= float(high[i])
     assert float(low[2]) == 0.0 and np.isinf(high[2])
+
+
+def test_other_questions_broadcast_too():
+    low, high = grid.deltas(np.array([[0.01], [0.02]]), 1.0, np.array([10_000, 100_000]))
+    assert low.shape == (2, 2) and np.all(low <= high) and np.all(np.diff(high) < 0)
+    low, high = grid.rdps([2.0, 8.0], 1.0, 10_000)
+    assert np.all(low <= high) and low[1] > high[0]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from privacy.shuffle import condition, mechanisms, twolevel
+from privacy.shuffle import condition, mechanisms, mixture, twolevel
+from tests.privacy.shuffle import brute
 
 EPS0 = 1.3
 E0 = math.exp(EPS0)
@@ -93,14 +94,50 @@ def test_privunit_cap_is_the_best(dimension, eps0):
         assert mechanisms.mean_projection(dimension, eps0, float(other)) <= best * (1 + 1e-9)
 
 
-def test_opposite_directions_are_privunits_worst():
-    """Over all overlaps of two caps: what the status `conditional` rests on."""
-    level = mechanisms.PrivUnit(20).level(2.0)
-    share = level.only + level.both
-    for n in (3, 100, 10_000):
-        worst = twolevel.delta(level, n, 0.1)[1]
-        for overlap in (0.05, 0.3, 0.7):
-            both = share * overlap
-            rest = 1 - (math.exp(2.0) + 1) * (share - both) - math.exp(2.0) * both
-            moved = twolevel.TwoLevel(2.0, share - both, both, rest)
-            assert twolevel.delta(moved, n, 0.1)[0] <= worst
+def _moved(level, overlap):
+    """The level of two inputs whose high outputs have this share in common."""
+    e0, share = math.exp(level.eps0), level.only + level.both
+    both = share * overlap
+    rest = 1 - (e0 + 1) * (share - both) - e0 * both
+    return twolevel.TwoLevel(level.eps0, share - both, both, rest)
+
+
+@pytest.mark.parametrize(
+    "level", [mechanisms.PrivUnit(20).level(2.0), mechanisms.OneBit(20).level(2.0)]
+)
+@pytest.mark.parametrize("n", [3, 300])
+def test_opposite_inputs_are_the_worst(level, n):
+    """Over overlaps of what is high for either input: what the status `conditional` rests on."""
+    for eps in (0.1, 0.6):
+        worst = twolevel.delta(level, n, eps)[1]
+        for overlap in (0.05, 0.5, 0.9):
+            assert twolevel.delta(_moved(level, overlap), n, eps, 0.1)[0] <= worst
+
+
+def test_one_bit_is_its_matrix():
+    from privacy.shuffle import randomizers
+
+    matrix = randomizers.cldp_matrix(3, EPS0)
+    level = mechanisms.OneBit(3).level(EPS0)
+    assert matrix.min(0).sum() == pytest.approx(level.gamma, rel=1e-12)
+    assert np.abs(matrix[0] - matrix[-1]).sum() / 2 == pytest.approx(level.only * (E0 - 1))
+    assert not condition.satisfies(matrix)
+
+
+@pytest.mark.parametrize("mechanism, matrix, holds", CASES)
+@pytest.mark.parametrize("eps", [0.2, 0.8])
+def test_bystanders_bound_from_below_and_blankets_from_above(mechanism, matrix, holds, eps):
+    """Against the true loss of three users, by enumeration over all data sets."""
+    del holds
+    true = brute.worst_delta(_collapsed(matrix), 3, eps)
+    assert twolevel.delta(mechanism.level(EPS0), 3, eps)[1] >= true * (1 - 1e-9)
+    for only, shown in mechanism.bystanders(EPS0):
+        part = twolevel.merged(EPS0, 3, only, shown, 64, 60.0)
+        assert mixture.bracket(part, eps, 3)[0][0] <= true * (1 + 1e-9)
+
+
+def _collapsed(matrix):
+    """Three inputs, outputs that look alike from them as one: nothing of the loss is lost."""
+    rows = matrix[:3]
+    _, kind = np.unique(np.round(rows / rows.min(0), 9), axis=1, return_inverse=True)
+    return np.array([np.bincount(kind.ravel(), row) for row in rows])

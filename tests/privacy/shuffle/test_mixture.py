@@ -1,17 +1,8 @@
-"""The root finder and the strike."""
-
-import math
+"""The strike."""
 
 import numpy as np
 
 from privacy.shuffle import mixture
-
-
-def test_root_brackets_from_both_sides():
-    low, high = mixture.root(lambda x: 2 - x * x, 0.0, 5.0, 1e-9, 1.0)
-    assert low <= math.sqrt(2) <= high and high - low <= 1e-8
-    assert mixture.root(lambda x: -1.0, 0.0, 5.0, 1e-9, None) == (0.0, 0.0)
-    assert mixture.root(lambda x: 1.0, 0.0, 5.0, 1e-9, None) == (5.0, math.inf)
 
 
 def test_strike_and_its_complement_add_up():

@@ -21,8 +21,9 @@ def exact(m, y):
 def test_against_fractions(m, y):
     value = math.exp(float(option.log_call(np.array([float(m)]), np.array([y]))[0]))
     assert value == pytest.approx(float(exact(m, y)), rel=1e-13)
-    coarse = math.exp(float(option.log_call(np.array([float(m)]), np.array([y]), coarse=True)[0]))
-    assert coarse == pytest.approx(float(exact(m, y)), rel=option.COARSE_ERROR)
+    for rule in (option.COARSE, option.ROUGH):
+        value = float(option.log_call(np.array([float(m)]), np.array([y]), rule=rule)[0])
+        assert math.exp(value) == pytest.approx(float(exact(m, y)), rel=rule.error)
 
 
 # mpmath 1.3 at 50 digits, (1-y)/2 b(j-1; m-1) (1 - 2y/(1-y) Mills), Mills by quadrature;
@@ -49,8 +50,9 @@ GOLDEN = [
 
 @pytest.mark.parametrize("m, y, expected", GOLDEN)
 def test_against_fifty_digits(m, y, expected):
-    value = float(option.log_call(np.array([m]), np.array([y]))[0])
-    assert abs(value - expected) <= option.ERROR
+    for rule in (option.FINE, option.COARSE, option.ROUGH):
+        value = float(option.log_call(np.array([m]), np.array([y]), rule=rule)[0])
+        assert abs(value - expected) <= rule.error
 
 
 def test_falls_in_size_and_in_strike():

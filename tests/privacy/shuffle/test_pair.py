@@ -36,7 +36,7 @@ def test_delta_is_the_enumerated_one(n, eps0, make):
         assert high - low <= 2e-10 * high + 1e-15
         # the sum itself, without the certificate's slack
         whole = pair.make(part, 64, 60.0)
-        value = math.exp(float(mixture.log_delta(whole, np.array([eps]), "upper")[0]))
+        value = math.exp(float(mixture.log_bounds(whole, np.array([eps]))[1][0]))
         assert value == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 

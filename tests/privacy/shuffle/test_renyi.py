@@ -62,5 +62,5 @@ def test_leading_term_and_tight_request():
 
 def test_renyi_conversion_is_never_tighter_than_the_direct_bound():
     curve = lambda alpha: shuffle.rdp(alpha, 1.0, 10_000).lower
-    eps, _ = rdp.epsilon(curve, 1e-6, 1 + np.geomspace(5, 300, 12))
-    assert eps >= shuffle.epsilon(1.0, 10_000, 1e-6).lower
+    eps = min(rdp.epsilon_at(a, curve(a), 1e-6) for a in (200.0, 500.0, 800.0))
+    assert shuffle.epsilon(1.0, 10_000, 1e-6).upper <= eps <= 0.08

@@ -11,7 +11,7 @@ from tests.privacy.shuffle import brute
 
 
 def blanket(level, n, eps):
-    part = twolevel.make(level, n, 64, 60.0, 0.0, 64)
+    part = twolevel.make(level, n, 64, 60.0, twolevel.Saddle(0.0, 0.0), 64)
     low, high = mixture.bracket(part, np.array([eps]), n)
     return float(low[0]), float(high[0])
 

@@ -1,0 +1,147 @@
+"""`python -m experiments backdoor grid`, `sweeps` and `words`."""
+
+import argparse
+import dataclasses
+from typing import Any
+
+from fl_jax.core import errors
+
+
+def grid(argv: list[str]) -> int:
+    """Every attack against every defence: grid.json, grid.png, roc.png."""
+    asked, clock = _begin("grid", "Every attack against every defence, seeds side by side.", argv)
+
+    import jax
+    import jax.numpy as jnp
+
+    from experiments.backdoor import grid as grids
+    from experiments.backdoor import grid_report, stages
+    from experiments.backdoor import task as tasks
+    from fl_jax.train import cohort
+
+    chosen = {"smoke": grids.SMOKE_GRID, "small": grids.SMALL_GRID}[asked.preset]
+    config = _seeds(chosen.config, asked)
+    chosen = dataclasses.replace(chosen, config=config)
+    keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
+    plan = cohort.Plan("scan")
+    stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
+    state, stride = stage.start(), stages.stride(config, config.pretrain_rounds)
+    for done in range(0, config.pretrain_rounds, stride):
+        state, _ = stage.advance(state, done)
+    jax.block_until_ready(state)
+    print(f"pre-trained {config.seeds} models in {clock()['seconds']:.0f} s", flush=True)
+    found, defences = grids.run(
+        chosen,
+        state.variables,
+        keys,
+        shown=lambda name: print(f"  {name}: {clock()['seconds']:.0f} s", flush=True),
+    )
+    print(grid_report.write(asked.out, chosen, defences, found, clock()))
+    print(f"\ngrid.json, grid.png, roc.png: {asked.out}")
+    return 0
+
+
+def sweeps(argv: list[str]) -> int:
+    """gamma, early and late, repeated attacks on digits: sweeps.json, sweeps.png."""
+    asked, clock = _begin("sweeps", "The paper's sweeps on digits.", argv)
+
+    from experiments.backdoor import config as configs
+    from experiments.backdoor import sweeps as sweeping
+    from experiments.backdoor import sweeps_report
+
+    config = _seeds(configs.PRESETS[asked.preset], asked)
+    early = 20 if asked.preset == "small" else 2
+    text = ""
+
+    def shown(found):  # on the disk as it comes: the arms take a while
+        nonlocal text
+        text = sweeps_report.write(asked.out, "sweeps", found, clock())
+        cells = sum(len(labels) for labels, _ in found.values())
+        print(f"{cells} cells after {clock()['seconds']:.0f} s", flush=True)
+
+    sweeping.run(config, early, shown=shown)
+    print(text)
+    print(f"\nsweeps.json, sweeps.png: {asked.out}")
+    return 0
+
+
+def words(argv: list[str]) -> int:
+    """Trigger sentences in Shakespeare by speaker: words.json, words.png."""
+    asked, clock = _begin("words", "Word prediction over the speakers of Shakespeare.", argv)
+
+    import numpy as np
+
+    from experiments.backdoor import sweeps_report
+    from experiments.backdoor import words as word_task
+    from experiments.backdoor.sweeps import Curves
+    from fl_jax.data import speech
+
+    config = {"smoke": word_task.SMOKE_WORDS, "small": word_task.SMALL_WORDS}[asked.preset]
+    config = _seeds(config, asked)
+    triggers = word_task.SENTENCES
+    said = speech.shakespeare()
+    if asked.preset == "smoke":  # its vocabulary is small
+        triggers = ("and the to you", "you the to and")
+    found = word_task.run(config, said, triggers)
+    arms = [name for name in found if name not in ("task", "pretrain")]
+    turn = lambda a: np.swapaxes(a, 0, 1)  # sentences are the cells
+    single = found["single shot"]
+    # A repeated arm is one cell: the ten sentences stand in for seeds.
+    flat = lambda a: a.reshape(1, -1, a.shape[-1])
+    repeated = [found[arm] for arm in arms if arm != "single shot"]
+    join = lambda key: np.concatenate([flat(arm[key]) for arm in repeated])
+    curves = {
+        "single shot": (list(triggers), Curves(turn(single["main"]), turn(single["backdoor"]))),
+        "repeated": (
+            [arm for arm in arms if arm != "single shot"],
+            Curves(join("main"), join("backdoor")),
+        ),
+    }
+    about = {**clock(), "known words in the test": found["task"].known}
+    print(sweeps_report.write(asked.out, "words", curves, about))
+    print(f"\nwords.json, words.png: {asked.out}")
+    return 0
+
+
+def _begin(name: str, what: str, argv: list[str]):
+    """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments backdoor {name}", description=what, exit_on_error=False
+    )
+    parser.add_argument("--preset", default="small", help="smoke or small")
+    parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
+    parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
+    try:
+        asked, unknown = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    if unknown:
+        raise errors.ConfigError(f"the command could not be read from {unknown[0]!r} on.")
+    errors.one_of("preset", asked.preset, ("smoke", "small"))
+    if asked.seeds < 0:
+        raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")
+
+    import pathlib
+    import time
+
+    from experiments import result
+
+    asked.out = pathlib.Path(asked.out)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    start, used = time.perf_counter(), time.process_time()
+
+    def clock() -> dict[str, Any]:
+        return {
+            "command": f"python -m experiments backdoor {name}",
+            "preset": asked.preset,
+            "seconds": round(time.perf_counter() - start, 1),
+            "CPU seconds": round(time.process_time() - used, 1),
+            "device": result.device(),
+            "versions": result.versions(),
+        }
+
+    return asked, clock
+
+
+def _seeds(config, asked):
+    return dataclasses.replace(config, seeds=asked.seeds) if asked.seeds else config

@@ -1,0 +1,364 @@
+"""Every attack against every defence, in one compiled program.
+
+The program holds all attacks and all rules as branches; a cell of the grid is a pair of numbers.
+Seeds run side by side (`vmap`), cells one after another. Each cell starts from the converged model
+of the main experiment: in the first rounds the same participants attack together, then only
+honest ones train.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.backdoor import stages
+from experiments.backdoor import task as tasks
+from experiments.backdoor.config import SMALL, SMOKE, Config
+from fl_jax.core import errors, rng, tree
+from fl_jax.federated import detection, round, sampling
+from fl_jax.federated.aggregators import (
+    centred_clip,
+    choice,
+    flame,
+    fltrust,
+    foolsgold,
+    geometric_median,
+    krum,
+    mean,
+    median,
+    robust_rate,
+)
+from fl_jax.federated.attacks import a3fl, distributed, neurotoxin, triggers, untargeted
+from fl_jax.federated.attacks import choice as attack_choice
+from fl_jax.federated.attacks import constrain_and_scale as scaling
+from fl_jax.federated.defences import norm_clip
+from fl_jax.train import cohort, optimizer
+from fl_jax.train.state import Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """What is compared. Lengths are in units of the median norm of the last benign updates."""
+
+    config: Config = SMALL  # data, network, pre-training
+    cohort: int = 12  # m, participants a round
+    attackers: int = 2  # k = f, compromised participants in every round of the attack
+    attacked: int = 8  # rounds of the attack
+    after: int = 6  # honest rounds after it
+    epochs: int = 2  # of the attackers
+    examples: int = 320  # clean examples of the attackers
+    rate: float = 0.02  # of the attackers
+    clip: float = 1.5  # norm clipping, centred clipping and the bound of train-and-scale
+    radius: float = 3.0  # of the ball of the projected attacker
+    noise: float = 0.02  # weak DP and FLAME: noise of the aggregate per coordinate x sqrt(d)
+    alpha: float = 0.8  # share of the class loss in constrain-and-scale
+    alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
+    root: int = 100  # clean examples of the server, for FLTrust
+
+
+SMALL_GRID = Grid()
+SMOKE_GRID = Grid(
+    dataclasses.replace(SMOKE, seeds=2), cohort=12, attacked=2, after=1, epochs=1, examples=32
+)
+
+ATTACKS = (
+    "none",
+    "data poisoning",
+    "model replacement",
+    "train-and-scale",
+    "constrain-and-scale",
+    "adaptive",
+    "semantic, PGD",
+    "DBA",
+    "Neurotoxin",
+    "A3FL",
+    "label flip",
+    "sign flip",
+    "ALIE",
+    "IPM",
+    "Min-Max",
+)
+UNTARGETED = ("label flip", "sign flip", "ALIE", "IPM", "Min-Max")
+# What each attack is made of: a program, of which several attacks are settings.
+PROGRAMS = {
+    "data poisoning": "train",
+    "model replacement": "train",
+    "train-and-scale": "train",
+    "constrain-and-scale": "train",
+    "A3FL": "train",
+}
+
+
+class Material(NamedTuple):
+    """Arrays that depend on the seed, stacked over seeds."""
+
+    models: Variables
+    keys: jax.Array
+    trigger: jax.Array  # A3FL's
+
+
+class Found(NamedTuple):
+    """What the grid gives: leaves (defences, attacks, seeds, rounds, ...)."""
+
+    main: np.ndarray  # accuracy on the main task after each round
+    backdoor: np.ndarray  # accuracy on the backdoor of the attack
+    malicious: np.ndarray  # (..., cohort)
+    scores: dict[str, np.ndarray]  # of each detector, (..., cohort)
+    before: dict[str, np.ndarray]  # main (seeds,), backdoor (attacks, seeds)
+
+
+def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str, Any]:
+    """The defences by name; `unit` is the norm of a benign update."""
+    f, bound = grid.attackers, grid.clip * unit
+    plain = mean.mean(weight="uniform")
+    deviation = grid.noise * unit / dimension**0.5
+    root = {k: v[: grid.root] for k, v in task.pool.items()}
+    return {
+        "mean": plain,
+        "norm clip": choice.guarded(plain, norm_clip.norm_clip(bound=bound)),
+        "weak DP": choice.guarded(plain, norm_clip.norm_clip(bound=bound, noise=deviation)),
+        "trimmed mean": median.trimmed_mean(trim=f),
+        "median": median.median(),
+        "Krum": krum.krum(attackers=f),
+        "multi-Krum": krum.multi_krum(attackers=f),
+        "Bulyan": krum.bulyan(attackers=f),
+        "RFA": geometric_median.geometric_median(weight="uniform"),
+        "centred clip": centred_clip.centred_clip(radius=bound),
+        "FLTrust": fltrust.fltrust(
+            client=stages.client_of(grid.config, task, capacity=grid.root), root=root
+        ),
+        "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
+        "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
+        "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
+    }
+
+
+def last_layer(update: Variables):
+    """The last layer's part of an update: its gradient is the classes'."""
+    return update.params["head"]
+
+
+def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
+    """The attacks' programs by name."""
+    config, k = grid.config, grid.attackers
+    sgd = optimizer.Optimizer("sgd", rate=1.0, momentum=config.momentum)
+    usual = {"batch_size": config.batch, "test_loss": task.test_loss, "drop_every": 100}
+    loss, unit_rate = task.train_loss, optimizer.make(sgd)
+    single = scaling.constrain_and_scale(loss, unit_rate, **usual)
+    client = stages.client_of(config, task)
+    return {
+        "train": scaling.constrain_and_scale(loss, unit_rate, attackers=k, **usual),
+        "adaptive": scaling.constrain_and_scale(
+            loss, unit_rate, attackers=k, against=against, halvings=6, **usual
+        ),
+        "semantic, PGD": scaling.constrain_and_scale(
+            loss, unit_rate, attackers=k, radius=grid.radius, **usual
+        ),
+        "DBA": distributed.distributed(single, k),
+        "Neurotoxin": neurotoxin.neurotoxin(loss, unit_rate, attackers=k, share=0.05, **usual),
+        "none": untargeted.honest(client, attackers=k),
+        "label flip": untargeted.label_flip(client, attackers=k, classes=10),
+        "sign flip": untargeted.sign_flip(client, attackers=k, scale=3.0),
+        "ALIE": untargeted.little_is_enough(attackers=k),
+        "IPM": untargeted.inner_product(attackers=k, epsilon=2.0),
+        "Min-Max": untargeted.min_max(attackers=k),
+    }
+
+
+def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: None):
+    """(`Found`, names of the defences), from pre-trained models that are stacked over seeds.
+
+    Args:
+        models: `Variables` of the converged models.
+        keys: (seeds,).
+        shown: called with the name of each defence once its row is done.
+    """
+    if grid.config.dataset == "cifar10":
+        raise errors.ConfigError("the grid runs on digits or mnist; give dataset 'digits'.")
+    task = tasks.make(grid.config)
+    dimension = tree.size(jax.tree.map(lambda a: a[0], models.params))
+    unit = benign_norm(grid, task, models, keys)
+    trigger = jax.jit(lambda models, keys: optimise_trigger(grid, task, models, keys))(models, keys)
+    material = Material(models, keys, trigger)
+    defences = rules(grid, task, unit, dimension)
+    chooser = choice.choice(list(defences.values()))
+    kinds = programs(grid, task, chooser)
+    algorithm = round.make(
+        client=stages.client_of(grid.config, task),
+        sampler=sampling.single_shot(
+            grid.config.participants,
+            grid.cohort,
+            attackers=range(grid.attackers),
+            rounds=range(grid.attacked),
+        ),
+        aggregator=chooser,
+        attack=attack_choice.choice(list(kinds.values())),
+        evaluate=tasks.evaluate(task),
+        inspect=detection.inspect(last_layer),
+        plan=cohort.Plan("scan"),
+    )
+    many = round.repeat(algorithm.step, grid.attacked + grid.after)
+    population, test = task.population, task.test
+
+    def cell(defence, attack, material, poisons, tests):
+        """One attack on one defence, all seeds: the numbers stay outside the mapped axis."""
+        poison = jax.tree.map(lambda a: a[attack], poisons)
+        program = jnp.asarray([list(kinds).index(program_of(a)) for a in ATTACKS])[attack]
+
+        def seed(model, key, poison, trial):
+            state = algorithm.init(model)
+            state = state._replace(aggregator=state.aggregator._replace(index=defence))
+            each = tuple(own(poison) for own in data_of(kinds))
+            data = round.RoundData(
+                population,
+                attack_choice.ChoiceData(program, each),
+                {"main": test, "backdoor": trial},
+            )
+            _, info = many(state, data, rng.fold(key, "grid"))
+            return info.metrics, info.malicious, info.inspection
+
+        trials = jax.tree.map(lambda a: a[attack], tests)
+        return jax.vmap(seed)(material.models, material.keys, poison, trials)
+
+    @jax.jit
+    def row(defence, material, poisons, tests):
+        one = lambda attack: cell(defence, attack, material, poisons, tests)
+        return jax.lax.map(one, jnp.arange(len(ATTACKS)))
+
+    poisons, tests = settings(grid, task, unit, material)
+    rows = []
+    for d, name in enumerate(defences):
+        rows.append(jax.device_get(row(jnp.int32(d), material, poisons, tests)))
+        shown(name)
+    metrics, malicious, scores = jax.tree.map(lambda *a: np.stack(a), *rows)
+
+    @jax.jit
+    def before(models, tests):
+        evaluate = tasks.evaluate(task)
+        one = lambda model, trial: evaluate(model, {"main": test, "backdoor": trial})
+        return jax.lax.map(lambda trials: jax.vmap(one)(models, trials), tests)
+
+    start = jax.device_get(before(models, tests))
+    found = Found(metrics["main"], metrics["backdoor"], malicious, scores, start)
+    return found, list(defences)
+
+
+def program_of(attack: str) -> str:
+    """The program that an attack is a setting of."""
+    return PROGRAMS.get(attack, attack)
+
+
+def data_of(kinds):
+    """What each program is given of the cell's poison, in the order of the programs."""
+    whole = lambda poison: poison["whole"]
+    parts = {
+        "train": whole,
+        "adaptive": whole,
+        "semantic, PGD": whole,
+        "Neurotoxin": whole,
+        "DBA": lambda poison: poison["parts"],
+    }
+    return [parts.get(name, lambda poison: ()) for name in kinds]
+
+
+def benign_norm(grid: Grid, task: tasks.Task, models: Variables, keys) -> float:
+    """The median norm of benign updates of the converged models: the unit of all lengths."""
+    algorithm = round.make(
+        client=stages.client_of(grid.config, task),
+        sampler=sampling.uniform(grid.config.participants, grid.config.participants // 2),
+        aggregator=mean.mean(weight="uniform"),
+    )
+
+    def norms(model, key):
+        data = round.RoundData(task.population)
+        return algorithm.step(algorithm.init(model), data, rng.fold(key, "unit"))[1].norm
+
+    found = jax.jit(jax.vmap(norms))(models, keys)
+    return float(jnp.median(found))
+
+
+def optimise_trigger(grid: Grid, task: tasks.Task, models: Variables, keys):
+    """A3FL's trigger for each seed, in pixel values: the place of the fixed one, other values."""
+    high = float(tasks.SCALES[grid.config.dataset][0])
+    side = task.pool["x"].shape[1]
+    row, column = tasks.place_of(side)
+    mask = jnp.zeros((side, side, 1)).at[row : row + 5, column : column + 3].set(1.0)
+    x = {k: jnp.asarray(v[: grid.examples]) for k, v in task.pool.items()}
+    x = {**x, "x": x["x"].astype(jnp.float32)}
+
+    def one(model, key):
+        return a3fl.optimise_trigger(
+            task.test_loss,
+            model,
+            x,
+            rng.fold(key, "a3fl"),
+            trigger=0.5 * mask,
+            mask=mask,
+            target=tasks.TARGET,
+            apply=lambda x, trigger, mask: x * (1 - mask) + high * trigger * mask,
+        )
+
+    return jax.vmap(one)(models, keys)
+
+
+def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
+    """(poison, test draws) of every attack, leaves (attacks, seeds, ...)."""
+    full = float(grid.cohort)  # n/eta of the plain mean: gamma puts X in place
+    clean = {k: v[: grid.examples] for k, v in task.pool.items()}
+    pixel = task.backdoors["pixel pattern"]
+    semantic = next(b for name, b in task.backdoors.items() if name != "pixel pattern")
+    longest = max(len(pixel.train["y"]), len(semantic.train["y"]))
+    config = grid.config
+    seeds = len(material.keys)
+    high = int(tasks.SCALES[config.dataset][0])
+    side = task.pool["x"].shape[1]
+    row, column = tasks.place_of(side)
+    usual = {
+        "per_batch": config.backdoor_per_batch,
+        "epochs": grid.epochs,
+        "rate": grid.rate,
+        "gamma": full,
+    }
+    changes = {
+        "data poisoning": {"gamma": float(grid.attackers)},
+        "train-and-scale": {"bound": grid.clip * unit * grid.attackers},
+        "constrain-and-scale": {"alpha": grid.alpha},
+        "adaptive": {"alpha": grid.alpha_adaptive},
+        "Neurotoxin": {"gamma": float(grid.attackers)},
+        "DBA": {"gamma": full / grid.attackers},
+    }
+    repeat = lambda data: {k: np.resize(v, (longest, *v.shape[1:])) for k, v in data.items()}
+    parts = distributed.split(triggers.CROSS, grid.attackers)
+    stamped = [
+        {
+            **pixel.train,
+            "x": triggers.stamp(pixel.plain, pattern=part, row=row, column=column, high=high),
+        }
+        for part in parts
+    ]
+
+    def of(attack, s):
+        trial = semantic if attack == "semantic, PGD" else pixel
+        train, test = trial.train, trial.test
+        if attack == "A3FL":
+            own = np.round(np.asarray(material.trigger[s]) * high).astype(np.uint8)
+            put = lambda x: _put(x, own, row, column)
+            train = {**train, "x": put(train["x"])}
+            test = {**test, "x": put(test["x"])}
+        chosen = usual | changes.get(attack, {})
+        whole = scaling.poison(clean, repeat(train), **chosen)
+        pieces = [scaling.poison(clean, repeat(part), **chosen) for part in stamped]
+        poison = {"whole": whole, "parts": jax.tree.map(lambda *a: jnp.stack(a), *pieces)}
+        return poison, jax.tree.map(jnp.asarray, test)
+
+    stack = lambda items: jax.tree.map(lambda *a: jnp.stack(a), *items)
+    return stack([stack([of(attack, s) for s in range(seeds)]) for attack in ATTACKS])
+
+
+def _put(images, trigger, row, column):
+    """The images with the trigger's own pixels in its place."""
+    out = images.copy()
+    out[:, row : row + 5, column : column + 3] = trigger[row : row + 5, column : column + 3]
+    return out

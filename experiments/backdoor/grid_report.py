@@ -1,0 +1,171 @@
+"""The grid's table, heat map and detection curves."""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from experiments.backdoor.grid import ATTACKS, UNTARGETED, Found, Grid
+from fl_jax.federated import detection
+
+
+def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
+    """JSON: per cell the damage after the attack and at the end, per attack and detector the area.
+
+    A targeted attack's damage is its backdoor accuracy, an untargeted one's what the main
+    accuracy lost. Means over seeds, in percent, with the smallest and largest seed.
+    """
+    cells = []
+    for d, defence in enumerate(defences):
+        for a, attack in enumerate(ATTACKS):
+            main, backdoor = 100 * found.main[d, a], 100 * found.backdoor[d, a]
+            after = grid.attacked - 1
+            cells.append(
+                {
+                    "defence": defence,
+                    "attack": attack,
+                    "main": _spread(main[:, after]),
+                    "main at the end": _spread(main[:, -1]),
+                    "backdoor": _spread(backdoor[:, after]),
+                    "backdoor at the end": _spread(backdoor[:, -1]),
+                }
+            )
+    return {
+        "rounds": {"attacked": grid.attacked, "after": grid.after},
+        "cohort": grid.cohort,
+        "attackers": grid.attackers,
+        "seeds": int(found.main.shape[2]),
+        "main before": _spread(100 * found.before["main"][0]),
+        "backdoor before": {
+            attack: _spread(100 * found.before["backdoor"][a]) for a, attack in enumerate(ATTACKS)
+        },
+        "cells": cells,
+        "detection": areas(found),
+    }
+
+
+def _spread(values) -> list[float]:
+    """[mean, smallest, largest]."""
+    return [round(float(v), 1) for v in (values.mean(), values.min(), values.max())]
+
+
+def areas(found: Found) -> dict[str, dict[str, float]]:
+    """attack -> detector -> area under the ROC, over the attacked rounds against the plain mean."""
+    out: dict[str, dict[str, float]] = {}
+    for a, attack in enumerate(ATTACKS):
+        if attack != "none":
+            out[attack] = {
+                name: round(detection.roc(*curve)[2], 3) for name, curve in _pairs(found, a).items()
+            }
+    return out
+
+
+def _pairs(found: Found, a: int):
+    """detector -> (scores, who was malicious), of the rounds in which the attack took place."""
+    malicious = found.malicious[0, a]
+    attacked = malicious.any(axis=-1)
+    return {
+        name: (s[0, a][attacked].ravel(), malicious[attacked].ravel())
+        for name, s in found.scores.items()
+    }
+
+
+def write(
+    path: pathlib.Path, grid: Grid, defences: list[str], found: Found, about: dict[str, Any]
+) -> str:
+    """Writes grid.json, grid.png and roc.png; returns the table of the main figures."""
+    summary = {**summarise(grid, defences, found), **about}
+    (path / "grid.json").write_text(json.dumps(summary, indent=1) + "\n")
+    heat(summary, defences, path / "grid.png")
+    curves(found, path / "roc.png")
+    return table(summary, defences)
+
+
+def matrix(summary, defences, key: str) -> np.ndarray:
+    """(attacks, defences) means of a figure."""
+    by = {(c["attack"], c["defence"]): c[key][0] for c in summary["cells"]}
+    return np.array([[by[a, d] for d in defences] for a in ATTACKS])
+
+
+def damage(summary, defences, suffix: str = "") -> np.ndarray:
+    """(attacks, defences): backdoor accuracy, or what the main accuracy lost, in percent."""
+    backdoor = matrix(summary, defences, "backdoor" + suffix)
+    lost = summary["main before"][0] - matrix(summary, defences, "main" + suffix)
+    rows = np.array([a in UNTARGETED for a in ATTACKS])[:, None]
+    return np.where(rows, np.maximum(lost, 0), backdoor)
+
+
+def table(summary, defences) -> str:
+    """damage / main accuracy of every cell, in Markdown."""
+    hurt, main = damage(summary, defences), matrix(summary, defences, "main")
+    lines = [
+        "| attack | " + " | ".join(defences) + " |",
+        "|---" * (len(defences) + 1) + "|",
+    ]
+    for a, attack in enumerate(ATTACKS):
+        cells = [f"{hurt[a, d]:.0f} / {main[a, d]:.0f}" for d in range(len(defences))]
+        lines.append(f"| {attack} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def heat(summary, defences, path: pathlib.Path) -> None:
+    """The grid in colour: damage large, main accuracy small below it."""
+    plt = _pyplot()
+    hurt, main = damage(summary, defences), matrix(summary, defences, "main")
+    figure, axis = plt.subplots(figsize=(11.5, 7.2))
+    axis.imshow(hurt, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
+    for a in range(len(ATTACKS)):
+        for d in range(len(defences)):
+            colour = "white" if hurt[a, d] > 60 else "black"
+            axis.text(d, a - 0.08, f"{hurt[a, d]:.0f}", ha="center", color=colour, fontsize=10)
+            axis.text(d, a + 0.32, f"{main[a, d]:.0f}", ha="center", color=colour, fontsize=6.5)
+    axis.set_xticks(range(len(defences)), defences, rotation=35, ha="right", fontsize=9)
+    axis.set_yticks(range(len(ATTACKS)), ATTACKS, fontsize=9)
+    split = min(i for i, a in enumerate(ATTACKS) if a in UNTARGETED) - 0.5
+    axis.axhline(split, color="black", lw=1.2)
+    axis.set_title(
+        f"{summary['attackers']} of {summary['cohort']} participants attack in"
+        f" {summary['rounds']['attacked']} rounds, {summary['seeds']} seeds.\n"
+        "Large: backdoor accuracy, below the line points of main accuracy lost;"
+        " small: main accuracy (%)",
+        fontsize=10,
+    )
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+SHOWN = ("model replacement", "train-and-scale", "constrain-and-scale", "adaptive", "Neurotoxin")
+
+
+def curves(found: Found, path: pathlib.Path) -> None:
+    """ROC of each detector on the attacks that scale or hide."""
+    plt = _pyplot()
+    names = list(found.scores)
+    figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.5), sharey=True)
+    for axis, name in zip(axes, names, strict=True):
+        above: list[str] = []
+        for attack in SHOWN:
+            alarms, hits, area = detection.roc(*_pairs(found, ATTACKS.index(attack))[name])
+            axis.plot(alarms, hits, lw=1.8, label=attack)
+            above.append(f"{area:.2f}")
+        axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)
+        axis.plot([0, 1], [0, 1], color="grey", lw=0.6, ls=":")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("false alarms", fontsize=9)
+    axes[0].set_ylabel("attackers found", fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncol=len(SHOWN), loc="lower center", frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt

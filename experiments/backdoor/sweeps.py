@@ -1,0 +1,181 @@
+"""The sweeps of the paper on digits: the scale gamma, an early attack, repeated attacks.
+
+All start from checkpoints of one pre-training. What differs between cells is data where it can be
+(gamma, the model that is attacked), so that each sweep is one compiled program.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.backdoor import stages
+from experiments.backdoor import task as tasks
+from experiments.backdoor.config import Config
+from fl_jax.core import rng
+from fl_jax.federated import round, sampling
+from fl_jax.federated.aggregators import mean
+from fl_jax.federated.attacks import constrain_and_scale as scaling
+from fl_jax.federated.attacks import replacement
+from fl_jax.train import cohort, optimizer
+from fl_jax.train.state import Variables
+
+GAMMAS = (0.1, 0.25, 0.5, 0.75, 1.0)  # in units of n / eta
+POISONERS = (10, 20, 5, 1)  # percent of the participants who poison, in repeated attacks
+REPEATED_EPOCHS = 3  # of whoever attacks again and again; a single shot trains longer
+
+
+class Curves(NamedTuple):
+    """Accuracies (cells, seeds, rounds + 1); the first entry is before the attack."""
+
+    main: np.ndarray
+    backdoor: np.ndarray
+
+
+def checkpoints(config: Config, task: tasks.Task, keys, early: int) -> tuple[Variables, Variables]:
+    """(models after `early` rounds, models after all), both stacked over seeds."""
+    stage = stages.pretrain(stages.Setting(config, task, keys, cohort.Plan("scan"), None))
+    state, stride, kept = stage.start(), stages.stride(config, config.pretrain_rounds), None
+    for done in range(0, config.pretrain_rounds, stride):
+        if done >= early and kept is None:
+            kept = jax.tree.map(jnp.copy, state.variables)
+        state, _ = stage.advance(state, done)
+    return kept, state.variables
+
+
+def follow(
+    config: Config,
+    task: tasks.Task,
+    keys,
+    *,
+    models: Variables,
+    gammas: list[float],
+    sampler: sampling.Sampler,
+    most: int = 1,
+    shared: bool = True,
+    plain_mean: bool = False,
+) -> Curves:
+    """One program over cells x seeds.
+
+    Args:
+        models: leaves (cells, seeds, ...).
+        gammas: one a cell.
+        plain_mean: the mean of the round's models instead of the rate eta.
+    """
+    backdoor = task.backdoors["pixel pattern"]
+    clean = stages.attackers_share(config, task)
+    one = lambda gamma: scaling.poison(
+        clean,
+        backdoor.train,
+        per_batch=config.backdoor_per_batch,
+        epochs=config.attacker_epochs,
+        rate=config.attacker_rate,
+        gamma=gamma,
+    )
+    poisons = jax.tree.map(lambda *a: jnp.stack(a), *[one(gamma) for gamma in gammas])
+    evaluation = jax.tree.map(jnp.asarray, {"main": task.test, "backdoor": backdoor.test})
+    eta = config.participants / config.cohort if plain_mean else config.eta
+    unit_rate = optimizer.Optimizer(
+        "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    evaluate = tasks.evaluate(task)
+    algorithm = round.make(
+        client=stages.client_of(config, task),
+        sampler=sampler,
+        aggregator=mean.fedavg(eta=eta, participants=config.participants),
+        attack=scaling.constrain_and_scale(
+            task.train_loss,
+            optimizer.make(unit_rate),
+            batch_size=config.batch,
+            test_loss=task.test_loss,
+            drop_every=config.attacker_drop_every,
+            attackers=most,
+            shared=shared,
+        ),
+        evaluate=evaluate,
+    )
+    many = round.repeat(algorithm.step, config.follow_rounds)
+
+    @jax.jit
+    def run(models, poisons, keys):
+        def cell(item):
+            models, poison = item
+
+            def seed(item):
+                model, key = item
+                data = round.RoundData(task.population, poison, evaluation)
+                _, info = many(algorithm.init(model), data, rng.fold(key, "sweep"))
+                join = lambda a, b: jnp.concatenate([a[None], b])
+                return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
+
+            return jax.lax.map(seed, (models, keys))
+
+        return jax.lax.map(cell, (models, poisons))
+
+    found = jax.device_get(run(models, poisons, keys))
+    return Curves(found["main"], found["backdoor"])
+
+
+def run(
+    config: Config, early: int = 20, *, shown: Callable[[dict[str, Any]], None] = lambda found: None
+) -> dict[str, Any]:
+    """`gamma`, `early and late` and `repeated`: labels, and curves for each.
+
+    Args:
+        early: rounds behind the model that is attacked early.
+        shown: called with what has been found so far, whenever there is more.
+    """
+    task = tasks.make(config)
+    keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
+    young, grown = checkpoints(config, task, keys, early)
+    full = replacement.full_scale(eta=config.eta, participants=config.participants)
+    n, m = config.participants, config.cohort
+    once = sampling.single_shot(n, m, attackers=[stages.ATTACKER], rounds=[0])
+    repeat = lambda model, count: jax.tree.map(lambda a: jnp.stack([a] * count), model)
+    common = {"config": config, "task": task, "keys": keys}
+    out: dict[str, Any] = {}
+    out["gamma"] = (
+        [f"{share:g} n/eta" for share in GAMMAS],
+        follow(
+            **common,
+            models=repeat(grown, len(GAMMAS)),
+            gammas=[share * full for share in GAMMAS],
+            sampler=once,
+        ),
+    )
+    shown(out)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), young, grown)
+    # The plain mean, so that forgetting is fast enough to be seen.
+    out["early and late"] = (
+        [f"after {early} rounds", f"after {config.pretrain_rounds} rounds"],
+        follow(**common, models=both, gammas=[float(m)] * 2, sampler=once, plain_mean=True),
+    )
+    shown(out)
+    labels, mains, backdoors = [], [], []
+    common["config"] = dataclasses.replace(config, attacker_epochs=REPEATED_EPOCHS)
+    arms = [("replacement", 1, float(m)), *(("poisoning", share, 1.0) for share in POISONERS)]
+    for name, percent, gamma in arms:
+        count = max(round_up(percent * n / 100), 1)
+        found = follow(
+            **common,
+            models=repeat(grown, 1),
+            gammas=[gamma],
+            sampler=sampling.uniform(n, m, attackers=range(count)),
+            most=min(count, m),
+            shared=name == "replacement",
+            plain_mean=True,
+        )
+        labels.append(f"{name}, {percent} %")
+        mains.append(found.main[0])
+        backdoors.append(found.backdoor[0])
+        out["repeated"] = (list(labels), Curves(np.stack(mains), np.stack(backdoors)))
+        shown(out)
+    return out
+
+
+def round_up(value: float) -> int:
+    """The next whole number."""
+    return int(np.ceil(value))

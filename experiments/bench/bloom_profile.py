@@ -1,0 +1,85 @@
+"""Where BLOOM's training step spends its time on a CPU.
+
+    python -m experiments bench bloom_profile      about a minute on two idle cores
+
+The step that `bench bloom` compares, traced, its operations added up by the part of the model
+that they belong to.
+"""
+
+import collections
+import dataclasses
+import json
+import pathlib
+import re
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.bench import bloom, measure
+from fl_jax.bloom import model, recipe, train
+from fl_jax.train import allocator
+
+NO_WORK = re.compile(r" (while|call|conditional|parameter|tuple|get-tuple-element)\(")
+SCOPES = ("embedding", "attention", "mlp", "head", "optimizer")
+
+
+def main(steps: int = 6) -> None:
+    """Prints milliseconds by part of the model, matrix products apart."""
+    allocator.keep_memory()
+    print(json.dumps(measure.surroundings()))
+    config = dataclasses.replace(bloom.CONFIG, eos=-1)
+    given = np.random.default_rng(0).integers(4, config.vocab, (bloom.BATCH, bloom.LENGTH))
+    run = bloom.training(config, model.init(jax.random.key(0), config, std=0.02), given)
+    shape = lambda *sizes, dtype: jax.ShapeDtypeStruct(sizes, dtype)
+    rows = {
+        "tokens": shape(bloom.BATCH, bloom.LENGTH + 1, dtype=jnp.int32),
+        "weights": shape(bloom.BATCH, bloom.LENGTH, dtype=jnp.float32),
+    }
+    plan = recipe.Recipe(rate=1e-4, warmup=0, decay=0, batch=bloom.BATCH, ramp_start=0)
+    parts = _parts(train.make(config, plan).lower(rows).compile().as_text())
+    run()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(steps):
+                run()
+        (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        trace = jax.profiler.ProfileData.from_file(str(file))
+        spent = collections.Counter()
+        for plane in trace.planes:
+            for line in plane.lines:
+                for event in line.events:
+                    if event.name in parts:
+                        spent[parts[event.name]] += event.duration_ns / 1e6 / steps
+    print("\n| part of a step | matrix products, ms | the rest, ms |\n|---|---|---|")
+    for part in sorted(
+        {part for part, _ in spent}, key=lambda p: -spent[p, True] - spent[p, False]
+    ):
+        print(f"| {part} | {spent[part, True]:.0f} | {spent[part, False]:.0f} |")
+    total = sum(spent.values())
+    products = sum(value for (_, product), value in spent.items() if product)
+    print(f"| together | {products:.0f} | {total - products:.0f} |\n", flush=True)
+
+
+def _parts(program: str) -> dict[str, tuple[str, bool]]:
+    """Instruction -> (part of the model, whether it is a matrix product), of a compiled step."""
+    blocks = re.split(r"\n(?=%|ENTRY)", program)
+    with_product = {b.split(None, 1)[0].lstrip("%") for b in blocks if " dot(" in b}
+    found = {}
+    for block in blocks:
+        if block.startswith("%fused") or " = " not in block:
+            continue
+        for line in block.splitlines():
+            name = re.match(r"\s*(?:ROOT )?%(\S+) = ", line)
+            if name is None or re.search(
+                r" (while|call|conditional|parameter|tuple|get-tuple-element)\(", line
+            ):
+                continue
+            scope = re.search(r'op_name="([^"]*)"', line)
+            words = re.split(r"\W+", scope[1]) if scope else []
+            part = next((s for s in SCOPES if s in words), "other")
+            called = re.search(r"calls=%(\S+?)[,\s]", line)
+            product = " dot(" in line or (called is not None and called[1] in with_product)
+            found[name[1]] = part, product
+    return found

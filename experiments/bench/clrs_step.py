@@ -1,0 +1,109 @@
+"""`python -m experiments bench clrs_step`: a training step, side by side with dm-clrs.
+
+Both take the same batch, which dm-clrs's sampler made, with the same padded length, and train the
+paper's single-task Triplet-GMPNN (h 128, batch 32, n = 16): gradient, clipping, Adam. Process
+CPU-seconds, medians, because the machine may be busy; wall seconds beside them. That both compute
+the same gradient is the business of the tests; here the numbers of parameters must agree.
+"""
+
+import pathlib
+import statistics
+import tempfile
+import time
+
+import jax
+import numpy as np
+import optax
+from jax import flatten_util
+
+from experiments.bench import measure, peers
+
+NAMES = ("bfs", "insertion_sort", "dijkstra")
+REPEATS = 5
+HIDDEN = 128
+
+
+def ours(name: str, file: pathlib.Path, *, bfloat16: bool) -> dict[str, float]:
+    """CPU and wall seconds of a step, CPU-seconds of the first one, parameters."""
+    from algorithmic.clrs import lanes, net, reader, training
+
+    found = np.load(file)
+    part = lambda stage: {
+        k.removeprefix(f"{stage} "): found[k] for k in found.files if k.startswith(f"{stage} ")
+    }
+    group = net.Group.of((name,))
+    model = net.Config(hidden=HIDDEN, bfloat16=bfloat16)
+    batch = reader.Stored(part("input"), part("hint"), part("output"), found["lengths"])
+    lane = lanes.whole(reader.runs(name, group, batch))
+    table = jax.tree.map(lambda v: v[0], net.tables(group))
+    key = jax.random.key(0)
+    transform = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+
+    def start():
+        own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, model))
+        return net.processor(model).init(key), own
+
+    def step(params, opt, lane, key):
+        flat, unravel = flatten_util.ravel_pytree(params)
+
+        def loss(flat):
+            return training.task_loss(
+                *unravel(flat), table, lane, key, model=model, permutation=group.permutation
+            )[0]
+
+        value, grads = jax.value_and_grad(loss)(flat)
+        updates, opt = transform.update(grads, opt, flat)
+        return unravel(flat + updates), opt, value
+
+    begin = time.process_time()
+    params = jax.jit(start)()
+    opt = transform.init(flatten_util.ravel_pytree(params)[0])
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    times = []
+    for i in range(REPEATS + 1):
+        cpu, wall = time.process_time(), time.perf_counter()
+        params, opt, value = jitted(params, opt, lane, jax.random.key(i))
+        jax.block_until_ready((params, value))
+        times.append((time.process_time() - cpu, time.perf_counter() - wall))
+        if i == 0:
+            first = time.process_time() - begin
+    cpu, wall = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    return {"cpu": cpu, "wall": wall, "first": first, "parameters": _live(params, table)}
+
+
+def _live(params, table) -> int:
+    """Parameters that are used: a bias per probe where the table has one per channel."""
+    shared, own = params
+    count = sum(leaf.size for leaf in jax.tree.leaves((shared, own)))
+    for stage, tabled in (("encode_inputs", table.inputs), ("encode_hints", table.hints)):
+        for where in ("node", "edge", "graph"):
+            biases = own[stage][where]["b"]
+            count -= int(np.sum(np.asarray(getattr(tabled, where).head) == 0)) * biases.shape[1]
+    return count
+
+
+def main() -> None:
+    """Prints a line per algorithm and the surroundings."""
+    print(measure.surroundings(), flush=True)
+    columns = ("algorithm", "dtype", "dm-clrs cpu s", "ours cpu s", "ratio", "wall ratio")
+    print(" | ".join((*columns, "first step cpu s: dm-clrs", "ours")), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            file = pathlib.Path(folder) / f"{name}.npz"
+            peers.run("clrs", "clrs_step.py", name, str(file), str(REPEATS))
+            theirs = np.load(file)
+            cpu, wall = np.median(theirs["times"][1:], axis=0)
+            first = float(theirs["init"] + theirs["times"][0, 0])
+            for bfloat16 in (False, True):
+                mine = ours(name, file, bfloat16=bfloat16)
+                assert mine["parameters"] == int(theirs["parameters"]), (mine, theirs["parameters"])
+                row = (
+                    name, "bfloat16" if bfloat16 else "float32", f"{cpu:.3f}",
+                    f"{mine['cpu']:.3f}", f"{cpu / mine['cpu']:.2f}",
+                    f"{wall / mine['wall']:.2f}", f"{first:.1f}", f"{mine['first']:.1f}",
+                )  # fmt: skip
+                print(" | ".join(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The same T5 through transformers and through this package, number by number."""
+
+import pathlib
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.bench import peers
+from fl_jax.t5 import convert, decode, loss, model
+from fl_jax.t5.config import Config
+
+TINY = {"vocab": 64, "width": 16, "head_width": 8, "hidden": 32, "heads": 2, "buckets": 8,
+        "max_distance": 16, "encoder_layers": 2, "decoder_layers": 2}  # fmt: skip
+CASES = {
+    "v1.0": Config(**TINY),
+    "v1.1": Config(**TINY, mlp="gated-gelu", tied=False),
+    "bytes": Config(**{**TINY, "vocab": 384, "encoder_layers": 3, "decoder_layers": 1},
+                    mlp="gated-gelu", tied=False),
+}  # fmt: skip
+COUNT, BEAMS = 8, 4
+
+
+def params_of(config: Config):
+    """Parameters that leave nothing behind 0 or 1, of the size that trained ones have."""
+    draws = np.random.default_rng(config.vocab)
+
+    def leaf(path, shape):
+        base = 1.0 if path[-1].key == "norm" else 0.0
+        scale = 0.5 if path[-1].key in ("shared", "head", "bias") else 0.3
+        return jnp.asarray(base + scale * draws.normal(size=shape), jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(
+        leaf, model.shapes(config), is_leaf=lambda x: isinstance(x, tuple)
+    )
+
+
+def inputs(config: Config) -> dict[str, np.ndarray]:
+    """Rows with and without padding, labels with and without places that do not count."""
+    draws = np.random.default_rng(1)
+    tokens = draws.integers(3, config.vocab, (3, 20)).astype(np.int32)
+    mask = np.ones((3, 20), np.int32)
+    mask[1, 13:] = 0
+    mask[2, 4:] = 0
+    tokens[mask == 0] = config.pad
+    labels = draws.integers(3, config.vocab, (3, 6)).astype(np.int32)
+    labels[2, 3:] = loss.IGNORED
+    count, beams = np.array(COUNT), np.array(BEAMS)
+    return {"tokens": tokens, "mask": mask, "labels": labels, "count": count, "beams": beams}
+
+
+def theirs(params, config: Config, given) -> dict[str, np.ndarray]:
+    """What transformers computes from our export."""
+    with tempfile.TemporaryDirectory() as folder:
+        convert.save_hf(folder, params, config)
+        np.savez(pathlib.Path(folder) / "inputs.npz", **given)
+        peers.run("bloom", "t5_reference.py", folder)
+        with np.load(pathlib.Path(folder) / "outputs.npz") as out:
+            return dict(out)
+
+
+def ours(params, config: Config, given) -> dict[str, np.ndarray]:
+    """The same of this package, in torch's layout and under its names."""
+    tokens, mask = jnp.asarray(given["tokens"]), jnp.asarray(given["mask"]).astype(bool)
+    labels = jnp.asarray(given["labels"])
+
+    def value(params):
+        logits = model.apply(params, config, tokens, model.shift_right(labels, config), mask)
+        return loss.cross_entropy(logits, labels), logits
+
+    (total, logits), grads = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
+    found = {"logits": np.asarray(logits), "loss": float(total)}
+    found["greedy"] = np.asarray(decode.greedy(params, config, tokens, mask, count=COUNT))
+    beams, scores = decode.beam(params, config, tokens, mask, count=COUNT, beams=BEAMS)
+    found["beams"], found["scores"] = np.asarray(beams), np.asarray(scores)
+    for name, gradient in convert.to_tensors(grads, config).items():
+        found["gradient/" + name] = gradient
+    return found
+
+
+def differences(ours, theirs) -> dict[str, float]:
+    """The largest deviations, and how many generated tokens differ."""
+    worst = 0.0
+    for name, their in theirs.items():
+        if name.startswith("gradient/"):
+            size = np.linalg.norm(their)
+            worst = max(worst, float(np.linalg.norm(ours[name] - their) / max(size, 1e-12)))
+    return {
+        "logits": float(np.max(np.abs(ours["logits"] - theirs["logits"]))),
+        "loss": abs(ours["loss"] - float(theirs["loss"])),
+        "gradients, relative norm": worst,
+        "greedy tokens that differ": int(np.sum(ours["greedy"] != theirs["greedy"])),
+        "beam tokens that differ": int(np.sum(ours["beams"] != theirs["beams"])),
+        "beam scores": float(np.max(np.abs(ours["scores"] - theirs["scores"]))),
+        "keys missing or unexpected": len(theirs["problems"]),
+    }
+
+
+def write_fixture(folder) -> None:
+    """What transformers gives, so that it is compared with without torch."""
+    for name, config in CASES.items():
+        found = theirs(params_of(config), config, inputs(config))
+        np.savez_compressed(pathlib.Path(folder) / f"transformers-{name}.npz", **found)
+
+
+def main() -> None:
+    """`python -m experiments bench t5_parity`: the table."""
+    for name, config in CASES.items():
+        params, given = params_of(config), inputs(config)
+        found = differences(ours(params, config, given), theirs(params, config, given))
+        print(name, ", ".join(f"{k} {v:.1e}" for k, v in found.items()), flush=True)

@@ -1,0 +1,97 @@
+"""`python -m experiments clrs test` and `clrs text`."""
+
+import argparse
+import json
+import pathlib
+
+from fl_jax.core import errors
+
+
+def test(argv: list[str]) -> int:
+    """Scores the newest checkpoint of a run, finished or not, at any sizes."""
+    parser = _parser("test", "Scores the newest checkpoint of every seed of a run.")
+    parser.add_argument("run", help="the run's directory")
+    parser.add_argument("--lengths", default="64", help="sizes, as in 16,32,64")
+    parser.add_argument("--samples", type=int, default=256, help="at most; 0 = the benchmark's")
+    asked = _parse(parser, argv)
+    lengths = tuple(int(n) for n in asked.lengths.split(",") if n.isdigit())
+    stored = pathlib.Path(asked.run) / "config.json"
+    if not lengths or not stored.is_file():
+        raise errors.ConfigError(
+            f"test needs a run's directory and sizes, got {asked.run} (no config.json there) and"
+            f" {asked.lengths!r}."
+            if lengths
+            else f"sizes are numbers with commas between them, got {asked.lengths!r}."
+        )
+
+    import dataclasses
+
+    import jax
+
+    from experiments.clrs import config as configs
+    from experiments.clrs import report, summary, task
+    from fl_jax.core import rng
+    from fl_jax.train import checkpoint
+
+    saved = json.loads(stored.read_text())["config"]
+    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    config = dataclasses.replace(configs.Config(**saved), test_samples=asked.samples)
+    rows = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        folder = pathlib.Path(asked.run) / f"seed{seed}" / "checkpoints"
+        if not folder.is_dir():
+            continue
+        with checkpoint.Checkpoints(folder) as kept:
+            step, state, _ = kept.restore(task.start(config, jax.random.key(seed)))
+        print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
+        key = rng.fold(jax.random.key(config.seed), "test")
+        for n in lengths:
+            for name, score, samples in task.test(config, state, key, n):
+                rows.append({"stage": "test", "seed": seed, "n": n, "task": name, "score": score})
+                print(f"n = {n}, {name}: {100 * score:.2f} % of {samples} samples", flush=True)
+    print(report.table(summary.scores(rows)))
+    return 0
+
+
+def text(argv: list[str]) -> int:
+    """Prints random runs of an algorithm for a language model, one JSON object a line."""
+    parser = _parser("text", "Random runs as prompts and answers, one JSON object a line.")
+    parser.add_argument("algorithm")
+    parser.add_argument("--length", type=int, default=8, help="nodes")
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hint", help="the probe to trace; the one that becomes the output")
+    asked = _parse(parser, argv)
+
+    import jax
+
+    from algorithmic import clrs
+    from algorithmic.clrs import text as export
+
+    key = jax.random.key(asked.seed)
+    batch = clrs.sample(asked.algorithm, key, asked.samples, asked.length)
+    for i in range(asked.samples):
+        one = clrs.Trajectory(
+            {k: v[i] for k, v in batch.inputs.items()},
+            {k: v[:, i] for k, v in batch.hints.items()},
+            {k: v[i] for k, v in batch.outputs.items()},
+            batch.length[i],
+        )
+        print(json.dumps(export.render(asked.algorithm, one, hint=asked.hint)._asdict()))
+    return 0
+
+
+def _parser(name: str, what: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python -m experiments clrs {name}", description=what, exit_on_error=False
+    )
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    if rest:
+        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
+    return asked

@@ -1,0 +1,94 @@
+"""Settings of the CLRS experiment: one multi-task model, tested on larger inputs than it saw.
+
+python -m experiments clrs                     six algorithms, one model, two cores; README.md
+python -m experiments clrs --preset paper      all thirty, the published setting; an accelerator
+"""
+
+import dataclasses
+
+SHORT = (
+    "bfs",
+    "bellman_ford",
+    "minimum",
+    "segments_intersect",
+    "binary_search",
+    "activity_selector",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train on random inputs of sizes up to 16, test at 64.
+
+    The defaults are the paper's multi-task model; "repository" is google-deepmind/clrs.
+    """
+
+    tasks: tuple[str, ...] = ()  # algorithms; () = all thirty
+    seed: int = 0  # of everything: parameters, data, tests
+    seeds: int = 1  # models, one after another, from `seed` on; the paper has 10
+
+    processor: str = "triplet_mpnn"  # the paper's multi-task model has no gate [3.2.3]
+    hidden: int = 128  # h [paper]
+    triplets: int = 8  # features of a triplet [paper]
+    bfloat16: bool = False  # operands of the products over pairs; sums stay float32
+
+    rounds: int = 10_000  # each is one update per task [repository]
+    batch: int = 32  # trajectories, or chunks of them, per task and round [repository]
+    chunk: int = 16  # hints per chunk of a long trajectory [paper, 3.3]
+    lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, one a round in turn [repository]
+    small: int = 0  # rounds of up to so many nodes have a program of that size; 0 = one for all
+    update: str = "cyclic"  # of the processor: after each task [paper], or the mean of all
+    grouping: str = "shared"  # tasks that share a trace: as many as can, or those alike (CPU)
+    rate: float = 1e-3  # Adam [repository]
+    warmup: int = 0  # rounds of linear rise
+    final: float = 1.0  # last rate as a share of the first, along a cosine; 1 = constant [repo]
+    clip: float = 1.0  # bound on the norm of each task's gradient [repository]
+
+    test_lengths: tuple[int, ...] = (16, 64)  # n of the tests; 64 is the benchmark's
+    test_samples: int = 0  # at most, per task and length; 0 = the benchmark's, 32 to 2,048
+    test_batch: int = 32  # at once
+    log_every: int = 50  # rounds between rows of losses
+    save_every: int = 500  # rounds between checkpoints
+
+
+PAPER = Config()
+
+SMALL = Config(
+    tasks=SHORT,
+    hidden=64,
+    bfloat16=True,
+    rounds=3000,
+    batch=16,
+    lengths=(4, 7, 16, 6, 13),
+    small=7,
+    grouping="alike",
+    rate=1.5e-3,
+    warmup=50,
+    final=0.02,
+    test_samples=256,
+    save_every=250,
+)
+
+SMOKE = dataclasses.replace(
+    SMALL,
+    tasks=("bfs", "minimum"),
+    hidden=8,
+    triplets=4,
+    rounds=4,
+    batch=4,
+    lengths=(4,),
+    small=0,
+    warmup=0,
+    test_lengths=(4, 8),
+    test_samples=8,
+    test_batch=8,
+    log_every=2,
+    save_every=2,
+)
+
+PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+
+COMMANDS = {
+    "test": "scores the newest checkpoint of a run, finished or not, at any sizes",
+    "text": "random runs as text for language models",
+}

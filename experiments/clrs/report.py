@@ -1,0 +1,127 @@
+"""The tables and the pictures."""
+
+import statistics
+
+from experiments import result
+from experiments.clrs import published, summary
+from fl_jax.train import metrics
+
+OURS, THEIRS = "#0b6aa2", "#c1272d"
+GREYS = ("#d9d9d9", "#bdbdbd", "#969696", THEIRS, "#e8a33d")
+
+
+def report(outcome: result.Result, directory: result.RunDirectory) -> str:
+    """Writes the pictures and report.md; returns the text that ends the run."""
+    rows = metrics.read(directory.path / "metrics.jsonl")
+    found = summary.scores(rows)
+    n = summary.BENCHMARK if summary.BENCHMARK in found else max(found)
+    draw_bars(found[n], n, directory.path / "scores.png")
+    draw_sizes(found, directory.path / "sizes.png")
+    draw_losses(summary.losses(rows), directory.path / "losses.png")
+    text = table(found)
+    details = outcome.details
+    (directory.path / "report.md").write_text(
+        f"# A generalist neural algorithmic learner\n\nOne model of {details['parameters']:,}"
+        f" parameters, {details['rounds']} rounds, {details['seeds']} seed(s), preset"
+        f" {directory.preset}.\n\n![scores](scores.png)\n\n{text}\n\n{NOTES}\n"
+        "![scores by size](sizes.png)\n\n![losses](losses.png)\n"
+    )
+    return text
+
+
+NOTES = """Scores are micro-F1 (masks) or accuracy (everything else) over all test samples, in %:
+the benchmark's official score. The model trained on inputs of up to 16 nodes; 64 is the
+benchmark's test. The published columns are of single-task models at n = 64, from memory and
+checked against the papers' means of families.
+"""
+
+
+def table(found: dict[int, dict[str, list[float]]]) -> str:
+    """All tasks by size, beside the published columns, in Markdown."""
+    sizes = sorted(found)
+    head = ["algorithm", *(f"ours, n = {n}" for n in sizes), *published.COLUMNS]
+    lines = [head, ["---"] * len(head)]
+    for name in found[sizes[-1]]:
+        ours = [_with_deviation(found[n].get(name)) for n in sizes]
+        lines.append([name, *ours, *(f"{v:.2f}" for v in published.SCORES[name].values())])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _with_deviation(values):
+    if not values:
+        return ""
+    spread = summary.deviation(values)
+    tail = "" if spread is None else f" ± {spread:.2f}"
+    return f"{statistics.mean(values):.2f}{tail}"
+
+
+def _axes(width: float, height: float):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(width, height))
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure, axis
+
+
+def _save(figure, path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def draw_bars(scores: dict[str, list[float]], n: int, path) -> None:
+    """A group of bars per algorithm: the published columns, then ours with its seeds."""
+    names = list(scores)
+    figure, axis = _axes(2 + 1.4 * len(names), 4)
+    columns = [*published.COLUMNS, "ours"]
+    width = 0.85 / len(columns)
+    for c, (column, colour) in enumerate(zip(columns, (*GREYS, OURS), strict=True)):
+        at = [i + (c - len(columns) / 2 + 0.5) * width for i in range(len(names))]
+        if column == "ours":
+            heights = [statistics.mean(scores[name]) for name in names]
+            for x, name in zip(at, names, strict=True):
+                axis.plot([x] * len(scores[name]), scores[name], "k.", ms=3)
+        else:
+            heights = [published.SCORES[name][column] for name in names]
+        label = f"ours, one model (n = {n})" if column == "ours" else column
+        axis.bar(at, heights, width, color=colour, label=label)
+    axis.set_xticks(range(len(names)), [name.replace("_", "\n", 1) for name in names], fontsize=8)
+    axis.set_ylim(0, 103)
+    axis.set_ylabel("micro-F1, %")
+    axis.legend(ncol=3, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    _save(figure, path)
+
+
+def draw_sizes(found: dict[int, dict[str, list[float]]], path) -> None:
+    """Scores by size of the input."""
+    figure, axis = _axes(6, 4)
+    sizes = sorted(found)
+    for name in found[sizes[0]]:
+        axis.plot(sizes, [statistics.mean(found[n][name]) for n in sizes], "o-", ms=3, label=name)
+    axis.axvspan(0, 16, color="k", alpha=0.05, lw=0)
+    axis.set_xlim(left=min(sizes) / 2)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sizes, sizes)
+    axis.set_xlabel("nodes (shaded: sizes of the training inputs)")
+    axis.set_ylabel("micro-F1, %")
+    axis.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def draw_losses(curves: dict[int, dict[str, list[float]]], path) -> None:
+    """Training losses of every task on the largest size, of the first seed."""
+    figure, axis = _axes(6, 4)
+    for _, curve in sorted(curves.items())[:1]:
+        for name, values in curve.items():
+            if name != "round":
+                axis.plot(curve["round"], values, lw=1, label=name)
+        axis.set_yscale("log")
+        axis.legend(fontsize=7, frameon=False)
+    axis.set_xlabel("round")
+    axis.set_ylabel("loss, sum over probes")
+    _save(figure, path)

@@ -1,0 +1,91 @@
+"""Train one model on all tasks, checkpoint, test it at several sizes; seed after seed."""
+
+import time
+
+import jax
+
+from experiments import result
+from experiments.clrs import summary
+from experiments.clrs import task as tasks
+from experiments.clrs.config import Config
+from fl_jax.core import rng
+from fl_jax.train import allocator, checkpoint, loop, metrics
+
+
+def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
+    """Runs the experiment, or goes on with it; what was measured is in metrics.jsonl too."""
+    del resume  # a fresh directory has no checkpoints: both are the same
+    allocator.keep_memory()
+    names = tasks.tasks(config)
+    print(f"data: random inputs of {len(names)} algorithms, made on the device")
+    print(f"one model of {tasks.parameters(config):,} parameters, {config.seeds} seed(s)")
+    used = {"train": 0.0, "test": 0.0}
+    for seed in range(config.seed, config.seed + config.seeds):
+        start = time.process_time()
+        state = _train(config, directory, seed)
+        used["train"] += time.process_time() - start
+        start = time.process_time()
+        _test(config, directory, seed, state)
+        used["test"] += time.process_time() - start
+    rows = [
+        {"stage": stage, **row}
+        for seed in range(config.seed, config.seed + config.seeds)
+        for stage in ("train", "test")
+        for row in metrics.read(_file(directory, seed, stage))
+    ]
+    with metrics.Metrics(directory.path / "metrics.jsonl") as log:
+        log.truncate(0)
+        for row in rows:
+            log.write(row)
+    return summary.summarise(config, rows, used)
+
+
+def _file(directory, seed, stage):
+    return directory.path / f"seed{seed}" / f"{stage}.jsonl"
+
+
+def _train(config, directory, seed):
+    key = jax.random.key(seed)
+    with (
+        metrics.Metrics(_file(directory, seed, "train")) as log,
+        checkpoint.Checkpoints(directory.path / f"seed{seed}" / "checkpoints") as kept,
+        metrics.Progress(config.rounds, what=f"seed {seed}, round") as shown,
+    ):
+
+        def rows(info, step):
+            if step % config.log_every:
+                return []
+            losses = jax.device_get(info.loss)
+            flat = [float(v) for group in losses for v in group]
+            groups = tasks.training.groups(tasks.settings(config))
+            named = dict(zip([n for g in groups for n in g.names], flat, strict=True))
+            return [{"seed": seed, "round": step, "n": tasks.length(config, step - 1), **named}]
+
+        return loop.run(
+            tasks.advance(config, key),
+            tasks.start(config, key),
+            steps=config.rounds,
+            checkpoints=kept,
+            save_every=config.save_every,
+            metadata=directory.resolved,
+            metrics=log,
+            rows=rows,
+            progress=shown,
+            failed=lambda info: int(info.in_a_row),
+        )
+
+
+def _test(config, directory, seed, state):
+    """One row per size and task; tests that a killed run has finished are not done again."""
+    path = _file(directory, seed, "test")
+    with metrics.Metrics(path) as log:
+        done = {(row["n"], row["task"]) for row in metrics.read(path)}
+        key = rng.fold(jax.random.key(config.seed), "test")
+        for n in config.test_lengths:
+            if all((n, name) in done for name in tasks.tasks(config)):
+                continue
+            for name, score, samples in tasks.test(config, state, key, n):
+                if (n, name) not in done:
+                    row = {"seed": seed, "n": n, "task": name, "score": score, "samples": samples}
+                    log.write(row)
+                    print(f"seed {seed}, n = {n}, {name}: {100 * score:.2f} %", flush=True)

@@ -1,0 +1,84 @@
+"""From the rows of metrics.jsonl to the numbers that stand beside the published ones."""
+
+import statistics
+
+from algorithmic.clrs import evaluate
+from experiments.clrs import published
+from experiments.clrs import task as tasks
+from experiments.clrs.config import Config
+from experiments.result import Metric, Result
+
+BENCHMARK = 64  # n of the benchmark's test
+
+
+def scores(rows: list[dict]) -> dict[int, dict[str, list[float]]]:
+    """n -> task -> scores in %, one per seed."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for row in rows:
+        if row["stage"] == "test":
+            found.setdefault(row["n"], {}).setdefault(row["task"], []).append(100 * row["score"])
+    return found
+
+
+def losses(rows: list[dict]) -> dict[int, dict[str, list[float]]]:
+    """seed -> "round" and task -> values of the rounds on the largest size."""
+    found: dict[int, dict[str, list[float]]] = {}
+    training = [row for row in rows if row["stage"] == "train"]
+    largest = max((row["n"] for row in training), default=0)
+    for row in training:
+        if row["n"] == largest:
+            kept = found.setdefault(row["seed"], {})
+            for k, v in row.items():
+                if k not in ("stage", "seed", "n"):
+                    kept.setdefault(k, []).append(v)
+    return found
+
+
+def deviation(values: list[float]) -> float | None:
+    """Standard deviation over seeds, None of a single one."""
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Result:
+    """The result of a run, from the rows that it wrote."""
+    found = scores(rows)
+    metrics: dict[str, Metric] = {}
+    for n, by_task in found.items():
+        for name, values in by_task.items():
+            beside = published.SCORES[name]["Triplet-GMPNN"] if n == BENCHMARK else None
+            metrics[f"{name}, n = {n}"] = Metric(
+                round(statistics.mean(values), 2), "%", beside,
+                published.SOURCE if beside is not None else "",
+            )  # fmt: skip
+    largest = BENCHMARK if BENCHMARK in found else max(found)
+    means = {name: statistics.mean(v) for name, v in found[largest].items()}
+    both = evaluate.means(means)
+    theirs = evaluate.means({k: published.SCORES[k]["Triplet-GMPNN"] for k in means})
+    metrics[f"mean of {len(means)} algorithms, n = {largest}"] = Metric(
+        round(both["algorithms"], 2), "%", round(theirs["algorithms"], 2), published.SOURCE
+    )
+    metrics[f"mean of their families, n = {largest}"] = Metric(
+        round(both["families"], 2), "%", round(theirs["families"], 2), published.SOURCE
+    )
+    return Result(
+        metrics,
+        headline={
+            "what": f"mean micro-F1 of {len(means)} algorithms at n = {largest}, one multi-task"
+            f" model, {config.seeds} seed(s)",
+            "ours": f"{both['algorithms']:.1f} %",
+            "published": f"{theirs['algorithms']:.1f} % (single-task models; from memory)",
+            "command": "python -m experiments clrs",
+        },
+        details={
+            "scores": {str(n): by_task for n, by_task in found.items()},
+            "samples": {
+                f"{row['task']}, {row['n']}": row["samples"]
+                for row in rows
+                if row["stage"] == "test"
+            },
+            "seeds": config.seeds,
+            "rounds": config.rounds,
+            "parameters": tasks.parameters(config),
+            "cpu_seconds_of_this_process": {k: round(v, 1) for k, v in used.items()},
+        },
+    )

@@ -1,0 +1,1 @@
+"""Transformer-based geocoding [Solaz & Shalumov 2023]."""

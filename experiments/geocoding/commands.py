@@ -1,0 +1,236 @@
+"""`python -m experiments geocoding evaluate | serve | text | batch | score | dump`."""
+
+import argparse
+import csv
+import json
+import pathlib
+
+from fl_jax.core import errors
+
+
+def serve(argv: list[str]) -> int:
+    """The service of a finished run, on the loopback interface unless told otherwise."""
+    parser = _parser("serve", "Answers on http://127.0.0.1:8080/ until it is interrupted.")
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    asked = _parse(parser, argv)
+    try:
+        import starlette
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"the service needs {error.name}; install the extra: pip install 'fl-jax[serve]'."
+        ) from None
+    del starlette, uvicorn
+    from fl_jax.geocoding.service import run
+
+    run.serve(_load(asked.run), host=asked.host, port=asked.port)
+    return 0
+
+
+def evaluate(argv: list[str]) -> int:
+    """Calibrates a geocoder on the development items and evaluates it on the test items."""
+    parser = _parser("evaluate", "Every table of a run, for the geocoder in a folder.")
+    parser.add_argument("run", help="folder of a run")
+    parser.add_argument("--rows", type=int, default=2000, help="test items, at most")
+    parser.add_argument("--out", default=None, help="folder for report.md and the pictures")
+    asked = _parse(parser, argv)
+    import dataclasses
+
+    from experiments.geocoding import config, evaluation, report, run, task
+    from fl_jax.core import tree
+    from fl_jax.geocoding import geocoder
+
+    settings = dataclasses.replace(config.SMALL, test=asked.rows, names=asked.rows)
+    data = task.load(settings)
+    folder = pathlib.Path(asked.run)
+    folder = folder / "geocoder" if (folder / "geocoder").is_dir() else folder
+    found = geocoder.load(folder, data.gazetteer)
+    found.calibrate(evaluation.calibrate(settings, found, data.dev))
+    details = {
+        "origin": data.origin,
+        "notices": list(data.gazetteer.notices),
+        "leaves": len(found.partition.leaves),
+        "parameters": tree.size(found.params),
+        "examples": evaluation.shown(found, run.EXAMPLES),
+        **evaluation.everything(settings, found, data),
+    }
+    parts = [report.table(details), report.probability_table(details)]
+    text = "\n\n".join([*parts, report.example_table(details["examples"])])
+    if asked.out:
+        out = pathlib.Path(asked.out)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.md").write_text(text + "\n")
+        (out / "details.json").write_text(json.dumps(details))
+        report.draw_errors(details, out / "errors.png")
+        report.draw_calibration(details, out / "calibration.png")
+        report.draw_map(details, out / "map.png")
+    print(text)
+    found.save(folder)  # with its calibration
+    return 0
+
+
+def text(argv: list[str]) -> int:
+    """Prints where one text is, as JSON."""
+    parser = _parser("text", "Where one text is.")
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("text")
+    parser.add_argument("--residual", type=float, default=0.001)
+    parser.add_argument("--region", type=float, help="also the region of this mass, as GeoJSON")
+    asked = _parse(parser, argv)
+    from fl_jax.geocoding.service import formats
+
+    found = _load(asked.run)
+    (answer,) = found.geocode([asked.text], residual=asked.residual)
+    body = formats.ours(found, answer, polygon=asked.region)
+    print(json.dumps(body, ensure_ascii=False, indent=1))
+    return 0
+
+
+def batch(argv: list[str]) -> int:
+    """Geocodes a file: CSV, JSONL or Parquet in, the same with columns added out."""
+    parser = _parser("batch", "Adds lat, lon, confidence, place, geonameid, country and cell.")
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
+    parser.add_argument("target", help="of the same kind, or another one of these")
+    parser.add_argument("--column", default="text", help="that holds the texts")
+    parser.add_argument("--residual", type=float, default=0.05)
+    asked = _parse(parser, argv)
+    from fl_jax.train import metrics
+
+    rows = read_rows(pathlib.Path(asked.source), asked.column)
+    found = _load(asked.run)
+    out = []
+    with metrics.Progress(len(rows), what="text") as progress:
+        progress.update(0)
+        for start in range(0, len(rows), 64):
+            some = rows[start : start + 64]
+            answers = found.geocode([str(r[asked.column] or "") for r in some],
+                                    residual=asked.residual)  # fmt: skip
+            out += [{**r, **_columns(found, a)} for r, a in zip(some, answers, strict=True)]
+            progress.update(len(out))
+    write_rows(pathlib.Path(asked.target), out)
+    print(f"{len(out)} texts, {sum(r['lat'] is not None for r in out)} of them found:"
+          f" {asked.target}")  # fmt: skip
+    return 0
+
+
+def score(argv: list[str]) -> int:
+    """The standard geoparsing measures of a corpus of toponyms in context."""
+    parser = _parser("score", "Accuracy@161, mean, median and AUC of a corpus (documented JSONL).")
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("corpus", help="JSONL; fl_jax.geocoding.geoparsing says how it looks")
+    asked = _parse(parser, argv)
+    from fl_jax.geocoding import geoparsing
+
+    documents = geoparsing.read(asked.corpus)
+    for name, value in geoparsing.score(_load(asked.run), documents).items():
+        print(f"{name:10} {value:.4g}")
+    return 0
+
+
+def dump(argv: list[str]) -> int:
+    """Items with coordinates on Earth out of a Wikidata dump; goes on where it stopped."""
+    parser = _parser("dump", "latest-all.json.bz2 to rows of id, label, description, lat, lon.")
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("--language", default="en")
+    asked = _parse(parser, argv)
+    from fl_jax.geocoding import wikidata
+
+    lines = wikidata.extract(asked.source, asked.target, language=asked.language)
+    print(f"{lines} lines read; {asked.target}")
+    return 0
+
+
+def read_rows(path: pathlib.Path, column: str) -> list[dict]:
+    """The rows of a file of texts.
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
+    if not path.is_file():
+        raise errors.DataError(f"{path} is not there.")
+    kind = errors.one_of("kind of file", path.suffix, (".csv", ".tsv", ".jsonl", ".parquet"))
+    try:
+        if kind == ".parquet":
+            rows = _arrow().parquet.read_table(path).to_pylist()
+        elif kind == ".jsonl":
+            lines = path.read_text("utf-8").splitlines()
+            rows = [json.loads(line) for line in lines if line.strip()]
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ","))
+    except (ValueError, csv.Error) as error:
+        raise errors.DataError(f"{path} cannot be read as {kind}: {str(error)[:120]}.") from None
+    bad = next((n for n, r in enumerate(rows) if not isinstance(r, dict) or column not in r), None)
+    if bad is not None:
+        raise errors.DataError(f"row {bad + 1} of {path} has no column {column!r}; give --column.")
+    return rows
+
+
+def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
+    """Writes rows in the format of the file's ending."""
+    kind = errors.one_of("kind of file", path.suffix, (".csv", ".tsv", ".jsonl", ".parquet"))
+    if kind == ".parquet":
+        arrow = _arrow()
+        arrow.parquet.write_table(arrow.Table.from_pylist(rows), path)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if kind == ".jsonl":
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            return
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(file, names, delimiter="\t" if kind == ".tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _arrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise errors.ConfigError("Parquet needs pyarrow: pip install pyarrow.") from None
+    return pyarrow
+
+
+def _columns(found, answer) -> dict:
+    """What is added to a row."""
+    if not answer.found:
+        empty = dict.fromkeys(("lat", "lon", "place", "geonameid", "country"))
+        return {**empty, "confidence": round(answer.confidence, 6), "cell": None}
+    places, row = found.gazetteer, answer.place
+    return {
+        "lat": round(answer.lat, 6),
+        "lon": round(answer.lon, 6),
+        "place": places.display(row) if row >= 0 else None,
+        "geonameid": int(places.ids[row]) if row >= 0 else None,
+        "country": places.country_code(row) if row >= 0 else None,
+        "confidence": round(answer.confidence, 6),
+        "cell": found.partition.label(answer.nested[-1][0]),
+    }
+
+
+def _load(run):
+    from fl_jax.geocoding import geocoder
+
+    folder = pathlib.Path(run)
+    return geocoder.load(folder / "geocoder" if (folder / "geocoder").is_dir() else folder)
+
+
+def _parser(name: str, what: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        f"python -m experiments geocoding {name}", description=what, exit_on_error=False
+    )
+
+
+def _parse(parser, argv):
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    if rest:
+        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
+    return asked

@@ -1,0 +1,246 @@
+"""Calibration on the development split, and every number on the test split."""
+
+import itertools
+
+import numpy as np
+
+from experiments.geocoding import baselines
+from experiments.geocoding.config import Config
+from fl_jax.geocoding import calibrate as calibration
+from fl_jax.geocoding import cells, estimate, examples, metrics, s2, sphere, texts, words
+from fl_jax.geocoding.geocoder import Geocoder, Inference
+
+MASSES = (0.5, 0.8, 0.9)
+AREA_MASSES = (0.5, 0.9)
+DEV = 1500  # items to calibrate with
+ABSTAIN_SHARE = 0.02  # of the development items may be left without an answer
+
+
+def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibration:
+    """Temperatures of levels and pointer first; then, with them, masses and the abstention."""
+    partition = geocoder.partition
+    count = min(len(dev.lat), DEV, config.test or DEV)
+    asked, lat, lon = dev.text[:count], dev.lat[:count], dev.lon[:count]
+    node, truth = cells.deepest(partition, lat, lon), s2.xyz(lat, lon)
+    steps = [([], []) for _ in range(partition.depth)]
+    found = geocoder.infer(asked, 0.0)
+    for own, deepest in zip(found, node, strict=True):
+        way = [0, *cells.ancestors(partition, int(deepest))]
+        for depth, (above, below) in enumerate(itertools.pairwise(way)):
+            children = partition.children[above]
+            logs = own.logs[np.maximum(children, 0)] - own.logs[above]
+            steps[depth][0].append(np.where(children >= 0, logs, -1e9))
+            steps[depth][1].append(int(np.flatnonzero(children == below)[0]))
+    temperature = calibration.temperatures(
+        [np.array(logs).reshape(-1, 6) for logs, _ in steps],
+        [np.array(right, int) for _, right in steps],
+    )
+    made = calibration.identity(partition.depth)
+    made = made._replace(temperature=temperature, pointer=_pointer(found, truth))
+    geocoder.calibrate(made)
+    found = geocoder.infer(asked, 0.0)
+    above = masses_above(partition, found, node, config.seed)
+    made = made._replace(mass=calibration.masses(above))
+    geocoder.calibrate(made)
+    pairs = zip(asked, found, strict=True)
+    near = np.array([geocoder.answer(t, own, abstain=False).confidence for t, own in pairs])
+    return made._replace(abstain=float(np.quantile(near, ABSTAIN_SHARE)))
+
+
+def masses_above(partition, found: list[Inference], node, seed) -> np.ndarray:
+    """`estimate.mass_above` of each item, the share of its own cell drawn."""
+    draws = np.random.default_rng(seed)
+    out = []
+    for own, deepest in zip(found, node, strict=True):
+        mass = estimate.distribution(own.logs, own.stopped)
+        out.append(estimate.mass_above(partition, mass, int(deepest), float(draws.random())))
+    return np.array(out)
+
+
+def _pointer(found: list[Inference], truth) -> float:
+    """The temperature of the pointer with the least loss."""
+    logs, right = [], []
+    for own, point in zip(found, truth, strict=True):
+        p = np.append(own.pointer, max(1 - own.pointer.sum(), 1e-12))
+        near = sphere.chord_km(own.points, point) < examples.NEAR_KM
+        logs.append(np.log(np.maximum(p, 1e-30)))
+        right.append(np.append(near, not near.any()))
+    losses = []
+    for t in calibration.GRID:
+        pairs = zip(logs, right, strict=True)
+        total = [np.logaddexp.reduce(a / t) - np.logaddexp.reduce(a[r] / t) for a, r in pairs]
+        losses.append(np.mean(total))
+    return float(calibration.GRID[int(np.argmin(losses))])
+
+
+def everything(config: Config, geocoder: Geocoder, task) -> dict:
+    """All numbers on the test split, from one exact posterior of each text."""
+    test = task.test
+    if config.test:
+        test = type(test)(*(column[: config.test] for column in test))
+    truth = s2.xyz(test.lat, test.lon)
+    whole, partition = test.text, geocoder.partition
+    found = geocoder.infer(whole, 0.0)
+    answers, points = answered(geocoder, whole, found)
+    km = {"ours with snap": sphere.chord_km(points, truth)}
+    plain = answered(geocoder, whole, found, snap=False)[1]
+    km["ours without snap"] = sphere.chord_km(plain, truth)
+    neighbours = baselines.neighbour(task.train.text, task.train, whole)
+    km["TF-IDF nearest neighbour"] = sphere.chord_km(neighbours, truth)
+    rows = np.array([baselines.dictionary(task.gazetteer, t) for t in whole])
+    looked_up = np.where((rows >= 0)[:, None], task.gazetteer.points[rows], neighbours)
+    km["dictionary"] = sphere.chord_km(looked_up, truth)
+    km["constant"] = baselines.constant(task.train, test)
+    listed = in_gazetteer(task.gazetteer, test.label, truth)
+    distances, groups = {}, {"all rows": np.ones(len(truth), bool)}
+    groups |= {"rows in GeoNames": listed, "rows not in GeoNames": ~listed}
+    for group, own in groups.items():
+        for name, errors in km.items():
+            if own.any():
+                distances[f"{group}, {name}"] = metrics.distances(errors[own])
+    node = cells.deepest(partition, test.lat, test.lon)
+    leaf = cells.leaf(partition, test.lat, test.lon)
+    scores = {"label and description": cell_scores(partition, found, leaf)}
+    described = np.array([bool(d) for d in test.description])
+    if described.any():
+        some = [d for d in test.description if d]
+        own = geocoder.infer(some, config.residual)
+        scores["description alone, as in the paper"] = cell_scores(partition, own, leaf[described])
+        told = _described(task.train)
+        base = baselines.neighbour(told.description, told, some)
+        kinds = {"TF-IDF nearest neighbour": base}
+        for snap in (False, True):
+            name = f"ours with{'' if snap else 'out'} snap"
+            kinds[name] = answered(geocoder, some, own, snap=snap)[1]
+        for name, guess in kinds.items():
+            errors = sphere.chord_km(guess, truth[described])
+            distances[f"descriptions alone, {name}"] = metrics.distances(errors)
+    distances |= names_alone(config, geocoder, task)
+    lines = zip(answers, test.lat, test.lon, strict=True)
+    low_high = metrics.interval(km["ours with snap"], np.median)
+    return {
+        "distances": distances,
+        "interval": {"median, all rows, ours with snap": low_high},
+        "in_gazetteer": float(listed.mean()),
+        "errors": {name: _histogram(e) for name, e in km.items()},
+        "cells": scores,
+        **probabilities(config, geocoder, found, answers, node, km["ours with snap"]),
+        "map": [[a.lat, a.lon, float(x), float(y)] for a, x, y in lines][:1500],
+        "countries": country_accuracy(task.gazetteer, points, truth),
+    }
+
+
+def answered(geocoder, asked, found, *, snap=True):
+    """(answers, unit vectors (n, 3) of their points)."""
+    pairs = zip(asked, found, strict=True)
+    answers = [geocoder.answer(t, own, snap=snap, abstain=False) for t, own in pairs]
+    lat, lon = np.array([a.lat for a in answers]), np.array([a.lon for a in answers])
+    return answers, s2.xyz(lat, lon)
+
+
+def _described(part):
+    kept = [n for n, d in enumerate(part.description) if d]
+    return type(part)(*([c[n] for n in kept] if isinstance(c, list) else c[kept] for c in part))
+
+
+def in_gazetteer(gazetteer, labels, truth, km: float = 25.0) -> np.ndarray:
+    """Whether a place of the item's own name is near it in the gazetteer."""
+    hashes = np.array([words.name_key(label) for label in labels], np.int64)
+    a, b = gazetteer.place_index.find(hashes)
+    found = np.zeros(len(labels), bool)
+    for n in np.flatnonzero((b > a) & (hashes != 0)):
+        rows = gazetteer.place_index.rows[a[n] : b[n]] >> 1
+        found[n] = bool((sphere.chord_km(gazetteer.points[rows], truth[n]) < km).any())
+    return found
+
+
+def names_alone(config, geocoder, task) -> dict:
+    """Names of held-out places without context, beside the largest place of each name."""
+    draws = np.random.default_rng((config.seed, 2))
+    places = task.gazetteer
+    p = texts.weights(places, task.test_places)
+    rows = draws.choice(task.test_places, config.names, p=p)
+    asked = [texts.name(places, int(row), draws) for row in rows]
+    truth = places.points[rows]
+    largest = np.array([baselines.population(places, name) for name in asked])
+    guess = np.where((largest >= 0)[:, None], places.points[largest], places.points[0])
+    own = answered(geocoder, asked, geocoder.infer(asked, config.residual))[1]
+    return {
+        "names alone, population": metrics.distances(sphere.chord_km(guess, truth)),
+        "names alone, ours": metrics.distances(sphere.chord_km(own, truth)),
+    }
+
+
+def cell_scores(partition, found: list[Inference], leaf) -> dict:
+    """Flat and hierarchical accuracy as the paper defines them."""
+    labels = [partition.label(n) for n in partition.leaves]
+    best = [labels[int(np.argmax(own.logs[partition.leaves]))] for own in found]
+    return metrics.cells(best, [labels[n] for n in leaf])
+
+
+def probabilities(config, geocoder, found, answers, node, km) -> dict:
+    """Coverage, calibration by level, log density, areas of regions, the confidence."""
+    partition, calibrated = geocoder.partition, geocoder.calibration
+    above = masses_above(partition, found, node, config.seed + 1)
+    top, right = [[] for _ in range(partition.depth)], [[] for _ in range(partition.depth)]
+    nll, areas = [], {p: [] for p in AREA_MASSES}
+    for own, deepest in zip(found, node, strict=True):
+        way = cells.ancestors(partition, int(deepest))
+        for depth, (best, p) in enumerate(estimate.nested(partition, own.logs)):
+            top[depth].append(p)
+            right[depth].append(depth < len(way) and way[depth] == best)
+        last = way[-1] if way else 0
+        nll.append(float(-own.logs[last] + np.log(partition.area[last])))
+        mass = estimate.distribution(own.logs, own.stopped)
+        for p, kept in areas.items():
+            nodes = estimate.region(partition, mass, calibrated.region_mass(p))
+            kept.append(estimate.spread_km2(partition, nodes))
+    confidence = np.array([a.confidence for a in answers])
+    held = lambda mass: float(np.mean(above <= mass))
+    grid = np.linspace(0.05, 0.95, 19).tolist()
+    errors = [
+        metrics.calibration_error(np.array(p), np.array(r)) if p else None
+        for p, r in zip(top, right, strict=True)
+    ]
+    return {
+        "coverage": {f"{p:.0%}": held(calibrated.region_mass(p)) for p in MASSES},
+        "coverage_raw": {f"{p:.0%}": held(p) for p in MASSES},
+        "reliability": [[p, held(calibrated.region_mass(p)), held(p)] for p in grid],
+        "ece": errors,
+        "nll_per_km2": float(np.mean(nll)),
+        "area_km2": {f"{p:.0%}": float(np.mean(a)) for p, a in areas.items()},
+        "confidence_ece": metrics.calibration_error(confidence, km < 161),
+        "silent": float(np.mean(confidence < calibrated.abstain)),
+    }
+
+
+def country_accuracy(gazetteer, points, truth) -> float:
+    """Share of answers whose nearest gazetteer place is in the country of the truth's."""
+    nearest = lambda p: gazetteer.country[np.argmax(gazetteer.points @ p)]
+    some = range(0, len(truth), max(len(truth) // 500, 1))
+    return float(np.mean([nearest(points[n]) == nearest(truth[n]) for n in some]))
+
+
+def shown(geocoder: Geocoder, asked) -> list[dict]:
+    """What the geocoder answers to a few texts."""
+    found = []
+    for answer in geocoder.geocode(asked):
+        node, p = answer.nested[-1] if answer.nested else (0, 1.0)
+        place = geocoder.gazetteer.display(answer.place) if answer.place >= 0 else None
+        found.append(
+            {
+                "text": answer.text,
+                "lat": round(answer.lat, 3) if answer.found else None,
+                "lon": round(answer.lon, 3) if answer.found else None,
+                "place": place if answer.found else None,
+                "confidence": round(answer.confidence, 3),
+                "cell": geocoder.partition.label(node),
+                "cell_probability": round(p, 3),
+            }
+        )
+    return found
+
+
+def _histogram(km) -> list[int]:
+    edges = np.concatenate([[0], np.logspace(0, np.log10(20040), 40)])
+    return np.histogram(np.minimum(km, 20039), edges)[0].tolist()

@@ -1,0 +1,114 @@
+"""BLOOM under lm-evaluation-harness: its three types of request, answered in batches."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.bloom import generate, loss, score
+from fl_jax.bloom.config import Config
+from fl_jax.core import errors
+from fl_jax.core.types import PyTree
+
+
+class Harness:
+    """What the harness asks of a model; `make` gives it as the class that it checks for.
+
+    A request has `args`: (context, continuation), (text,), or (context, {"until": [...],
+    "max_gen_toks": n, ...}).
+    """
+
+    def __init__(self, params: PyTree, config: Config, tokenizer, *, batch: int = 16):
+        super().__init__()  # the harness's own attributes, where it is a base
+        self.params, self.config, self.tokenizer, self.batch = params, config, tokenizer, batch
+
+    def loglikelihood(self, requests) -> list[tuple[float, bool]]:
+        """(log p(continuation | context), whether greedy decoding would produce it).
+
+        The context stands behind `</s>`, so it may be empty; where both are too long it loses
+        its beginning.
+        """
+        length, pieces = self.config.length, []
+        for request in requests:
+            context, continuation = request.args
+            answer = self.tokenizer.encode(continuation)
+            if len(answer) > length:
+                raise errors.DataError(
+                    f"a continuation of {len(answer)} tokens exceeds the model's {length}."
+                )
+            whole = [self.config.eos, *self.tokenizer.encode(context)]
+            kept = whole[-(length + 1 - len(answer)) :]
+            pieces.append(score.Window(0, [*kept, *answer], len(kept)))
+        sums, greedy = np.zeros(len(pieces)), np.zeros(len(pieces), bool)
+        for some, tokens in score.batches(pieces, length, self.batch):
+            given = jnp.asarray(tokens)
+            found = np.asarray(loss.log_likelihoods(self.params, self.config, given), np.float64)
+            best = np.asarray(loss.likeliest(self.params, self.config, given)) == tokens[:, 1:]
+            for row, i in enumerate(some):
+                own = slice(pieces[i].first - 1, len(pieces[i].tokens) - 1)
+                sums[i], greedy[i] = found[row, own].sum(), best[row, own].all()
+        return list(zip(sums.tolist(), greedy.tolist(), strict=True))
+
+    def loglikelihood_rolling(self, requests) -> list[float]:
+        """log p of whole texts, in windows that share one token, the last one full."""
+        length, pieces = self.config.length, []
+        for number, request in enumerate(requests):
+            ids = [self.config.eos, *self.tokenizer.encode(request.args[0])]
+            pieces += score.windows(number, ids, length, length)
+        found = score.sequence_scores(
+            self.params, self.config, pieces, length=length, batch=self.batch
+        )
+        sums = np.zeros(len(requests))
+        np.add.at(sums, [piece.text for piece in pieces], found)
+        return sums.tolist()
+
+    def generate_until(self, requests) -> list[str]:
+        """Texts that continue the contexts, up to the first of the stops. Greedy, unless a
+        request says `do_sample` with a temperature above 0, which is refused."""
+        out = []
+        for start in range(0, len(requests), self.batch):
+            some = [request.args for request in requests[start : start + self.batch]]
+            counts = [int(options.get("max_gen_toks", 256)) for _, options in some]
+            if any(o.get("do_sample") and o.get("temperature") for _, o in some):
+                raise errors.ConfigError(
+                    "this adapter decodes greedily; remove do_sample and temperature from the"
+                    " task's generation_kwargs."
+                )
+            room = self.config.length - max(counts)
+            if room < 1:
+                raise errors.ConfigError(
+                    f"max_gen_toks {max(counts)} leaves no room for a prompt in"
+                    f" {self.config.length} tokens; ask for fewer."
+                )
+            prompts = [[self.config.eos, *self.tokenizer.encode(c)][-room:] for c, _ in some]
+            tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
+            made = generate.generate(
+                self.params, self.config, tokens, mask, count=max(counts), key=None
+            )
+            for row, count, (_, options) in zip(np.asarray(made), counts, some, strict=True):
+                text = self.tokenizer.decode(row[:count])
+                for stop in _stops(options):
+                    text = text.partition(stop)[0]
+                out.append(text)
+        return out
+
+
+def _stops(options) -> list[str]:
+    """`until` may be one text, several, or nothing."""
+    until: Any = options.get("until") or []
+    return [until] if isinstance(until, str) else [stop for stop in until if stop]
+
+
+def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16):
+    """The model as an `lm_eval.api.model.LM`, for `lm_eval.simple_evaluate(model=...)`.
+
+    Raises:
+        ConfigError: lm-evaluation-harness is not installed.
+    """
+    try:
+        from lm_eval.api.model import LM
+    except ModuleNotFoundError:
+        raise errors.ConfigError(
+            "lm-evaluation-harness is not installed; install the package lm-eval."
+        ) from None
+    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, batch=batch)

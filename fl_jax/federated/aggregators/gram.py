@@ -1,0 +1,66 @@
+"""Rules on distances: everything they need is the matrix of inner products, m x m."""
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core.types import Array, Bool, Float, PyTree
+
+
+def gram(updates: PyTree, around: PyTree | None = None) -> Float[Array, "cohort cohort"]:
+    """<x_i - c, x_j - c> over all coordinates, leaf by leaf, in full float32.
+
+    Args:
+        updates: leaves (cohort, ...).
+        around: c, leaves (...); None = 0. A centre near the updates keeps their small distances
+            from drowning in large norms.
+    """
+    leaves = jax.tree.leaves(updates)
+    centres = [None] * len(leaves) if around is None else jax.tree.leaves(around)
+    total = jnp.zeros((leaves[0].shape[0],) * 2, jnp.float32)
+    for leaf, centre in zip(leaves, centres, strict=True):
+        rows = leaf.astype(jnp.float32)
+        rows = rows if centre is None else rows - centre.astype(jnp.float32)[None]
+        flat = rows.reshape(rows.shape[0], -1)
+        total += jnp.matmul(flat, flat.T, precision=jax.lax.Precision.HIGHEST)
+    return total
+
+
+def distances(products: Float[Array, "cohort cohort"]) -> Float[Array, "cohort cohort"]:
+    """||x_i - x_j||^2 from inner products, not below 0."""
+    squares = jnp.diagonal(products)
+    return jnp.maximum(squares[:, None] + squares[None, :] - 2 * products, 0.0)
+
+
+def cosines(products: Float[Array, "cohort cohort"]) -> Float[Array, "cohort cohort"]:
+    """cos(x_i, x_j) from inner products; 0 where one of them is zero."""
+    size = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
+    scale = size[:, None] * size[None, :]
+    return jnp.where(scale > 0, products / jnp.where(scale > 0, scale, 1.0), 0.0)
+
+
+def combine(coefficients: Float[Array, " cohort"], updates: PyTree) -> PyTree:
+    """sum_i a_i x_i."""
+    add = lambda leaf: jnp.tensordot(coefficients.astype(leaf.dtype), leaf, axes=1)
+    return jax.tree.map(add, updates)
+
+
+def pairwise(updates: PyTree) -> Float[Array, "cohort cohort"]:
+    """||x_i - x_j||^2 of updates."""
+    return distances(gram(updates))
+
+
+def to_each(update: PyTree, others: PyTree) -> Float[Array, " cohort"]:
+    """||x - x_j||^2 of one update to the others; differentiable in x."""
+    total = jnp.float32(0)
+    for leaf, rows in zip(jax.tree.leaves(update), jax.tree.leaves(others), strict=True):
+        away = (leaf[None] - rows).astype(jnp.float32)
+        total = total + jnp.sum(jnp.square(away).reshape(rows.shape[0], -1), axis=1)
+    return total
+
+
+def median_of(values: Float[Array, " cohort"], arrived: Bool[Array, " cohort"]):
+    """The median of the values that arrived; 0 where none did."""
+    count = jnp.sum(arrived)
+    ordered = jnp.sort(jnp.where(arrived, values, jnp.inf))
+    low, high = ordered[jnp.maximum((count - 1) // 2, 0)], ordered[count // 2]
+    return jnp.where(count > 0, (low + high) / 2, 0.0)

@@ -1,0 +1,54 @@
+"""Robust learning rate: the server goes backwards where too few participants agree."""
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core import errors
+from fl_jax.federated.aggregators.base import (
+    Aggregator,
+    Stacked,
+    Summed,
+    average,
+    stateless,
+    summed,
+)
+
+
+def robust_rate(*, threshold: float) -> Aggregator:
+    """The mean, with its sign turned where |sum_i sign(x_i)| < theta.
+
+    Two running sums: the updates' and their signs'.
+
+    Args:
+        threshold: theta, in participants, > 0.
+
+    References:
+        Ozdayi, Kantarcioglu, Gel 2021, "Defending against Backdoors in Federated Learning with
+        Robust Learning Rate", Algorithm 1.
+    """
+    errors.positive("the threshold of the robust learning rate", threshold)
+
+    def arrive(update, state):
+        del state
+        return (update, jax.tree.map(jnp.sign, update)), jnp.float32(1)
+
+    def update(seen: Summed, state):
+        (total, signs), weight = seen
+        turn = lambda mean, votes: jnp.where(jnp.abs(votes) >= threshold, mean, -mean)
+        return jax.tree.map(turn, average(Summed(total, weight)), signs), state
+
+    def score(update, others: Stacked, state):
+        """Share of the update's mass that goes against the others' mean."""
+        del state
+        mean = average(summed(others))
+        against = jax.tree.map(lambda x, m: jax.nn.relu(-x * jnp.sign(m)), update, mean)
+        mass = sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(update))
+        return sum(jnp.sum(a) for a in jax.tree.leaves(against)) / jnp.maximum(mass, 1e-30)
+
+    return Aggregator(
+        stateless,
+        update,
+        arrive=arrive,
+        score=score,
+        properties=frozenset({"permutation", "scale"}),
+    )

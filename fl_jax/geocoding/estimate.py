@@ -1,0 +1,133 @@
+"""From a posterior over cells to answers: a point, a region, nested cells, a place."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fl_jax.geocoding import s2, sphere
+from fl_jax.geocoding.cells import Partition
+
+LEAST = 1e-5  # mass of a cell below which point estimates leave it out
+CELLS = 64  # cells that point estimates look at, the heaviest
+NEAR_KM, FAR_KM = 30.0, 200.0  # a point is worth the more, the nearer it may be to the truth
+
+
+class Cells(NamedTuple):
+    """A proper distribution over disjoint cells, the heaviest first."""
+
+    node: np.ndarray  # (cells,) int32
+    mass: np.ndarray  # (cells,) sums to 1
+
+
+def distribution(logs: np.ndarray, stopped: np.ndarray) -> Cells:
+    """The cells on which a posterior's mass lies: leaves, and inner ones not expanded.
+
+    Args:
+        logs: (nodes,) log p of one text.
+        stopped: (nodes,) bool.
+    """
+    node = np.flatnonzero(stopped)
+    mass = np.exp(logs[node].astype(np.float64))
+    order = np.argsort(-mass, kind="stable")
+    return Cells(node[order].astype(np.int32), mass[order] / mass.sum())
+
+
+def region(partition: Partition, cells: Cells, mass: float) -> np.ndarray:
+    """The nodes of the smallest region that holds so much of the mass: the densest cells."""
+    density = cells.mass / partition.area[cells.node]
+    order = np.argsort(-density, kind="stable")
+    reached = np.cumsum(cells.mass[order])
+    count = int(np.searchsorted(reached, mass - 1e-12)) + 1
+    return cells.node[order[:count]]
+
+
+def mass_above(partition: Partition, cells: Cells, node: int, share: float) -> float:
+    """Mass that enters the region before a cell, plus a share of the cell's own.
+
+    With a share drawn uniformly, this is uniform over 0..1 if the posterior is right.
+    """
+    own = np.flatnonzero(cells.node == node)
+    if not len(own):
+        return 1.0
+    density = cells.mass / partition.area[cells.node]
+    before = density > density[own[0]]
+    return float(cells.mass[before].sum() + share * cells.mass[own[0]])
+
+
+def nested(partition: Partition, logs: np.ndarray) -> list[tuple[int, float]]:
+    """(node, p) of the likeliest cell of each level inside the one before, from the face on."""
+    found, node = [], 0
+    while True:
+        children = partition.children[node]
+        children = children[children >= 0]
+        children = children[logs[children] > -1e8]
+        if not len(children):
+            return found
+        node = int(children[np.argmax(logs[children])])
+        found.append((node, float(np.exp(logs[node]))))
+
+
+def median(partition: Partition, cells: Cells) -> np.ndarray:
+    """Unit vector of the geometric median: the least expected distance."""
+    node, mass = cells.node[:CELLS], cells.mass[:CELLS]
+    keep = mass >= LEAST
+    return sphere.geometric_median(partition.mean[node[keep]], mass[keep], iterations=15)
+
+
+class Choice(NamedTuple):
+    """The point that is answered."""
+
+    point: np.ndarray  # (3,)
+    spot: int  # which of the spots it is, -1 if none
+    near: float  # probability that the truth is within 161 km of it
+
+
+def choose(
+    partition: Partition,
+    cells: Cells,
+    spots: np.ndarray,
+    pointer: np.ndarray,
+    *,
+    snap: bool = True,
+) -> Choice:
+    """The point that is worth most under the posterior, among spots, means of cells, the median.
+
+    The truth is taken to be spot s with probability `pointer[s]`, and else distributed as the
+    cells are. A point at distance d from the truth is worth (e^(-d/30) + e^(-d/200)) / 2, d in
+    km: near misses count, and so does the right neighbourhood.
+
+    Args:
+        partition: of the cells.
+        cells: the posterior.
+        spots: (spots, 3) unit vectors of gazetteer places that the text names.
+        pointer: (spots,) probabilities.
+        snap: False leaves the spots out.
+    """
+    node, mass = cells.node[:CELLS], cells.mass[:CELLS]
+    centre = median(partition, cells)
+    means = partition.mean[node]
+    if not snap or not len(spots):
+        spots, pointer = np.zeros((0, 3)), np.zeros(0)
+    rest = max(1.0 - pointer.sum(), 0.0)
+    truth = np.concatenate([spots, means])
+    weight = np.concatenate([pointer, rest * mass])
+    if not snap:
+        km = sphere.chord_km(truth, centre)
+        return Choice(centre, -1, float(weight[km < 161].sum() / weight.sum()))
+    options = np.concatenate([spots, means[:16], centre[None]])
+    km = sphere.chord_km(options[:, None], truth[None])
+    value = (np.exp(-km / NEAR_KM) + np.exp(-km / FAR_KM)) @ weight
+    best = int(np.argmax(value))
+    near = float(weight[km[best] < 161].sum() / weight.sum())
+    return Choice(options[best], best if best < len(spots) else -1, near)
+
+
+def spread_km2(partition: Partition, nodes: np.ndarray) -> float:
+    """Area of cells in km^2."""
+    return float(partition.area[nodes].sum())
+
+
+def coordinates(point: np.ndarray) -> tuple[float, float]:
+    """(lat, lon) in degrees of one unit vector."""
+    lat, lon = s2.latlon(point)
+    return float(lat), float(lon)

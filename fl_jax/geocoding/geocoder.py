@@ -1,0 +1,392 @@
+"""The geocoder: texts in, places with probabilities out; saved in one folder."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core import errors, tree
+from fl_jax.core.types import PyTree
+from fl_jax.data import safetensors, tokenizer
+from fl_jax.geocoding import (
+    calibrate,
+    cells,
+    estimate,
+    evidence,
+    examples,
+    gazetteer,
+    network,
+    phrases,
+    posterior,
+)
+from fl_jax.t5 import convert
+
+LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
+BATCHES = (1, 8, 64)  # texts computed together
+CAPACITIES = (32, 128, None)  # nodes expanded at each depth, tried in turn, in large trees
+SMALL_TREE = 800  # inner nodes up to which expanding all at once is faster than trying less first
+LIMIT = 10_000  # characters of a text
+
+
+class Answer(NamedTuple):
+    """Where a text is."""
+
+    text: str
+    lat: float  # degrees; NaN where the geocoder abstains
+    lon: float
+    confidence: float  # probability that the truth is within 161 km of the point
+    place: int  # row of the gazetteer that the point is, -1 if it is none
+    alternatives: tuple[tuple[int, float], ...]  # (row, probability) of the places named
+    nested: tuple[tuple[int, float], ...]  # (node, p) from the face down
+    cells: estimate.Cells  # the posterior
+    residual: float  # mass on inner cells
+
+    @property
+    def found(self) -> bool:
+        """Whether there is an answer at all."""
+        return not np.isnan(self.lat)
+
+
+class Inference(NamedTuple):
+    """What the network says of one text."""
+
+    logs: np.ndarray  # (nodes,) log p of every cell that was reached
+    stopped: np.ndarray  # (nodes,) cells that the mass lies on
+    residual: float
+    points: np.ndarray  # (candidates, 3) unit vectors
+    pointer: np.ndarray  # (candidates,) probability that one is the place
+    places: np.ndarray  # (candidates,) row of the gazetteer, -1 where none
+    evidence: bool  # whether anything in the text is known
+
+
+class Mention(NamedTuple):
+    """A place named in a text."""
+
+    start: int  # characters
+    end: int
+    row: int  # of the gazetteer
+    probability: float  # that this name means this place, given that it means one of its bearers
+
+
+class Geocoder:
+    """A trained network with all that it knows.
+
+    Args:
+        params: of the network.
+        config: of the network.
+        known: gazetteer, phrases, partition.
+        words: the tokenizer.
+        calibration: from a held-out split.
+    """
+
+    def __init__(
+        self,
+        params: PyTree,
+        config: network.Config,
+        known: evidence.Knowledge,
+        words: tokenizer.Tokenizer,
+        calibration: calibrate.Calibration | None = None,
+    ):
+        self.params, self.config, self.known, self.words = params, config, known, words
+        self.calibrate(calibration or calibrate.identity(known.partition.depth))
+
+    @property
+    def partition(self) -> cells.Partition:
+        """The cells."""
+        return self.known.partition
+
+    @property
+    def gazetteer(self) -> gazetteer.Gazetteer:
+        """The places."""
+        return self.known.gazetteer
+
+    def calibrate(self, calibration: calibrate.Calibration) -> None:
+        """Takes these temperatures and masses from now on."""
+        self.calibration = calibration
+        self.tables = network.tables(self.known, calibration.temperature)
+
+    def warm(self, *, lengths: Sequence[int] = LENGTHS, batches: Sequence[int] = BATCHES) -> None:
+        """Compiles everything that a service may need, so that no query waits for it."""
+        for length in lengths:
+            for size in batches:
+                texts = ["London " * (length - 4)] * size
+                encoded = self.encode(texts)[1]
+                for capacity in self._capacities(0.05):
+                    jax.block_until_ready(self._expand(encoded, capacity))
+
+    def geocode(
+        self,
+        texts: Sequence[str],
+        *,
+        residual: float = 0.05,
+        snap: bool = True,
+        abstain: bool = True,
+    ) -> list[Answer]:
+        """Where the texts are.
+
+        Args:
+            texts: any; empty ones have no place.
+            residual: posterior mass that may stay on inner cells; 0 = every leaf.
+            snap: whether the answer may be a place of the gazetteer.
+            abstain: whether an answer that is too uncertain is withheld.
+
+        Raises:
+            DataError: a text longer than `LIMIT` characters.
+        """
+        if not 0 <= residual < 1:
+            raise errors.ConfigError(f"residual is a mass from 0 to below 1, got {residual}.")
+        for text in texts:
+            if len(text) > LIMIT:
+                raise errors.DataError(
+                    f"a text has {len(text)} characters and the limit is {LIMIT}; send the part"
+                    " that names the place."
+                )
+        found = self.infer(texts, residual)
+        pairs = zip(texts, found, strict=True)
+        return [self.answer(text, own, snap=snap, abstain=abstain) for text, own in pairs]
+
+    def encode(self, texts: Sequence[str]) -> tuple[examples.Examples, network.Encoded]:
+        """The texts after the encoder, filled up to a size that is compiled already."""
+        return self._encode(self._examples(texts), self._fill(len(texts)))
+
+    def expand(
+        self, encoded: network.Encoded, count: int, residual: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(log p (count, nodes), stopped (count, nodes), residual (count,)) of encoded texts.
+
+        The texts whose residual is too large are expanded again with more room.
+        """
+        todo = np.arange(count)
+        logs = stopped = left = None
+        for capacity in self._capacities(residual):
+            padded = self._fill(len(todo))
+            rows = np.concatenate([todo, np.zeros(padded - len(todo), todo.dtype)])
+            whole = len(todo) == count and encoded.mixture.shape[0] == padded
+            found = self._expand(encoded if whole else take(encoded, rows), capacity)
+            own = [np.asarray(a)[: len(todo)] for a in found]
+            if logs is None:
+                logs, stopped, left = (a.copy() for a in own)
+            else:
+                logs[todo], stopped[todo], left[todo] = own
+            todo = np.flatnonzero(left > residual)
+            if not len(todo):
+                break
+        return logs, stopped, left
+
+    def mentions(self, text: str, *, least: float = 0.2) -> list[Mention]:
+        """The places that a text names, with the offsets of the names; longest names first win.
+
+        Args:
+            text: of any length; long ones are read in windows of sentences.
+            least: probability below which no bearer of a name is taken.
+        """
+        found: list[Mention] = []
+        for offset, part in _windows(text):
+            data, encoded = self.encode([part])
+            pointer = np.asarray(encoded.pointer)[0, : evidence.SPOTS]
+            weights = np.asarray(encoded.weights)[0][: evidence.SPOTS]
+            rows, spans = data.evidence.place[0], data.evidence.span[0]
+            there = rows >= 0
+            for span in {tuple(s) for s in spans[: evidence.SPOTS][there].tolist()}:
+                own = there & (spans[: evidence.SPOTS] == span).all(1)
+                scores = np.exp(pointer[own] - pointer[own].max())
+                scores /= scores.sum()
+                best = int(np.argmax(scores))
+                total = float(np.exp(pointer[own]).sum() + weights[own].sum())
+                if scores[best] >= least and total >= MENTION_LEAST:
+                    row = int(rows[own][best])
+                    a, b = span
+                    found.append(Mention(a + offset, b + offset, row, float(scores[best])))
+        found.sort(key=lambda m: (m.start - m.end, m.start))
+        kept: list[Mention] = []
+        for mention in found:
+            if all(mention.end <= k.start or k.end <= mention.start for k in kept):
+                kept.append(mention)
+        return sorted(kept)
+
+    def save(self, folder) -> None:
+        """Writes the folder that `load` reads; its T5 is a checkpoint that transformers reads."""
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        convert.save_hf(folder / "t5", self.params["t5"], self.config.t5)
+        rest = {k: v for k, v in self.params.items() if k != "t5"}
+        flat = {n: np.asarray(a) for n, a in tree.named_leaves(rest).items()}
+        safetensors.write(folder / "heads.safetensors", flat)
+        learned = self.known.phrases
+        arrays = {f"partition/{k}": v for k, v in cells.arrays(self.partition).items()}
+        arrays |= {f"phrases/{k}": v for k, v in learned._asdict().items()}
+        arrays |= {f"calibration/{k}": np.asarray(v, np.float64) for k, v in
+                   self.calibration._asdict().items()}  # fmt: skip
+        arrays["prior"] = self.known.prior
+        arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+        safetensors.write(folder / "knowledge.safetensors", arrays)
+        self.words.save(folder / "tokenizer.json")
+        meta = {
+            "text_vocab": self.config.text_vocab,
+            "texts": self.known.texts,
+            "places": len(self.gazetteer.names),
+            "gazetteer": self.gazetteer.origin,
+            "features": list(evidence.FEATURES),
+        }
+        (folder / "geocoder.json").write_text(json.dumps(meta, indent=1) + "\n")
+
+    def infer(self, texts: Sequence[str], residual: float) -> list["Inference"]:
+        """The posteriors of texts, from which any answer can be made without computing again."""
+        found: list[Any] = [None] * len(texts)
+        for rows in self._chunks(texts):
+            data, encoded = self.encode([texts[r] for r in rows])
+            logs, stopped, left = self.expand(encoded, len(rows), residual)
+            pointer = np.asarray(encoded.pointer)[: len(rows)] / self.calibration.pointer
+            pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
+            points = examples.unit(evidence.candidates(data.evidence.points).astype(np.float64))
+            present = evidence.candidates(data.evidence.there)
+            fill = [(0, 0), (0, evidence.PHRASES)]
+            places = np.pad(data.evidence.place, fill, constant_values=-1)
+            for n, row in enumerate(rows):
+                there = np.flatnonzero(present[n])
+                found[row] = Inference(
+                    logs[n], stopped[n], float(left[n]), points[n, there],
+                    pointer[n, there].astype(np.float64), places[n, there],
+                    bool(data.evidence.there[n].any()),
+                )  # fmt: skip
+        return found
+
+    def answer(self, text: str, found: "Inference", *, snap=True, abstain=True) -> Answer:
+        """The answer that an inference leads to; arguments as for `geocode`."""
+        own = estimate.distribution(found.logs, found.stopped)
+        choice = estimate.choose(self.partition, own, found.points, found.pointer, snap=snap)
+        lat, lon = estimate.coordinates(choice.point)
+        silent = not found.evidence or choice.near < self.calibration.abstain
+        if abstain and (silent or not text.strip()):
+            lat = lon = np.nan
+        named = [
+            (int(row), float(p))
+            for row, p in zip(found.places, found.pointer, strict=True)
+            if row >= 0
+        ]
+        named.sort(key=lambda pair: -pair[1])
+        place = -1 if choice.spot < 0 else int(found.places[choice.spot])
+        nested = tuple(estimate.nested(self.partition, found.logs))
+        return Answer(text, lat, lon, choice.near, place, tuple(named), nested, own, found.residual)
+
+    def _chunks(self, texts):
+        """Rows that are computed together: texts of one length class, as many as fit."""
+        classes: dict[int, list[int]] = {}
+        for row, text in enumerate(texts):
+            classes.setdefault(self._length(text), []).append(row)
+        for rows in classes.values():
+            for start in range(0, len(rows), BATCHES[-1]):
+                yield rows[start : start + BATCHES[-1]]
+
+    def _length(self, text) -> int:
+        size = len(self.words.encode(text[: 8 * LENGTHS[-1]]))
+        return next((n for n in LENGTHS if size <= n), LENGTHS[-1])
+
+    def _examples(self, texts) -> examples.Examples:
+        length = max((self._length(t) for t in texts), default=LENGTHS[0])
+        return examples.encode(self.known, self.words, texts, length=length)
+
+    def _encode(self, data, fill):
+        batch = examples.batch(data, np.arange(len(data.leaf)), fill=fill)
+        kept = {k: batch[k] for k in _READ}
+        return data, posterior.encode(self.params, self.config, self.tables, kept)
+
+    def _expand(self, encoded, capacity) -> posterior.Posterior:
+        widths = posterior.widths(self.partition, capacity)
+        return posterior.expand(self.params, self.config, self.tables, encoded, widths)
+
+    def _capacities(self, residual) -> tuple[int | None, ...]:
+        inner = len(self.partition.level) - len(self.partition.leaves)
+        return CAPACITIES if residual > 0 and inner > SMALL_TREE else (None,)
+
+    def _fill(self, count) -> int:
+        return next((n for n in BATCHES if count <= n), count)
+
+
+MENTION_LEAST = 0.05  # attention to a name below which it is taken for no place
+_READ = ("tokens", "mask", "dense", "phrase", "features", "points", "there")
+
+
+def take(encoded: network.Encoded, rows: np.ndarray) -> network.Encoded:
+    """Some texts of a batch."""
+    memory = encoded.memory
+    memory = memory._replace(k=memory.k[:, rows], v=memory.v[:, rows], mask=memory.mask[rows])
+    return network.Encoded(
+        memory, encoded.weights[rows], encoded.mixture[rows], encoded.pointer[rows]
+    )
+
+
+def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
+    """The geocoder that `Geocoder.save` wrote.
+
+    Args:
+        folder: what it wrote.
+        places: the gazetteer that it was made with; read anew if not given.
+
+    Raises:
+        DataError: no geocoder, or another gazetteer than it was made with.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / "geocoder.json").is_file():
+        raise errors.DataError(
+            f"{folder} holds no geocoder (no geocoder.json); give the folder `geocoder` of a"
+            " finished run of `python -m experiments geocoding`."
+        )
+    try:
+        meta = json.loads((folder / "geocoder.json").read_bytes())
+        text_vocab, texts, count = (int(meta[k]) for k in ("text_vocab", "texts", "places"))
+        features = list(meta["features"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.DataError(f"{folder}/geocoder.json is not one ({error!r}).") from None
+    places = gazetteer.load() if places is None else places
+    if len(places.names) != count or features != list(evidence.FEATURES):
+        raise errors.DataError(
+            f"this geocoder was made with {count} places ({meta.get('gazetteer')}) and the"
+            f" gazetteer here has {len(places.names)} ({places.origin}); set FL_JAX_DATA as it was"
+            " then, or train again."
+        )
+    base, t5 = convert.load_hf(folder / "t5")
+    config = network.Config(t5, text_vocab)
+    heads = safetensors.File(folder / "heads.safetensors")
+    like = jax.eval_shape(lambda: network.init(jax.random.key(0), config))
+    like.pop("t5")
+    wanted = tree.named_leaves(like)
+    if {n: tuple(a.shape) for n, a in wanted.items()} != {
+        n: e.shape for n, e in heads.entries.items()
+    }:
+        raise errors.DataError(f"{folder}/heads.safetensors does not fit the network.")
+    values = [jnp.asarray(np.array(heads.tensor(n))) for n in wanted]
+    params = jax.tree.unflatten(jax.tree.structure(like), values)
+    params["t5"] = jax.tree.map(jnp.asarray, base)
+    file = safetensors.File(folder / "knowledge.safetensors")
+    read = lambda part: {
+        n.partition("/")[2]: np.array(file.tensor(n)) for n in file.entries if n.startswith(part)
+    }
+    partition = cells.restore(read("partition/"))
+    learned = phrases.Phrases(**read("phrases/"))
+    known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
+    saved = read("calibration/")
+    calibration = calibrate.Calibration(
+        saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
+        saved["abstain"].item(),
+    )  # fmt: skip
+    words = tokenizer.load(folder / "tokenizer.json")
+    return Geocoder(params, config, known, words, calibration)
+
+
+def _windows(text: str, size: int = 300):
+    """(offset, part) of a text cut at ends of sentences into parts of about `size` characters."""
+    start = 0
+    while start < len(text):
+        end = min(start + size, len(text))
+        if end < len(text):
+            cuts = [
+                text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")
+            ]
+            end = next((cut + 1 for cut in cuts if cut > 0), end)
+        yield start, text[start:end]
+        start = end

@@ -1,0 +1,1 @@
+"""The geocoder behind the APIs that clients already speak."""

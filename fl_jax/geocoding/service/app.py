@@ -1,0 +1,302 @@
+"""The application: routes, limits, errors. Starlette is imported when one is made."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from fl_jax.core import errors
+from fl_jax.geocoding.geocoder import BATCHES, Geocoder
+from fl_jax.geocoding.service import formats, measure, openapi, page, parameters
+from fl_jax.geocoding.service.parameters import Refused
+from fl_jax.geocoding.service.worker import Worker
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 4_000_000  # bytes
+BODY_SECONDS = 15.0  # in which a body must have come
+
+
+def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float = BODY_SECONDS):
+    """The ASGI application of a geocoder.
+
+    Args:
+        geocoder: answers.
+        waiting: texts that may wait; the default of `worker` unless given.
+        body_seconds: in which the body of a request must have come.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+    from starlette.requests import Request
+    from starlette.responses import (
+        HTMLResponse,
+        JSONResponse,
+        PlainTextResponse,
+        Response,
+        StreamingResponse,
+    )
+    from starlette.routing import Route
+
+    counted = measure.Measures()
+    settings = {} if waiting is None else {"waiting": waiting}
+    worker = Worker(geocoder, observe=counted.batch, **settings)
+    outlines = page.outlines()
+
+    class JSON(JSONResponse):
+        def render(self, content) -> bytes:
+            return _dump(content).encode("utf-8")
+
+    def residual(query) -> float:
+        return parameters.number(query, "residual", 0.0, 0.999, parameters.RESIDUAL)
+
+    async def one(query, name):
+        text = parameters.text(query.get(name), name)
+        return (await worker.geocode([text], residual(query)))[0]
+
+    async def usage(request: Request) -> Response:
+        return HTMLResponse(page.html(geocoder.gazetteer.notices))
+
+    async def drawn(request: Request) -> Response:
+        return Response(outlines, media_type="application/json")
+
+    async def search(request: Request) -> Response:
+        query = request.query_params
+        kind = query.get("format", "jsonv2")
+        if kind not in ("json", "jsonv2", "geojson", "geocodejson"):
+            raise Refused(400, "format should be json, jsonv2, geojson or geocodejson.")
+        q = query.get("q")
+        if q is None:  # the structured form
+            order = ("amenity", "street", "city", "county", "state", "country", "postalcode")
+            q = ", ".join(query[n] for n in order if query.get(n)) or None
+        count = parameters.limit(query, "limit", 10)
+        box, only = parameters.box(query, "viewbox"), parameters.countries(query, "countrycodes")
+        answer = await one({**query, "q": q}, "q")
+        found = formats.hits(geocoder, answer)
+        bounded = box if parameters.truth(query, "bounded") else None
+        found = _filter(found, bounded, only)[:count]
+        polygon = parameters.truth(query, "polygon_geojson")
+        details = parameters.truth(query, "addressdetails")
+        shape = lambda: formats.nominatim(geocoder, found, kind, details=details, polygon=polygon)
+        return JSON(await worker.call(shape))
+
+    async def pelias(request: Request) -> Response:
+        query = request.query_params
+        size = parameters.limit(query, "size", 10)
+        edges = [
+            query.get(f"boundary.rect.{n}") for n in ("min_lon", "min_lat", "max_lon", "max_lat")
+        ]
+        box = (
+            parameters.box({"boundary.rect": ",".join(edges)}, "boundary.rect")
+            if all(edges)
+            else None
+        )
+        only = parameters.countries(query, "boundary.country")
+        answer = await one(query, "text")
+        found = _filter(formats.hits(geocoder, answer), box, only)[:size]
+        asked = {"text": answer.text, "size": size}
+        return JSON(await worker.call(formats.pelias, geocoder, found, asked))
+
+    async def photon(request: Request) -> Response:
+        query = request.query_params
+        count = parameters.limit(query, "limit", 10)
+        box = parameters.box(query, "bbox")
+        answer = await one(query, "q")
+        found = _filter(formats.hits(geocoder, answer), box, set())[:count]
+        return JSON(await worker.call(formats.photon, geocoder, found))
+
+    async def paper(request: Request) -> Response:
+        answer = await one(request.query_params, "text")
+        if not answer.found:
+            raise Refused(404, "no cell is likely enough for this text.")
+        return JSON(await worker.call(formats.paper, geocoder, answer))
+
+    async def locate(request: Request) -> Response:
+        query = request.query_params
+        mass = parameters.number(query, "mass", 0.01, 0.99, formats.REGION)
+        answer = await one(query, "text")
+        return JSON(await worker.call(lambda: formats.ours(geocoder, answer, polygon=mass)))
+
+    async def mentions(request: Request) -> Response:
+        text = parameters.text(request.query_params.get("text"), "text")
+        places = geocoder.gazetteer
+        found = await worker.call(geocoder.mentions, text)
+        rows = [
+            {
+                "start": m.start,
+                "end": m.end,
+                "name": text[m.start : m.end],
+                "geonameid": int(places.ids[m.row]),
+                "display_name": places.display(m.row),
+                "lat": float(places.lat[m.row]),
+                "lon": float(places.lon[m.row]),
+                "probability": round(m.probability, 6),
+            }
+            for m in found
+        ]
+        return JSON(rows)
+
+    async def reverse(request: Request) -> Response:
+        query = request.query_params
+        pelias_names = "point.lat" in query or "point.lon" in query
+        names = ("point.lat", "point.lon") if pelias_names else ("lat", "lon")
+        lat = parameters.number(query, names[0], -90, 90)
+        lon = parameters.number(query, names[1], -180, 180)
+        hit, km, path = await worker.call(formats.reverse, geocoder, lat, lon)
+        if request.url.path.startswith("/v1/"):
+            asked = {names[0]: lat, names[1]: lon}
+            body = formats.pelias(geocoder, [hit], asked)
+            body["features"][0]["properties"] |= {"distance": round(km, 3), "cell": path}
+            return JSON(body)
+        kind = query.get("format", "jsonv2")
+        if kind in ("geojson", "geocodejson"):
+            return JSON(formats.nominatim(geocoder, [hit], kind, details=True))
+        row = formats.nominatim(geocoder, [hit], "jsonv2", details=True)[0]
+        return JSON({**row, "distance_km": round(km, 3), "cell": path})
+
+    async def batch(request: Request) -> Response:
+        mass = residual(request.query_params)
+        body = await _body(request, body_seconds)
+        items, lines = parameters.batch(body, request.headers.get("content-type", ""))
+
+        async def rows() -> AsyncIterator[dict]:
+            for start in range(0, len(items), BATCHES[-1]):
+                some = items[start : start + BATCHES[-1]]
+                answers = await worker.geocode([i["text"] for i in some], mass, wait=start > 0)
+                for item, answer in zip(some, answers, strict=True):
+                    name = {"id": item["id"]} if "id" in item else {}
+                    yield {**name, **formats.ours(geocoder, answer)}
+
+        if not lines:
+            return JSON([row async for row in rows()])
+        first = rows()
+        try:  # the first batch before the status is sent, so that it can still be refused
+            head = [await anext(first)]
+        except StopAsyncIteration:
+            head = []
+
+        async def stream():
+            for row in head:
+                yield _dump(row) + "\n"
+            async for row in first:
+                yield _dump(row) + "\n"
+
+        return StreamingResponse(stream(), media_type="application/x-ndjson")
+
+    async def health(request: Request) -> Response:
+        return JSON({"status": "ok"})
+
+    async def ready(request: Request) -> Response:
+        busy = worker.queued >= worker.waiting
+        return JSON({"status": "busy" if busy else "ready"}, 503 if busy else 200)
+
+    async def status(request: Request) -> Response:
+        return JSON({"status": 0, "message": "OK", "software_version": "1.0"})
+
+    async def measures(request: Request) -> Response:
+        return PlainTextResponse(counted.render(worker.queued))
+
+    async def schema(request: Request) -> Response:
+        return JSON(openapi.SCHEMA)
+
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(page.documentation())
+
+    def problem(status: int, detail: str, headers=None) -> Response:
+        body = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status,
+                "detail": detail}  # fmt: skip
+        return JSON(body, status, headers, "application/problem+json")
+
+    async def refused(request: Request, error: Refused) -> Response:
+        return problem(error.status, error.detail, error.headers)
+
+    async def wrong(request: Request, error: Exception) -> Response:
+        return problem(400, str(error))
+
+    async def not_there(request: Request, error) -> Response:
+        return problem(error.status_code, error.detail, error.headers)
+
+    handlers = {
+        "/": usage, "/outlines": drawn, "/search": search, "/v1/search": pelias,
+        "/v1/autocomplete": pelias, "/api": photon, "/geocoding": paper, "/locate": locate,
+        "/mentions": mentions, "/reverse": reverse, "/v1/reverse": reverse, "/healthz": health,
+        "/readyz": ready, "/status": status, "/metrics": measures, "/openapi.json": schema,
+        "/docs": docs,
+    }  # fmt: skip
+    routes = [Route(path, timed(counted, path, h)) for path, h in handlers.items()]
+    routes.append(Route("/batch", timed(counted, "/batch", batch), methods=["POST"]))
+    from starlette.exceptions import HTTPException
+
+    application = Starlette(
+        routes=routes,
+        middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"])],
+        exception_handlers={
+            Refused: refused,
+            errors.DataError: wrong,
+            errors.ConfigError: wrong,
+            HTTPException: not_there,
+        },
+    )
+    application.state.worker = worker
+    return application
+
+
+_TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
+           408: "Request Timeout", 413: "Content Too Large", 422: "Unprocessable Content",
+           503: "Service Unavailable"}  # fmt: skip
+
+
+def timed(counted: measure.Measures, route: str, handler):
+    """The handler, its status and time counted and logged without what was asked."""
+
+    async def call(request):
+        start, status = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            status = response.status_code
+            return response
+        except Refused as error:
+            status = error.status
+            raise
+        except (errors.DataError, errors.ConfigError):
+            status = 400
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            counted.request(route, status, seconds)
+            log.info("%s %s %d %.1f ms", request.method, route, status, 1000 * seconds)
+
+    return call
+
+
+async def _body(request, seconds: float) -> bytes:
+    """The body, if it is not too large and comes in time."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > BODY_LIMIT:
+        raise Refused(413, f"the body has {announced} bytes and the limit is {BODY_LIMIT}.")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > BODY_LIMIT:
+                    raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes.")
+                parts.append(part)
+    except TimeoutError:
+        raise Refused(408, f"the body did not come within {seconds:g} seconds.") from None
+    return b"".join(parts)
+
+
+def _filter(found, box, countries):
+    """The hits inside a box and of these countries; what is not asked for does not count."""
+    kept = found
+    if box is not None:
+        kept = [h for h in kept if box.holds(h.lat, h.lon)]
+    if countries:
+        kept = [h for h in kept if h.country in countries]
+    return kept
+
+
+def _dump(content) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

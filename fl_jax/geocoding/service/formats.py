@@ -1,0 +1,277 @@
+"""Answers in the shapes of Nominatim, Pelias, Photon, the paper, and our own."""
+
+import time
+from typing import NamedTuple
+
+from fl_jax.geocoding import estimate, geojson, s2
+from fl_jax.geocoding.geocoder import Answer, Geocoder
+
+ENGINE = {"name": "fl-jax geocoding", "version": "1.0"}
+REGION = 0.8  # mass of the region that is drawn
+
+
+class Hit(NamedTuple):
+    """One result: the answer itself, or another place that the text names."""
+
+    lat: float
+    lon: float
+    row: int  # of the gazetteer, -1 if none
+    name: str
+    display: str
+    confidence: float
+    answer: Answer
+    country: str  # ISO code of the place, or of the one that a point is near
+
+
+def hits(geocoder: Geocoder, answer: Answer, least: float = 0.01) -> list[Hit]:
+    """The answer first, then the other places named, likeliest first."""
+    if not answer.found:
+        return []
+    places = geocoder.gazetteer
+    name, display = label(geocoder, answer)
+    near = answer.place if answer.place >= 0 else places.nearest(answer.lat, answer.lon)[0]
+    first = (answer.lat, answer.lon, answer.place, name, display, answer.confidence, answer)
+    found = [Hit(*first, places.country_code(near))]
+    seen = {answer.place}
+    for row, p in answer.alternatives:
+        if p >= least and row not in seen:
+            seen.add(row)
+            lat, lon = float(places.lat[row]), float(places.lon[row])
+            named = places.names[row], places.display(row)
+            found.append(Hit(lat, lon, row, *named, p, answer, places.country_code(row)))
+    return found
+
+
+def label(geocoder: Geocoder, answer: Answer) -> tuple[str, str]:
+    """(name, name with regions) of an answer: its place, or what the point is near."""
+    places = geocoder.gazetteer
+    if answer.place >= 0:
+        return places.names[answer.place], places.display(answer.place)
+    row, km = places.nearest(answer.lat, answer.lon)
+    return places.names[row], f"about {max(round(km), 1)} km from {places.display(row)}"
+
+
+def region(geocoder: Geocoder, answer: Answer, mass: float = REGION) -> dict:
+    """The smallest region that holds the truth with this probability, as a MultiPolygon."""
+    needed = geocoder.calibration.region_mass(mass)
+    nodes = estimate.region(geocoder.partition, answer.cells, needed)
+    return geojson.multipolygon(geocoder.partition, nodes)
+
+
+def bounds(geocoder: Geocoder, hit: Hit) -> tuple[float, float, float, float]:
+    """(west, south, east, north) of the cell that holds a result."""
+    level = 9 if hit.row >= 0 else _deepest_level(geocoder, hit.answer)
+    key = int(s2.key(hit.lat, hit.lon, level))
+    return geojson.box(key, level)
+
+
+def address(geocoder: Geocoder, row: int) -> dict:
+    """The parts of an address that a place has."""
+    places = geocoder.gazetteer
+    if row < 0:
+        return {}
+    found = {"city": places.names[row]}
+    division, country = int(places.admin1[row]), int(places.country[row])
+    if division >= 0:
+        found["state"] = places.regions[division].name
+    if country >= 0:
+        found["country"] = places.regions[country].name
+        found["country_code"] = places.regions[country].code.lower()
+    return found
+
+
+def identifier(geocoder: Geocoder, hit: Hit) -> int:
+    """The GeoNames id, or a number above all of them that belongs to the level-12 cell."""
+    if hit.row >= 0:
+        return int(geocoder.gazetteer.ids[hit.row])
+    return 10**9 + int(s2.key(hit.lat, hit.lon, 12))
+
+
+def nominatim(geocoder: Geocoder, found: list[Hit], kind: str, *, details=False, polygon=False):
+    """A list for `json` and `jsonv2`, a FeatureCollection for `geojson` and `geocodejson`."""
+    licence = " ".join(geocoder.gazetteer.notices)
+    rows = []
+    for hit in found:
+        west, south, east, north = bounds(geocoder, hit)
+        row = {
+            "place_id": identifier(geocoder, hit),
+            "licence": licence,
+            "lat": f"{hit.lat:.7f}",
+            "lon": f"{hit.lon:.7f}",
+            ("class" if kind == "json" else "category"): "place",
+            "type": "city" if hit.row >= 0 else "region",
+            "place_rank": 16 if hit.row >= 0 else 8,
+            "importance": round(hit.confidence, 6),
+            "addresstype": "city" if hit.row >= 0 else "region",
+            "name": hit.name,
+            "display_name": hit.display,
+            "boundingbox": [f"{v:.7f}" for v in (south, north, west, east)],
+        }
+        if details:
+            row["address"] = address(geocoder, hit.row)
+        rows.append((row, (west, south, east, north), hit))
+    if kind in ("json", "jsonv2"):
+        for row, _, hit in rows:
+            if polygon:
+                row["geojson"] = region(geocoder, hit.answer)
+        return [row for row, _, _ in rows]
+    features = []
+    for row, box, hit in rows:
+        own = {k: v for k, v in row.items() if k not in ("lat", "lon", "licence", "boundingbox")}
+        if kind == "geocodejson":
+            own = {"geocoding": {**own, "label": row["display_name"], "type": row["type"]}}
+        geometry = region(geocoder, hit.answer) if polygon else point(hit)
+        if polygon:
+            own["point"] = [round(hit.lon, 7), round(hit.lat, 7)]
+        features.append(feature(geometry, own, box))
+    return {"type": "FeatureCollection", "licence": licence, "features": features}
+
+
+def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None = None) -> dict:
+    """A FeatureCollection as Pelias has it."""
+    features = []
+    for hit in found:
+        where = address(geocoder, hit.row)
+        source = "geonames" if hit.row >= 0 else "cells"
+        number = identifier(geocoder, hit)
+        properties = {
+            "id": str(number),
+            "gid": f"{source}:locality:{number}",
+            "layer": "locality" if hit.row >= 0 else "region",
+            "source": source,
+            "name": hit.name,
+            "label": hit.display,
+            "confidence": round(hit.confidence, 6),
+            "match_type": "exact" if hit.row >= 0 else "interpolated",
+            "accuracy": "centroid",
+        }
+        if "country" in where:
+            properties |= {
+                "country": where["country"],
+                "country_code": where["country_code"].upper(),
+                "region": where.get("state"),
+                "locality": where["city"],
+            }
+        features.append(feature(point(hit), properties, bounds(geocoder, hit)))
+    return {
+        "geocoding": {
+            "version": "0.2",
+            "attribution": " ".join(geocoder.gazetteer.notices),
+            "query": query,
+            "engine": ENGINE,
+            "timestamp": int(1000 * (time.time() if now is None else now)),
+        },
+        "type": "FeatureCollection",
+        "features": features,
+    }
+
+
+def photon(geocoder: Geocoder, found: list[Hit]) -> dict:
+    """A FeatureCollection as Photon has it; its `extent` is west, north, east, south."""
+    features = []
+    for hit in found:
+        west, south, east, north = bounds(geocoder, hit)
+        where = address(geocoder, hit.row)
+        properties = {
+            "osm_key": "place",
+            "osm_value": "city" if hit.row >= 0 else "region",
+            "type": "city" if hit.row >= 0 else "region",
+            "name": hit.name,
+            "extent": [round(v, 7) for v in (west, north, east, south)],
+        }
+        if "country" in where:
+            properties["country"] = where["country"]
+            properties["countrycode"] = where["country_code"].upper()
+            if "state" in where:
+                properties["state"] = where["state"]
+        features.append(feature(point(hit), properties, (west, south, east, north)))
+    return {"type": "FeatureCollection", "features": features}
+
+
+def paper(geocoder: Geocoder, answer: Answer) -> list[dict]:
+    """The paper's own shape: confidences from coarse to fine, boxes and rings from fine to coarse,
+    faces left out of the latter two [Solaz & Shalumov 2023, their REST application]."""
+    partition = geocoder.partition
+    fine = [node for node, _ in answer.nested if partition.level[node] >= 1][::-1]
+    boxes, rings = [], []
+    for node in fine:
+        key, level = int(partition.key[node]), int(partition.level[node])
+        west, south, east, north = geojson.box(key, level)
+        if west > east:
+            west, east = -180.0, 180.0
+        boxes.append([south, north, west, east])
+        lat, lon = s2.latlon(s2.corners(key, level))
+        order = [0, 1, 2, 3, 0]
+        rings.append([round(float(v), 7) for n in order for v in (lon[n], lat[n])])
+    return [
+        {
+            "display_name": answer.text,
+            "confidence": [round(p, 6) for _, p in answer.nested],
+            "boundingboxes": boxes,
+            "levels_polygons": rings,
+        }
+    ]
+
+
+def ours(geocoder: Geocoder, answer: Answer, *, polygon: float | None = None) -> dict:
+    """Everything that is known of one answer."""
+    partition, places = geocoder.partition, geocoder.gazetteer
+    found = {
+        "found": answer.found,
+        "lat": round(answer.lat, 6) if answer.found else None,
+        "lon": round(answer.lon, 6) if answer.found else None,
+        "confidence": round(answer.confidence, 6),
+        "residual": round(answer.residual, 6),
+        "cells": [
+            {"path": partition.label(node), "level": int(partition.level[node]), "p": round(p, 6)}
+            for node, p in answer.nested
+        ],
+        "place": None,
+    }
+    if answer.found and answer.place >= 0:
+        row = answer.place
+        found["place"] = {
+            "geonameid": int(places.ids[row]),
+            "name": places.names[row],
+            "display_name": places.display(row),
+            "country": places.country_code(row),
+            "population": int(places.population[row]),
+        }
+    if polygon is not None:
+        found["region"] = {"mass": polygon, "geometry": region(geocoder, answer, polygon)}
+    return found
+
+
+def reverse(geocoder: Geocoder, lat: float, lon: float) -> tuple[Hit, float, str]:
+    """(the nearest place, km to it, path of the level-12 cell) of a point."""
+    places = geocoder.gazetteer
+    row, km = places.nearest(lat, lon)
+    path = s2.text(int(s2.key(lat, lon, 12)), 12)
+    blank = Answer("", lat, lon, 1.0, row, (), (), estimate.Cells(*_NO_CELLS), 0.0)
+    hit = Hit(
+        float(places.lat[row]), float(places.lon[row]), row, places.names[row],
+        places.display(row), 1.0, blank, places.country_code(row),
+    )  # fmt: skip
+    return hit, km, path
+
+
+def feature(geometry: dict, properties: dict, box) -> dict:
+    """A GeoJSON feature with a bbox of west, south, east, north."""
+    return {
+        "type": "Feature",
+        "bbox": [round(float(v), 7) for v in box],
+        "geometry": geometry,
+        "properties": properties,
+    }
+
+
+def point(hit: Hit) -> dict:
+    """A GeoJSON point."""
+    return {"type": "Point", "coordinates": [round(hit.lon, 7), round(hit.lat, 7)]}
+
+
+_NO_CELLS = ((), ())
+
+
+def _deepest_level(geocoder, answer) -> int:
+    return int(geocoder.partition.level[answer.nested[-1][0]]) if answer.nested else 0

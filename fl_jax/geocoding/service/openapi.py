@@ -1,0 +1,122 @@
+"""The OpenAPI description of the service."""
+
+_TYPES = {
+    "number": {"type": "number"},
+    "integer": {"type": "integer"},
+    "string": {"type": "string"},
+}
+
+
+def _parameters(names: str):
+    """From `q! limit:integer`: `!` marks what must be there."""
+    found = []
+    for word in names.split():
+        name, _, kind = word.partition(":")
+        needed = name.endswith("!")
+        schema = _TYPES[kind or "string"]
+        found.append(
+            {"name": name.rstrip("!"), "in": "query", "required": needed, "schema": schema}
+        )
+    return found
+
+
+def _route(summary: str, names: str = "", method: str = "get", **more):
+    answers = {"200": {"description": "the answer"}}
+    if names or method == "post":
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        refusal = {"description": "one sentence says why", "content": problem}
+        answers |= {"400": refusal, "422": refusal, "503": refusal}
+    return {
+        method: {"summary": summary, "parameters": _parameters(names), "responses": answers, **more}
+    }
+
+
+_TEXTS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "array",
+                    "maxItems": 5000,
+                    "items": {
+                        "oneOf": [
+                            {"type": "string"},
+                            {
+                                "type": "object",
+                                "required": ["text"],
+                                "properties": {"text": {"type": "string"}, "id": {}},
+                            },
+                        ]
+                    },
+                }
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+SCHEMA = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "Geocoder",
+        "version": "1.0",
+        "description": "Free text to a place, with probabilities. Text may be 10,000 characters.",
+    },
+    "components": {
+        "schemas": {
+            "Problem": {
+                "type": "object",
+                "required": ["title", "status", "detail"],
+                "properties": {
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                },
+            }
+        }
+    },
+    "paths": {
+        "/search": _route(
+            "as Nominatim: json (lat and lon are strings), jsonv2, geojson, geocodejson",
+            "q! format limit:integer countrycodes viewbox bounded addressdetails polygon_geojson"
+            " residual:number",
+        ),
+        "/reverse": _route(
+            "as Nominatim: the nearest place, and the path of the cell",
+            "lat!:number lon!:number format",
+        ),
+        "/status": _route("as Nominatim"),
+        "/v1/search": _route(
+            "as Pelias",
+            "text! size:integer boundary.country boundary.rect.min_lat:number"
+            " boundary.rect.max_lat:number boundary.rect.min_lon:number"
+            " boundary.rect.max_lon:number residual:number",
+        ),
+        "/v1/autocomplete": _route("as Pelias; the same as search", "text! size:integer"),
+        "/v1/reverse": _route("as Pelias", "point.lat!:number point.lon!:number"),
+        "/api": _route("as Photon", "q! limit:integer bbox residual:number"),
+        "/geocoding": _route(
+            "the paper's answer: confidences coarse to fine, boxes and rings fine to coarse",
+            "text! residual:number",
+        ),
+        "/locate": _route(
+            "everything: point, place, nested cells, the region of a mass as GeoJSON",
+            "text! mass:number residual:number",
+        ),
+        "/mentions": _route("every place that a paragraph names, with offsets", "text!"),
+        "/batch": _route(
+            "many texts: a JSON list, or one JSON value a line, answered in kind",
+            "residual:number",
+            "post",
+            **_TEXTS,
+        ),
+        "/healthz": _route("the process lives"),
+        "/readyz": _route("the queue has room"),
+        "/metrics": _route("counters for Prometheus"),
+        "/outlines": _route("borders for the map page"),
+        "/": _route("the map page"),
+        "/docs": _route("this, for people"),
+        "/openapi.json": _route("this"),
+    },
+}

@@ -1,0 +1,106 @@
+"""Words of a text in any script, with their offsets, folded so that spellings meet."""
+
+import functools
+import hashlib
+import re
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
+
+# Letters that have no decomposition and yet are spelt without their mark.
+_PLAIN = str.maketrans("øłđħıŧæœþðŀ", "oldhitaotdl")
+_MARKS = re.compile("[\u0300-\u036f\u064b-\u065f\u0670\u0591-\u05c7]")
+# Scripts that write no spaces: every character is a word of its own.
+_ALONE = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+# Vowel signs and other marks that belong to the letter before them.
+_SIGNS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957"
+_SIGNS += (
+    "\u0962\u0963\u0980-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71\u0abc-\u0acd"
+)
+_SIGNS += (
+    "\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57\u0dca-\u0df3\u200c\u200d"
+)
+_WORD = re.compile(f"[{_ALONE}][{_SIGNS}]*|(?:(?![{_ALONE}])[^\\W_][{_SIGNS}]*)+")
+_BREAK = re.compile('[,;:()\\[\\]{}"“”„«»!?、。，；：（）،؛\n]|\\.\\s')
+
+
+class Word(NamedTuple):
+    """One word of a text."""
+
+    folded: str
+    start: int  # character offset
+    end: int
+    segment: int  # counts commas, brackets and the like before it: no name goes across one
+
+
+def split(text: str) -> list[Word]:
+    """The words of a text.
+
+    Example:
+        >>> [w.folded for w in split("São Paulo, 東京 (L'Aquila)")]
+        ['sao', 'paulo', '東', '京', 'l', 'aquila']
+    """
+    found, segment, last = [], 0, 0
+    for m in _WORD.finditer(text):
+        segment += _BREAK.search(text, last, m.start()) is not None
+        last = m.end()
+        found.append(Word(fold(m.group()), m.start(), last, segment))
+    return found
+
+
+@functools.lru_cache(maxsize=200_000)
+def fold(text: str) -> str:
+    """Lower case, without diacritics; what NFKD calls compatible becomes one.
+
+    Example:
+        >>> fold("Łódź"), fold("STRAßE")
+        ('lodz', 'strasse')
+    """
+    if text.isascii():
+        return text.lower()
+    plain = _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()).translate(_PLAIN))
+    return unicodedata.normalize("NFC", plain)
+
+
+def key(words: list[str] | tuple[str, ...]) -> int:
+    """A 63-bit hash of folded words in a row, the same in every process."""
+    digest = hashlib.blake2b(" ".join(words).encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def name_key(name: str) -> int:
+    """The hash of a name's words; 0 where it has none."""
+    found = [w.folded for w in split(name)]
+    return key(found) if found else 0
+
+
+def grams(words: list[Word], longest: int) -> list[tuple[int, int, int]]:
+    """(first word, number of words, hash) of all runs of at most so many words of a segment."""
+    folded = [w.folded for w in words]
+    found = []
+    for at, word in enumerate(words):
+        for size in range(1, min(longest, len(folded) - at) + 1):
+            if words[at + size - 1].segment != word.segment:
+                break
+            found.append((at, size, key(folded[at : at + size])))
+    return found
+
+
+class Index:
+    """Sorted hashes and what stands behind each: many rows to a hash."""
+
+    def __init__(self, hashes: np.ndarray, rows: np.ndarray):
+        order = np.argsort(hashes, kind="stable")  # rows of one hash keep their order
+        self.hashes = np.asarray(hashes, np.int64)[order]
+        self.rows = np.asarray(rows, np.int32)[order]
+
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(first, after the last) place in `rows` of each hash."""
+        wanted = np.asarray(hashes, np.int64)
+        return (
+            np.searchsorted(self.hashes, wanted, "left"),
+            np.searchsorted(self.hashes, wanted, "right"),
+        )

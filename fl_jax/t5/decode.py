@@ -1,0 +1,112 @@
+"""Generation: cached, greedy and by beams, as transformers does them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core.types import Array, Bool, Float, Int, PyTree
+from fl_jax.t5 import model
+from fl_jax.t5.config import Config
+
+NEVER = -1e9
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count"))
+def greedy(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    mask: Bool[Array, "batch time"] | None = None,
+    *,
+    count: int,
+) -> Int[Array, "batch count"]:
+    """The likeliest next token, `count` times; after the end mark, pad."""
+    memory = _memory(params, config, tokens, mask)
+    batch = tokens.shape[0]
+    cache = model.empty_cache(config, batch, count)
+    first = jnp.full(batch, config.pad, jnp.int32)
+
+    def step(carry, _):
+        token, done, cache = carry
+        scores, cache = _next(params, config, token, memory, cache)
+        token = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        token = jnp.where(done, config.pad, token)
+        return (token, done | (token == config.eos), cache), token
+
+    start = first, jnp.zeros(batch, bool), cache
+    _, out = jax.lax.scan(step, start, length=count)
+    return out.T
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
+def beam(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    mask: Bool[Array, "batch time"] | None = None,
+    *,
+    count: int,
+    beams: int = 10,
+    length_penalty: float = 1.0,
+) -> tuple[Int[Array, "batch beams count"], Float[Array, "batch beams"]]:
+    """The best finished sequences of a beam search, and their scores.
+
+    A finished sequence scores log p / length^length_penalty, its length counting the start
+    token and not the end mark; of the 2 x beams best continuations, those that end are finished
+    if they are among the first `beams`, and the first `beams` others go on. What has not ended
+    after `count` tokens is finished as it is.
+
+    Returns:
+        (token ids filled with pad, scores), best first.
+    """
+    batch = tokens.shape[0]
+    memory = _memory(params, config, tokens, mask)
+    wide = lambda a: jnp.repeat(a, beams, axis=1)
+    memory = model.Memory(wide(memory.k), wide(memory.v), jnp.repeat(memory.mask, beams, axis=0))
+    cache = model.empty_cache(config, batch * beams, count)
+    live = jnp.where(jnp.arange(beams) == 0, 0.0, NEVER)
+    live = jnp.broadcast_to(live[None], (batch, beams))
+    fill = jnp.full((batch, beams, count), config.pad, jnp.int32)
+    best = jnp.full((batch, beams), NEVER, jnp.float32)
+    token = jnp.full((batch, beams), config.pad, jnp.int32)
+
+    def step(carry, i):
+        token, live, sequences, cache, done, best = carry
+        scores, cache = _next(params, config, token.reshape(-1), memory, cache)
+        logs = jax.nn.log_softmax(scores, axis=-1).reshape(batch, beams, -1)
+        vocab = logs.shape[-1]
+        total, place = jax.lax.top_k((live[:, :, None] + logs).reshape(batch, -1), 2 * beams)
+        parent, new = place // vocab, (place % vocab).astype(jnp.int32)
+        grown = jnp.take_along_axis(sequences, parent[:, :, None], axis=1)
+        grown = jnp.where(jnp.arange(count)[None, None] == i, new[:, :, None], grown)
+        ends = new == config.eos
+        last = i == count - 1
+        finishes = (ends | last) & (jnp.arange(2 * beams) < beams)[None]
+        length = (i + 1).astype(jnp.float32)
+        final = jnp.where(finishes, total / length**length_penalty, NEVER)
+        best, order = jax.lax.top_k(jnp.concatenate([best, final], axis=1), beams)
+        both = jnp.concatenate([done, grown], axis=1)
+        done = jnp.take_along_axis(both, order[:, :, None], axis=1)
+        live, order = jax.lax.top_k(jnp.where(ends, NEVER, total), beams)
+        pick = lambda a: jnp.take_along_axis(a, order, axis=1)
+        sequences = jnp.take_along_axis(grown, order[:, :, None], axis=1)
+        rows = (jnp.arange(batch)[:, None] * beams + pick(parent)).reshape(-1)
+        cache = cache._replace(k=cache.k[:, rows], v=cache.v[:, rows])
+        return (pick(new), live, sequences, cache, done, best), None
+
+    start = token, live, fill, cache, fill, best
+    end, _ = jax.lax.scan(step, start, jnp.arange(count))
+    return end[4], end[5]
+
+
+def _memory(params, config, tokens, mask):
+    states = model.encode(params, config, model.embed(params, config, tokens), mask)
+    return model.remember(params, config, states, mask)
+
+
+def _next(params, config, token, memory, cache):
+    """Scores (rows, vocab) of the token after this one."""
+    x = model.embed(params, config, token[:, None])
+    x, cache = model.decode(params, config, x, memory, cache=cache)
+    return model.logits(params, config, x)[:, 0], cache

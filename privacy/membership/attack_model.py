@@ -1,0 +1,156 @@
+"""The attack of Shokri et al.: a classifier of the target's answers, one per class.
+
+Shadow models whose members are known give rows (answer, class, in or out); for every class a
+small network learns to tell in from out; applied to the target's answer, it says "member" with a
+probability. All classes train side by side in one program.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fl_jax.core import errors, rng
+from fl_jax.core.types import Array, Key, PyTree
+from fl_jax.nn.loss import cross_entropy
+from fl_jax.train import cohort
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The attack networks; defaults are the paper's as far as they are remembered."""
+
+    hidden: int = 64  # ReLU units of the one hidden layer [paper, from memory]; 0 = softmax alone
+    rate: float = 3e-3  # of Adam
+    steps: int = 500  # optimizer steps
+    batch: int = 100  # rows a step, drawn with replacement
+    l2: float = 0.0  # sum of squares, added to the loss; 1e-6 in the released code
+
+
+class Rows(NamedTuple):
+    """Attack training data."""
+
+    answers: np.ndarray  # (rows, classes) the shadow models' answers, behind any mitigation
+    labels: np.ndarray  # (rows,) int true classes
+    member: np.ndarray  # (rows,) bool
+
+
+class Attack(NamedTuple):
+    """Trained attack networks, one per class on the leading axis."""
+
+    params: PyTree
+    classes: int
+
+
+def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
+    """Trains one binary classifier per class.
+
+    Args:
+        rows: from the shadow models' own training and test records.
+        key: of everything random.
+        config: of the networks.
+
+    Raises:
+        DataError: a class without members or without non-members: nothing can be learnt there.
+    """
+    answers, labels, member = (np.asarray(a) for a in rows)
+    classes = answers.shape[1]
+    members = np.bincount(labels[member], minlength=classes)
+    others = np.bincount(labels[~member], minlength=classes)
+    if len(members) > classes or min(members.min(), others.min()) == 0:
+        kind, worst = min(
+            (("members", members), ("non-members", others)), key=lambda pair: pair[1].min()
+        )
+        raise errors.DataError(
+            f"class {int(np.argmin(worst))} of {classes} has no {kind} among the shadow rows;"
+            " take larger shadow sets, more shadows, or leave the class out."
+        )
+    table, size = _by_class(labels, classes)
+    x, y = jnp.asarray(answers, jnp.float32), jnp.asarray(member.astype(np.int32))
+    params = _train(x, y, table, size, key, config)
+    return Attack(params, classes)
+
+
+def _by_class(labels, classes):
+    """(classes, most) row numbers by class, and how many of them count."""
+    size = np.bincount(labels, minlength=classes).astype(np.int32)
+    table = np.zeros((classes, size.max()), np.int32)
+    for c in range(classes):
+        table[c, : size[c]] = np.flatnonzero(labels == c)
+    return jnp.asarray(table), jnp.asarray(size)
+
+
+def _init(key, inputs, hidden):
+    if not hidden:
+        return {"out": jnp.zeros((inputs, 2)), "out_bias": jnp.zeros(2)}
+    first, second = jax.random.split(key)
+    scale = lambda n: jnp.sqrt(2.0 / n).astype(jnp.float32)
+    return {
+        "in": jax.random.normal(first, (inputs, hidden)) * scale(inputs),
+        "in_bias": jnp.zeros(hidden),
+        "out": jax.random.normal(second, (hidden, 2)) * scale(hidden),
+        "out_bias": jnp.zeros(2),
+    }
+
+
+def _logits(params, x):
+    if "in" in params:
+        x = jax.nn.relu(x @ params["in"] + params["in_bias"][None])
+    return x @ params["out"] + params["out_bias"][None]
+
+
+@jax.jit(static_argnames="config")
+def _train(x, y, table, size, key, config):
+    optimizer = optax.adam(config.rate)
+
+    def one(item):
+        label, rows, size = item
+        own = rng.fold(key, "attack", label)
+
+        def loss(params, at):
+            matrices = [p for p in jax.tree.leaves(params) if p.ndim == 2]
+            decay = sum((jnp.sum(jnp.square(p)) for p in matrices), jnp.float32(0))
+            return jnp.mean(cross_entropy(_logits(params, x[at]), y[at])) + config.l2 * decay
+
+        def descend(i, carry):
+            params, state = carry
+            draw = jax.random.randint(rng.fold(own, i), (config.batch,), 0, size)
+            updates, state = optimizer.update(jax.grad(loss)(params, rows[draw]), state)
+            return optax.apply_updates(params, updates), state
+
+        params = _init(rng.fold(own, "init"), x.shape[1], config.hidden)
+        return jax.lax.fori_loop(0, config.steps, descend, (params, optimizer.init(params)))[0]
+
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        labels = jnp.arange(table.shape[0], dtype=jnp.int32)
+        return cohort.map(one, (labels, table, size), plan=cohort.Plan("vmap"))
+
+
+@jax.jit
+def _score(params, answers, labels):
+    own = lambda label, x: _logits(jax.tree.map(lambda p: p[label], params), x[None])[0]
+    logits = jax.vmap(own)(labels, answers)
+    return logits[:, 1] - logits[:, 0]
+
+
+def score(attack: Attack, answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(records,) log-odds of "member", by the network of each record's true class; 0 is even.
+
+    Args:
+        attack: from `fit`.
+        answers: (records, classes) of the target.
+        labels: (records,) true classes.
+
+    Raises:
+        DataError: another number of classes than the attack was trained on.
+    """
+    if answers.shape[1] != attack.classes:
+        raise errors.DataError(
+            f"the attack was trained on answers over {attack.classes} classes, got"
+            f" {answers.shape[1]}."
+        )
+    found = _score(attack.params, jnp.asarray(answers, jnp.float32), jnp.asarray(labels, jnp.int32))
+    return np.asarray(found, np.float64)

@@ -1,0 +1,154 @@
+"""The adapter's answers against the model's own, one by one; and under the real harness."""
+
+import dataclasses
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.bloom import generate, harness, model
+from fl_jax.core import errors
+from fl_jax.data import bpe
+
+TEXTS = ["The cat sat on the mat.", "Ein kürzerer Satz", "x" * 90]
+ask = lambda *args: SimpleNamespace(args=args)
+
+
+@pytest.fixture(scope="module")
+def held():
+    words = bpe.train(bpe.count({"x": TEXTS}), 290)
+    config = model.Config(vocab=290, hidden=24, layers=1, heads=2, length=64)
+    return model.init(jax.random.key(0), config, std=0.4), config, words
+
+
+def whole(held, ids):
+    """log p of each token but the first, and whether it is the likeliest; in one go."""
+    params, config, _ = held
+    filled = jnp.array([ids + [0] * (128 - len(ids))])
+    logits = np.asarray(jax.nn.log_softmax(model.apply(params, config, filled)))[0, : len(ids) - 1]
+    return logits[np.arange(len(ids) - 1), ids[1:]], logits.argmax(-1) == ids[1:]
+
+
+def test_likelihoods_of_continuations(held):
+    params, config, words = held
+    adapter = harness.Harness(params, config, words, batch=2)
+    made = generate.generate(params, config, jnp.array([[2, *words.encode("The cat")]]), count=2)
+    greedy = words.decode(np.asarray(made)[0])
+    pairs = [("The cat", " sat"), ("", "Ein"), ("x" * 200, "Satz"), ("The cat", greedy)]
+    for (context, answer), found in zip(
+        pairs, adapter.loglikelihood([ask(*p) for p in pairs]), strict=True
+    ):
+        ids = words.encode(answer)
+        kept = [2, *words.encode(context)][-(65 - len(ids)) :]
+        values, best = whole(held, [*kept, *ids])
+        assert found[0] == pytest.approx(values[-len(ids) :].sum(), rel=1e-4)
+        assert found[1] is bool(best[-len(ids) :].all())
+    with pytest.raises(
+        errors.DataError, match=r"continuation of \d+ tokens exceeds the model's 64"
+    ):
+        adapter.loglikelihood([ask("a", "ü" * 65)])
+
+
+def test_rolling_scores_every_token_once(held):
+    params, config, words = held
+    short = dataclasses.replace(config, length=16)
+    adapter = harness.Harness(params, short, words)
+    found = adapter.loglikelihood_rolling([ask(text) for text in TEXTS])
+    for text, value in zip(TEXTS, found, strict=True):
+        ids = [2, *words.encode(text)]
+        if len(ids) <= 17:
+            assert value == pytest.approx(whole(held, ids)[0].sum(), rel=1e-4)
+    long = [2, *words.encode(TEXTS[2])]
+    wanted = sum(
+        whole(held, long[begin : end + 1])[0][-scored:].sum()
+        for begin, end, scored in _windows(len(long) - 1, 16)
+    )
+    assert found[2] == pytest.approx(wanted, rel=1e-4)
+
+
+def _windows(count, length):
+    """(first token, last token, how many are scored): the last window full, as the harness says."""
+    for start in range(0, count, length):
+        end = min(start + length, count)
+        yield max(0, end - length), end, end - start
+
+
+def test_generation_stops_where_it_should(held):
+    params, config, words = held
+    adapter = harness.Harness(params, config, words, batch=2)
+    make = lambda **options: adapter.generate_until([ask("The cat", options), ask("x", options)])
+    free, other = make(max_gen_toks=8)
+    alone = adapter.generate_until([ask("The cat", {"max_gen_toks": 8})])
+    assert alone == [free] and len(free) > 1
+    stop = free[1]
+    assert make(max_gen_toks=8, until=[stop])[0] == free.partition(stop)[0]
+    assert make(max_gen_toks=8, until=stop)[1] == other.partition(stop)[0]
+    with pytest.raises(errors.ConfigError, match="decodes greedily"):
+        make(do_sample=True, temperature=0.7)
+    with pytest.raises(errors.ConfigError, match="leaves no room for a prompt in 64"):
+        make(max_gen_toks=64)
+
+
+def test_it_is_the_class_that_the_harness_checks_for(held, monkeypatch):
+    class LM:
+        def __init__(self):
+            self._rank = 0
+
+    api = ModuleType("lm_eval.api.model")
+    api.LM = LM
+    for name in ("lm_eval", "lm_eval.api"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", api)
+    made = harness.make(*held)
+    assert isinstance(made, LM) and made._rank == 0 and made.config == held[1]
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)
+    with pytest.raises(errors.ConfigError, match="install the package lm-eval"):
+        harness.make(*held)
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("default")
+def test_the_harness_itself(held, tmp_path):
+    """A multiple-choice task, a perplexity and a generation, of files written here."""
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    rows = [{"q": "The cat sat on", "a": ["the mat.", "Satz"], "y": 0, "t": TEXTS[0]}] * 4
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    common = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
+        "test_split": "test",
+    }
+    choice = {
+        **common,
+        "task": "choose",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_choice": "{{a}}",
+        "doc_to_target": "{{y}}",
+        "metric_list": [{"metric": "acc"}],
+    }
+    rolling = {
+        **common,
+        "task": "roll",
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "{{t}}",
+        "metric_list": [{"metric": "byte_perplexity"}],
+    }
+    with jax.numpy_rank_promotion("raise"):
+        found = lm_eval.simple_evaluate(
+            model=harness.make(*held),
+            tasks=[choice, rolling],
+            task_manager=TaskManager(),
+            bootstrap_iters=0,
+        )
+    nats = -whole(held, [2, *held[2].encode(TEXTS[0])])[0].sum()
+    wanted = np.exp(nats / len(TEXTS[0].encode()))
+    assert found["results"]["roll"]["byte_perplexity,none"] == pytest.approx(wanted, rel=1e-4)
+    assert found["results"]["choose"]["acc,none"] in (0.0, 1.0)

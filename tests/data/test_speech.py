@@ -1,0 +1,44 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.data import sources, speech
+
+
+def test_a_vocabulary_is_by_frequency_and_knows_what_it_lacks():
+    text = [["to", "be", "or", "not", "to", "be"], ["be", "gone"]]
+    vocabulary = speech.Vocabulary(text, 5)
+    assert vocabulary.words == ["<unk>", "<bos>", "<eos>", "be", "to"]
+    assert vocabulary.encode(["to", "gone"]) == [4, 0]
+    assert vocabulary.require(["be", "to"]) == [3, 4]
+    with pytest.raises(errors.ConfigError, match="outside the vocabulary of 5: gone, astoria"):
+        vocabulary.require(["be", "gone", "astoria"])
+    with pytest.raises(errors.ConfigError, match="needs 4 or more entries, got 3"):
+        speech.Vocabulary(text, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 10, 11, 31])
+def test_windows_hold_every_pair_of_neighbours_once(count):
+    stream = list(range(100, 100 + count))
+    cut = speech.windows(stream, 10)
+    there = cut["w"].reshape(-1) > 0
+    pairs = list(zip(cut["x"].reshape(-1)[there], cut["y"].reshape(-1)[there], strict=True))
+    assert pairs == list(itertools.pairwise(stream))
+    assert len(cut["x"]) >= 1
+
+
+@pytest.mark.skipif(sources.folder("tinyshakespeare") is None, reason="no data folder")
+def test_shakespeare_has_299_uneven_speakers():
+    found = speech.shakespeare()
+    sizes = np.array([sum(map(len, said)) for said in found.values()])
+    assert len(found) == 299
+    assert (sizes >= 1000).sum() > 130
+    assert sizes.max() > 30_000
+
+
+def test_without_the_folder_it_is_one_sentence(monkeypatch):
+    monkeypatch.delenv("FL_JAX_DATA", raising=False)
+    with pytest.raises(errors.DataError, match="needs the data folder 'tinyshakespeare'"):
+        speech.shakespeare()

@@ -1,0 +1,43 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.backdoor import grid as grids
+from experiments.backdoor import task as tasks
+from fl_jax.core import errors
+from fl_jax.train.state import Variables
+
+GRID = dataclasses.replace(grids.SMOKE_GRID, examples=16)
+
+
+def test_every_attack_has_a_program_and_its_data():
+    task = tasks.make(GRID.config)
+    chosen = grids.rules(GRID, task, 1.0, 100)
+    kinds = grids.programs(GRID, task, chosen["median"])
+    assert {grids.program_of(attack) for attack in grids.ATTACKS} == set(kinds)
+    keys = jnp.stack([jax.random.key(s) for s in range(2)])
+    trigger = jnp.zeros((2, 8, 8, 1)).at[1, 1:6, 5:8].set(1.0)
+    material = grids.Material(Variables({}, {}), keys, trigger)
+    poisons, tests = grids.settings(GRID, task, 1.0, material)
+    assert poisons["whole"].gamma.shape == (len(grids.ATTACKS), 2)
+    assert poisons["parts"].gamma.shape == (len(grids.ATTACKS), 2, GRID.attackers)
+    a3fl = grids.ATTACKS.index("A3FL")
+    assert (np.asarray(tests["x"][a3fl, 0])[:, 1:6, 5:8] == 0).all()  # its own trigger, per seed
+    assert (np.asarray(tests["x"][a3fl, 1])[:, 1:6, 5:8] == 16).all()
+    parts = [own({"whole": 1, "parts": 2}) for own in grids.data_of(kinds)]
+    assert parts[list(kinds).index("DBA")] == 2
+    assert parts[list(kinds).index("ALIE")] == ()
+
+
+def test_cohorts_fit_every_rule():
+    f = GRID.attackers
+    assert GRID.cohort >= 4 * f + 3
+
+
+def test_a_data_set_without_a_grid_is_refused():
+    config = dataclasses.replace(GRID.config, dataset="cifar10")
+    with pytest.raises(errors.ConfigError, match="the grid runs on digits or mnist"):
+        grids.run(dataclasses.replace(GRID, config=config), None, None)

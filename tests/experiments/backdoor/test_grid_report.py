@@ -1,0 +1,34 @@
+import json
+
+import numpy as np
+
+from experiments.backdoor import grid_report
+from experiments.backdoor.grid import ATTACKS, SMOKE_GRID, Found
+
+DEFENCES = ["mean", "median"]
+SHAPE = (len(DEFENCES), len(ATTACKS), 2, SMOKE_GRID.attacked + SMOKE_GRID.after)
+
+
+def found():
+    draw = np.random.default_rng(0)
+    malicious = np.zeros((*SHAPE, 12), bool)
+    malicious[..., :2, :2] = True
+    scores = {"norm": malicious + 0.1 * draw.random(malicious.shape)}
+    scores["cosine"] = draw.random(malicious.shape)
+    main = np.full(SHAPE, 0.9)
+    main[0, ATTACKS.index("IPM")] = 0.2
+    backdoor = np.zeros(SHAPE)
+    backdoor[0, ATTACKS.index("DBA")] = 1.0
+    before = {"main": np.full((len(ATTACKS), 2), 0.95), "backdoor": np.zeros((len(ATTACKS), 2))}
+    return Found(main, backdoor, malicious, scores, before)
+
+
+def test_damage_is_the_backdoor_or_what_the_main_task_lost(tmp_path):
+    text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, found(), {"preset": "made up"})
+    assert "| DBA | 100 / 90 | 0 / 90 |" in text
+    assert "| IPM | 75 / 20 | 5 / 90 |" in text
+    stored = json.loads((tmp_path / "grid.json").read_text())
+    assert stored["detection"]["DBA"]["norm"] == 1.0
+    assert 0.2 < stored["detection"]["DBA"]["cosine"] < 0.8
+    for name in ("grid.png", "roc.png"):
+        assert (tmp_path / name).stat().st_size > 10_000

@@ -1,0 +1,28 @@
+"""Against what transformers 5.23.0 computed for the same checkpoints (stored)."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments.bench import t5_parity
+
+FOLDER = pathlib.Path(__file__).parents[2] / "t5"
+
+
+@pytest.mark.parametrize("name", t5_parity.CASES)
+def test_parity_with_transformers(name):
+    config = t5_parity.CASES[name]
+    with np.load(FOLDER / f"transformers-{name}.npz") as stored:
+        reference = dict(stored)
+    given = t5_parity.inputs(config)
+    found = t5_parity.differences(
+        t5_parity.ours(t5_parity.params_of(config), config, given), reference
+    )
+    assert found["logits"] <= 1e-5
+    assert found["loss"] <= 1e-5
+    assert found["gradients, relative norm"] <= 1e-4
+    assert found["greedy tokens that differ"] == 0
+    assert found["beam tokens that differ"] == 0
+    assert found["beam scores"] <= 1e-4
+    assert found["keys missing or unexpected"] == 0

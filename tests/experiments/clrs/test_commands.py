@@ -1,0 +1,39 @@
+"""The commands beside the run: text of traces, tests of a checkpoint, what they refuse."""
+
+import json
+
+import pytest
+
+from experiments import __main__ as command
+from experiments.clrs import commands
+from fl_jax.core import errors
+
+
+def test_text_is_a_prompt_and_an_answer_a_line(capsys):
+    assert commands.text(["minimum", "--length", "4", "--samples", "2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 2 and lines[0] != lines[1]
+    assert lines[0]["prompt"].startswith("minimum:\nkey: [")
+    trace, output = lines[0]["answer"].rstrip().split(" | ")
+    assert trace.split(", ")[-1] == output  # the last hint is the answer
+    assert len(trace.split(", ")) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["test", "nowhere"], "no config.json there"),
+        (["test", "nowhere", "--lengths", "many"], "sizes are numbers"),
+        (["text", "bsf"], "did you mean 'bfs'"),
+        (["text", "bfs", "--length", "many"], "could not be read"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(words, expected, capsys):
+    assert command.main(["clrs", *words]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and expected in said[0]
+
+
+def test_a_word_too_many_is_named():
+    with pytest.raises(errors.ConfigError, match="from 'more' on"):
+        commands.text(["bfs", "more"])

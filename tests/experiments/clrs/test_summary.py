@@ -1,0 +1,38 @@
+"""Rows become means over seeds beside the published figures, and a table."""
+
+import dataclasses
+
+import pytest
+
+from experiments.clrs import config, report, summary
+
+ROWS = [
+    {"stage": "train", "seed": 0, "round": 2, "n": 4, "bfs": 1.5, "minimum": 3.0},
+    {"stage": "train", "seed": 0, "round": 4, "n": 4, "bfs": 1.0, "minimum": 2.0},
+    *(
+        {"stage": "test", "seed": s, "n": n, "task": task, "score": score, "samples": 8}
+        for s, n, task, score in (
+            (0, 16, "bfs", 1.0), (0, 64, "bfs", 0.9), (0, 64, "minimum", 0.7),
+            (1, 16, "bfs", 1.0), (1, 64, "bfs", 0.8), (1, 64, "minimum", 0.5),
+        )
+    ),
+]  # fmt: skip
+
+
+def test_the_benchmark_size_stands_beside_what_was_published():
+    settings = dataclasses.replace(config.SMOKE, seeds=2)
+    found = summary.summarise(settings, ROWS, {"train": 1.0, "test": 0.5})
+    bfs = found.metrics["bfs, n = 64"]
+    assert (bfs.value, bfs.published) == (85.0, 99.73)
+    assert found.metrics["bfs, n = 16"].published is None
+    mean = found.metrics["mean of 2 algorithms, n = 64"]
+    assert (mean.value, mean.published) == (72.5, pytest.approx((99.73 + 97.78) / 2, abs=0.01))
+    assert found.headline["ours"] == "72.5 %"
+    assert summary.losses(ROWS)[0]["bfs"] == [1.5, 1.0]
+
+
+def test_the_table_has_a_row_per_algorithm_and_spreads_over_seeds():
+    lines = report.table(summary.scores(ROWS)).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| bfs | 100.00 ± 0.00 | 85.00 ± 7.07 | 43.34 |")
+    assert lines[3].startswith("| minimum |  | 60.00 ± 14.14 |")

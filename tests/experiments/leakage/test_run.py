@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from experiments import __main__ as command
+
+PARTS = ["--parts", "two-party", "fraction", "active", "timeline", "defences"]
+QUICK = ["--channels", "--noises", "1", "--portions", "0.1", "--active-seeds", "2"]
+
+
+def run(out, *words):
+    return command.main(["leakage", "--preset", "smoke", "--out", str(out), *words])
+
+
+def test_the_smoke_run_leaves_what_the_contract_names_and_resumes(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(out, *PARTS, *QUICK) == 0
+    said = capsys.readouterr().out
+    assert "| two-party | K = 2 |" in said
+    names = {p.name for p in out.iterdir()}
+    assert names >= {"config.json", "metrics.jsonl", "report.md", "result.json"}
+    assert names >= {"roc.png", "auc.png", "timeline.png"}
+    stored = json.loads((out / "result.json").read_text())
+    assert stored["headline"]["ours"]
+    assert stored["details"]["privacy"][0]["eps"] > 1
+    # Cut off in the middle of a row, the run goes on from the last whole one.
+    whole = (out / "metrics.jsonl").read_bytes()
+    (out / "metrics.jsonl").write_bytes(whole[: len(whole) * 9 // 10])
+    assert run(out, *PARTS, *QUICK, "--resume") == 0
+    assert (out / "metrics.jsonl").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_all_of_the_smoke_preset(tmp_path):
+    assert run(tmp_path / "run") == 0
+    assert {"words.png", "inversion.png"} <= {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_bad_settings_are_one_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("FL_JAX_DATA", raising=False)
+    cases = {
+        ("--parts", "passive"): "unknown part 'passive'",
+        ("--classifiers", "svm"): "unknown classifier 'svm'",
+        ("--dataset", "lfw"): "needs the data folder 'lfw'",
+        ("--participants", "1", "--parts", "parties"): "K >= 2",
+        ("--share", "1.5", "--parts", "parties"): "share",
+        ("--plan", "side"): "unknown cohort plan 'side'",
+    }
+    for i, (words, expected) in enumerate(cases.items()):
+        assert run(tmp_path / str(i), *words) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert len([line for line in said if line.startswith("error:")]) == 1, said
+        assert expected in said[-1], said

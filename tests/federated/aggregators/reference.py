@@ -1,0 +1,113 @@
+"""Slow NumPy twins of the aggregators: one update a row, written as the papers have it."""
+
+import numpy as np
+
+
+def trimmed_mean(x, trim):
+    ordered = np.sort(x, axis=0)
+    return ordered[trim : len(x) - trim].mean(0)
+
+
+def krum_scores(x, f):
+    m = len(x)
+    out = np.zeros(m)
+    for i in range(m):
+        away = sorted(np.sum((x[i] - x[j]) ** 2) for j in range(m) if j != i)
+        out[i] = sum(away[: max(m - f - 2, 1)])
+    return out
+
+
+def krum(x, f):
+    return x[np.argmin(krum_scores(x, f))]
+
+
+def multi_krum(x, f, keep=None):
+    keep = keep or len(x) - f
+    return x[np.argsort(krum_scores(x, f), kind="stable")[:keep]].mean(0)
+
+
+def bulyan(x, f):
+    left, chosen = list(range(len(x))), []
+    while len(chosen) < len(x) - 2 * f:
+        scores, all_others = krum_scores(x[left], f), krum_scores(x[left], -2)
+        tied = scores <= scores.min() * (1 + 1e-5)
+        best = left[int(np.argmin(np.where(tied, all_others, np.inf)))]
+        chosen.append(best)
+        left.remove(best)
+    picked, kept = x[chosen], len(x) - 4 * f
+    out = np.zeros(x.shape[1])
+    for c in range(x.shape[1]):
+        values = picked[:, c]
+        near = np.argsort(np.abs(values - np.median(values)), kind="stable")[:kept]
+        out[c] = values[near].mean()
+    return out
+
+
+def geometric_median(x, p, iterations, start, nu=1e-6):
+    v = np.average(x, axis=0, weights=p) if start == "mean" else np.median(x, axis=0)
+    for _ in range(iterations):
+        w = p / np.maximum(nu, np.linalg.norm(x - v, axis=1))
+        v = (w[:, None] * x).sum(0) / w.sum()
+    return v
+
+
+def centred_clip(x, radius, iterations, v=0.0):
+    for _ in range(iterations):
+        away = x - v
+        factor = np.minimum(1, radius / np.linalg.norm(away, axis=1))
+        v = v + (away * factor[:, None]).mean(0)
+    return v
+
+
+def fltrust(x, root):
+    trust = np.maximum(x @ root / np.linalg.norm(x, axis=1) / np.linalg.norm(root), 0)
+    scaled = x * (np.linalg.norm(root) / np.linalg.norm(x, axis=1))[:, None]
+    return (trust[:, None] * scaled).sum(0) / trust.sum()
+
+
+def foolsgold(x, histories=None):
+    h = x if histories is None else histories
+    m = len(x)
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    c = unit @ unit.T
+    np.fill_diagonal(c, -1)
+    v = c.max(1)
+    pardoned = c.copy()
+    for i in range(m):
+        for j in range(m):
+            if i != j and v[i] < v[j]:
+                pardoned[i, j] = c[i, j] * v[i] / v[j]
+    a = np.clip(1 - pardoned.max(1), 0, 1)
+    a = np.clip(a / a.max(), 1e-6, 0.99)
+    a = np.clip(np.log(a / (1 - a)) + 0.5, 0, 1)
+    return (a[:, None] * x).sum(0) / m
+
+
+def flame_members(x):
+    """Components of the graph of all pairs nearer than a threshold, which grows."""
+    m = len(x)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    apart = 1 - unit @ unit.T
+    for threshold in np.sort(apart[~np.eye(m, dtype=bool)]):
+        linked = apart <= threshold
+        for i in range(m):
+            found, todo = {i}, [i]
+            while todo:
+                for j in np.flatnonzero(linked[todo.pop()]):
+                    if j not in found:
+                        found.add(j)
+                        todo.append(j)
+            if len(found) >= m // 2 + 1:
+                return sorted(found)
+    raise AssertionError
+
+
+def flame(x):
+    norms = np.linalg.norm(x, axis=1)
+    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
+    return clipped[flame_members(x)].mean(0)
+
+
+def robust_rate(x, threshold):
+    votes = np.abs(np.sign(x).sum(0))
+    return np.where(votes >= threshold, 1, -1) * x.mean(0)

@@ -1,0 +1,40 @@
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core import tree
+from fl_jax.federated.aggregators import gram
+
+X = np.random.default_rng(3).normal(size=(5, 9)).astype(np.float32)
+UPDATES = {"a": jnp.asarray(X[:, :6].reshape(5, 2, 3)), "b": jnp.asarray(X[:, 6:])}
+
+
+def test_products_distances_and_cosines_are_those_of_flat_vectors():
+    products = gram.gram(UPDATES)
+    np.testing.assert_allclose(products, X @ X.T, rtol=1e-5, atol=1e-6)
+    away = ((X[:, None] - X[None]) ** 2).sum(-1)
+    np.testing.assert_allclose(gram.distances(products), away, rtol=1e-4, atol=1e-5)
+    norms = np.linalg.norm(X, axis=1)
+    np.testing.assert_allclose(gram.cosines(products), X @ X.T / np.outer(norms, norms), rtol=1e-4)
+    one = {"a": UPDATES["a"][0], "b": UPDATES["b"][0]}
+    np.testing.assert_allclose(gram.to_each(one, UPDATES), away[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_centre_near_the_updates_keeps_small_distances():
+    far = {k: v + 1e4 for k, v in UPDATES.items()}
+    centre = {k: v[0] for k, v in far.items()}
+    found = gram.distances(gram.gram(far, around=centre))
+    away = ((X[:, None] - X[None]) ** 2).sum(-1)
+    np.testing.assert_allclose(found, away, rtol=1e-2, atol=1e-2)
+    assert not np.allclose(gram.distances(gram.gram(far)), away, rtol=1e-2, atol=1e-2)
+
+
+def test_combinations_and_medians():
+    out = gram.combine(jnp.array([1.0, 0, 0, 0, -2.0]), UPDATES)
+    expected = tree.sub(
+        {k: v[0] for k, v in UPDATES.items()}, {k: 2 * v[4] for k, v in UPDATES.items()}
+    )
+    np.testing.assert_allclose(out["a"], expected["a"], rtol=1e-5)
+    values = jnp.array([5.0, 1.0, 9.0, 2.0])
+    assert float(gram.median_of(values, jnp.ones(4, bool))) == 3.5
+    assert float(gram.median_of(values, jnp.array([True, True, True, False]))) == 5.0
+    assert float(gram.median_of(values, jnp.zeros(4, bool))) == 0.0

@@ -1,0 +1,156 @@
+"""The service: every API's shape, limits, overload, fuzz; no text of a query in the log."""
+
+import asyncio
+import importlib.util
+import json
+import logging
+import pathlib
+import random
+
+import pytest
+
+from fl_jax.geocoding.service import app as application
+from fl_jax.geocoding.service import openapi, page
+
+_spec = importlib.util.spec_from_file_location(
+    "client", pathlib.Path(__file__).parent / "client.py"
+)
+client = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(client)
+
+
+@pytest.fixture(scope="module")
+def app(geocoder):
+    pytest.importorskip("starlette")
+    return application.make(geocoder)
+
+
+def test_as_nominatim(app):
+    (row,) = client.get(app, "/search", q="Москва", format="json", limit="1").json()
+    assert row["display_name"] == "Moscow, Russia"
+    assert float(row["lat"]) == pytest.approx(55.75)
+    assert isinstance(row["lat"], str) and isinstance(row["lon"], str)
+    south, north, west, east = map(float, row["boundingbox"])
+    assert south < 55.75 < north and west < 37.62 < east
+    body = client.get(app, "/search", q="Lyon", format="geojson", polygon_geojson="1").json()
+    assert body["features"][0]["geometry"]["type"] == "MultiPolygon"
+    assert client.get(app, "/search", q="Lyon", countrycodes="jp").json() == []
+    inside = {"viewbox": "0,40,10,50", "bounded": "1"}
+    assert client.get(app, "/search", q="Lyon", **inside).json()
+    assert client.get(app, "/search", city="Lyon", country="France").json()
+    assert client.get(app, "/search", q="zzz qqq").json() == []
+    row = client.get(app, "/reverse", lat="48.8", lon="2.4").json()
+    assert row["display_name"] == "Paris, France" and row["cell"].startswith("2033")
+
+
+def test_as_pelias_photon_and_the_paper(app):
+    body = client.get(app, "/v1/search", text="Lyon", size="2").json()
+    assert body["geocoding"]["query"]["text"] == "Lyon"
+    properties = body["features"][0]["properties"]
+    assert properties["country"] == "France" and 0 <= properties["confidence"] <= 1
+    body = client.get(app, "/api", q="Lyon").json()
+    west, north, east, south = body["features"][0]["properties"]["extent"]
+    assert west < east and south < north
+    assert body["features"][0]["bbox"] == [west, south, east, north]
+    (answer,) = client.get(app, "/geocoding", text="Lyon").json()
+    assert len(answer["boundingboxes"]) == len(answer["levels_polygons"])
+    assert len(answer["confidence"]) == len(answer["boundingboxes"]) + 1  # the face has no box
+    assert answer["confidence"] == sorted(answer["confidence"], reverse=True)
+    assert all(len(ring) == 10 and ring[:2] == ring[-2:] for ring in answer["levels_polygons"])
+    assert client.get(app, "/geocoding", text="zzz qqq").status == 404
+    body = client.get(app, "/v1/reverse", point__lat="48.8", point__lon="2.4").json()
+    assert body["features"][0]["properties"]["locality"] == "Paris"
+
+
+def test_batch_is_single_answers(app):
+    texts = ["Lyon", "東京", "Toronto, Canada"]
+    post = lambda body, kind: asyncio.run(
+        client.ask(app, "POST", "/batch", body=body, headers=[("content-type", kind)])
+    )
+    rows = post(json.dumps(texts).encode(), "application/json").json()
+    lines = "\n".join(json.dumps({"text": t, "id": n}) for n, t in enumerate(texts)).encode()
+    streamed = post(lines, "application/x-ndjson").body.decode().splitlines()
+    for n, (text, row, line) in enumerate(zip(texts, rows, streamed, strict=True)):
+        one = client.get(app, "/locate", text=text).json()
+        assert row["place"] == one["place"]
+        assert json.loads(line)["id"] == n
+        assert json.loads(line)["place"] == one["place"]
+    for body, status in ((b"[", 400), (b"{}", 422), (b"[1]", 422), (b'[""]', 400), (b"\xff", 400)):
+        assert post(body, "application/json").status == status
+    assert post(b"[]", "application/json").json() == []
+    assert post(b"", "application/x-ndjson").body == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [("/search", {}, 400), ("/search", {"q": " "}, 400), ("/search", {"q": "a" * 10_001}, 400),
+     ("/search", {"q": "a\0b"}, 400), ("/search", {"q": "a", "format": "xml"}, 400),
+     ("/search", {"q": "a", "viewbox": "1,2,3"}, 400), ("/search", {"q": "a", "limit": "x"}, 400),
+     ("/search", {"q": "a", "unknown": "1"}, 200), ("/reverse", {"lat": "91", "lon": "0"}, 400),
+     ("/reverse", {"lat": "nan", "lon": "0"}, 400), ("/reverse", {"lat": "0"}, 400),
+     ("/search", {"q": "a", "residual": "2"}, 400), ("/nowhere", {}, 404), ("/batch", {}, 405)],
+)  # fmt: skip
+def test_refusals_are_sentences(app, path, query, status):
+    found = client.get(app, path, **query)
+    assert found.status == status
+    if status != 200:
+        body = found.json()
+        assert body["status"] == status and len(body["detail"]) > 8
+        assert found.headers["content-type"].startswith("application/problem+json")
+
+
+def test_large_and_slow_bodies(geocoder):
+    pytest.importorskip("starlette")
+    app = application.make(geocoder, body_seconds=0.2)
+    post = lambda **more: asyncio.run(client.ask(app, "POST", "/batch", **more))
+    assert post(headers=[("content-length", "99999999")]).status == 413
+    assert post(parts=[b"x" * 2_500_000, b"x" * 2_500_000]).status == 413
+    assert post(parts=[b"[", 1.0, b"]"]).status == 408
+
+
+def test_overload_is_refused_with_a_time_to_come_back(geocoder):
+    pytest.importorskip("starlette")
+    app = application.make(geocoder, waiting=2)
+
+    async def many():
+        asked = [client.ask(app, "GET", "/locate", {"text": f"Lyon {n}"}) for n in range(12)]
+        return await asyncio.gather(*asked)
+
+    answers = asyncio.run(many())
+    assert {a.status for a in answers} == {200, 503}
+    assert all("retry-after" in a.headers for a in answers if a.status == 503)
+    assert client.get(app, "/readyz").status == 200
+
+
+def test_pages_schema_measures_and_a_silent_log(app, caplog):
+    with caplog.at_level(logging.INFO):
+        client.get(app, "/locate", text="Reykjavík secret")
+    assert caplog.records and "secret" not in caplog.text
+    html = client.get(app, "/").body.decode()
+    assert "://" not in html.replace("http://www.w3.org", "")  # nothing from anybody else
+    assert client.get(app, "/openapi.json").json() == openapi.SCHEMA
+    assert "/search" in client.get(app, "/docs").body.decode()
+    text = client.get(app, "/metrics").body.decode()
+    assert 'geocoder_requests_total{route="/locate",status="200"}' in text
+    assert "secret" not in text
+    assert isinstance(json.loads(page.outlines()), list)
+    assert client.get(app, "/healthz").json() == {"status": "ok"}
+
+
+def test_fuzzing_the_schema_gives_no_500(app):
+    draws = random.Random(0)
+    pool = ["", "Lyon", "-1", "1e999", "nan", "0", "180", "a" * 300, "\u202e", "\x7f", "🗺", "[1,2]",
+            "Fiji", "1,2,3,4", "true", "null", "-17.7", "178", "89.99999", "jsonv2", "geojson"]  # fmt: skip  # noqa: E501
+    seen = set()
+    for path, methods in openapi.SCHEMA["paths"].items():
+        for method, what in methods.items():
+            for _ in range(12):
+                names = [p["name"] for p in what["parameters"] if draws.random() < 0.8]
+                query = {name: draws.choice(pool) for name in names}
+                body = draws.choice(
+                    [b"", b"[]", b'["a"]', b"{", b'{"texts": [1]}', b"\x00", b"[[]]"]
+                )
+                found = asyncio.run(client.ask(app, method.upper(), path, query, body))
+                assert found.status < 500, (path, query, body, found.body)
+                seen.add(found.status)
+    assert {200, 400, 422} <= seen

@@ -1,0 +1,43 @@
+"""What is found in a text."""
+
+import numpy as np
+
+from fl_jax.geocoding import evidence
+
+COLUMN = {name: n for n, name in enumerate(evidence.FEATURES)}
+
+
+def found(pieces, text):
+    _, known, _, _ = pieces
+    rows = evidence.look_up(known, text)
+    places = known.gazetteer
+    name = lambda r: places.display(r.place) if r.place >= 0 else places.regions[r.index].name
+    return [(r.kind, name(r) if r.kind != "phrase" else text[r.start : r.end], r) for r in rows]
+
+
+def test_regions_decide_between_homonyms(pieces):
+    rows = found(pieces, "Paris, United States")
+    spots = [(name, row) for kind, name, row in rows if kind == "spot"]
+    assert spots[0][0] == "Paris, United States"
+    agree = {name: row.features[COLUMN["country_agrees"]] for name, row in spots}
+    assert agree["Paris, United States"] == 1 and agree["Paris, France"] == 0
+    assert ("region", "United States") in {(kind, name) for kind, name, _ in rows}
+
+
+def test_a_displacement_becomes_a_place_of_its_own(pieces):
+    rows = found(pieces, "50 km north of Lyon")
+    moved = [row for _, _, row in rows if row.features[COLUMN["moved"]]]
+    lat = np.rad2deg(np.arcsin(moved[0].point[2]))
+    assert abs(lat - (45.75 + 50 / 111.2)) < 0.01
+
+
+def test_arrays_hold_the_rows(pieces):
+    _, known, _, _ = pieces
+    texts = ["Paris", "", "東京 Japan"]
+    rows = [evidence.look_up(known, t) for t in texts]
+    out = evidence.arrays(rows, known)
+    assert out.there.sum(1).tolist() == [len(r) for r in rows]
+    assert not out.there[1].any()
+    assert known.gazetteer.names[out.place[2, 0]] == "Tokyo"
+    np.testing.assert_allclose(known.table.sum(1), 1, atol=1e-5)
+    assert evidence.candidates(out.there).shape == (3, evidence.CANDIDATES)

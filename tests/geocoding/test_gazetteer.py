@@ -1,0 +1,52 @@
+"""The embedded gazetteer, and the real one where it is."""
+
+import numpy as np
+import pytest
+
+from fl_jax.data import sources
+from fl_jax.geocoding import embedded, gazetteer, sphere, words
+
+
+@pytest.fixture(scope="module")
+def small():
+    return gazetteer.from_rows(embedded.places(), embedded.countries(), {}, (), "embedded")
+
+
+def rows(found, name):
+    a, b = found.place_index.find(np.array([words.name_key(name)]))
+    return (found.place_index.rows[a[0] : b[0]] >> 1).tolist()
+
+
+def test_names_and_alternates(small):
+    assert small.display(rows(small, "Paris")[0]) == "Paris, France"
+    assert {small.country_code(r) for r in rows(small, "Paris")} == {"FR", "US"}
+    assert small.names[rows(small, "巴黎")[0]] == "Paris"
+    assert rows(small, "Atlantis") == []
+    assert (np.diff(small.population) <= 0).all()
+
+
+def test_typed_coordinates_are_on_the_right_side_of_the_earth(small):
+    row = rows(small, "Sydney")[0]
+    assert small.lat[row] < 0 < small.lon[row]
+    assert (
+        float(sphere.distance(-34.6, -58.4, small.lat[rows(small, "Buenos Aires")[0]], -58.38)) < 5
+    )
+    assert small.lat[rows(small, "Luanda")[0]] < 0
+
+
+def test_nearest_and_regions(small):
+    row, km = small.nearest(48.8, 2.4)
+    assert small.names[row] == "Paris" and km < 10
+    region, leaf, count = gazetteer.region_weights(
+        small, np.zeros(len(small.names), np.int64), 1, np.arange(len(small.names))
+    )
+    assert count.sum() == len(small.names) and (leaf == 0).all() and len(region) == small.countries
+
+
+@pytest.mark.skipif(sources.folder("geonames-cities500") is None, reason="needs $FL_JAX_DATA")
+@pytest.mark.slow
+def test_the_real_one():
+    found = gazetteer.load()
+    assert len(found.names) == 234_908
+    assert found.display(rows(found, "東京")[0]) == "Tokyo, Japan"
+    assert any("CC BY" in notice for notice in found.notices)

@@ -1,0 +1,38 @@
+"""Cells as polygons: at the antimeridian, at the poles, everywhere."""
+
+import numpy as np
+import pytest
+
+from fl_jax.geocoding import geojson, s2
+
+
+def signed_area(ring):
+    x, y = np.array(ring).T
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 5, 8, 12])
+@pytest.mark.parametrize(
+    ("lat", "lon"), [(-17.7, 178.0), (66.0, -179.9), (89.9, 10.0), (-89.99, -160.0), (48.8, 2.3),
+                     (0.01, 179.999)],
+)  # fmt: skip
+def test_rings_are_valid(lat, lon, level):
+    key = int(s2.key(lat, lon, level))
+    rings = geojson.rings(key, level)
+    assert 1 <= len(rings) <= 2
+    total = 0.0
+    for ring in rings:
+        points = np.array(ring)
+        assert ring[0] == ring[-1] and len(ring) >= 4
+        assert (np.abs(points[:, 0]) <= 180).all() and (np.abs(points[:, 1]) <= 90).all()
+        assert np.abs(np.diff(points[:, 0])).max() <= 360
+        assert signed_area(ring) > 0  # counter-clockwise
+        # area on the sphere of a ring of short straight lines, by Green's theorem
+        x, y = np.deg2rad(points[:, 0]), np.sin(np.deg2rad(points[:, 1]))
+        total += float(np.sum(np.diff(x) * -(y[1:] + y[:-1]) / 2))
+    expected = float(s2.area_km2(key, level)) / s2.EARTH_KM**2
+    assert total == pytest.approx(expected, rel=0.02 if level else 0.05)
+    west, south, east, north = geojson.box(key, level)
+    lat_in, lon_in = s2.latlon(s2.centre(key, level))
+    assert south <= lat_in <= north
+    assert (west <= lon_in <= east) if west <= east else (lon_in >= west or lon_in <= east)

@@ -1,0 +1,26 @@
+"""A corpus of toponyms in context."""
+
+import json
+
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.geocoding import geoparsing
+
+
+def test_a_corpus_is_scored(geocoder, tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    text = "Flights from Berlin to Toronto, Canada."
+    toponyms = [{"start": 13, "end": 19, "lat": 52.52, "lon": 13.4},
+                {"start": 23, "end": 30, "lat": 43.7, "lon": -79.4}]  # fmt: skip
+    path.write_text(json.dumps({"text": text, "toponyms": toponyms}) + "\n")
+    documents = geoparsing.read(path)
+    assert geoparsing.context(documents[0], documents[0].toponyms[1]).startswith("Toronto, ")
+    found = geoparsing.score(geocoder, documents)
+    assert found["toponyms"] == 2 and 0 <= found["acc@161"] <= 1
+    path.write_text('{"text": "a", "toponyms": [{"start": 0, "end": 5, "lat": 0, "lon": 0}]}')
+    with pytest.raises(errors.DataError, match="outside"):
+        geoparsing.read(path)
+    path.write_text('{"text": 1}')
+    with pytest.raises(errors.DataError, match="line 1"):
+        geoparsing.read(path)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from privacy.leakage import classifiers, scores
+
+RNG = np.random.default_rng(0)
+LABELS = np.tile([1, 0], 150)
+FEATURES = (RNG.normal(size=(300, 20)) + LABELS[:, None] * np.eye(20)[3] * 3).astype(np.float32)
+FEATURES[:, 7] = 4.0  # a feature that never varies
+
+
+@pytest.mark.parametrize("name", ["random forest", "logistic", "mlp"])
+def test_each_learns_and_is_the_same_again(name):
+    fit = classifiers.make(name, seed=3).fit
+    score = fit(FEATURES[:200], LABELS[:200])
+    found = score(FEATURES[200:])
+    assert scores.auc(found, LABELS[200:] == 1) > 0.85
+    np.testing.assert_array_equal(fit(FEATURES[:200], LABELS[:200])(FEATURES[200:]), found)
+    # Standardised: units do not matter.
+    scaled = fit(1000 * FEATURES[:200], LABELS[:200])(1000 * FEATURES[200:])
+    assert scores.auc(scaled, LABELS[200:] == 1) > 0.85
+
+
+def test_the_forest_is_that_of_the_authors():
+    from sklearn import ensemble
+
+    forest = ensemble.RandomForestClassifier(
+        100, min_samples_leaf=5, min_samples_split=5, random_state=0
+    )
+    prepare = classifiers.standardise(FEATURES[:200])
+    forest.fit(prepare(FEATURES[:200]), LABELS[:200])
+    theirs = forest.predict_proba(prepare(FEATURES[200:]))[:, 1]
+    ours = classifiers.random_forest().fit(FEATURES[:200], LABELS[:200])(FEATURES[200:])
+    np.testing.assert_allclose(ours, theirs)
+
+
+def test_what_cannot_be_learnt_from_is_refused():
+    fit = classifiers.logistic().fit
+    with pytest.raises(errors.DataError, match=r"the labels are \[1\]"):
+        fit(FEATURES[:3], np.ones(3, int))
+    broken = FEATURES.copy()
+    broken[0, 0] = np.nan
+    with pytest.raises(errors.DataError, match="NaN or infinity: the model has diverged"):
+        fit(broken, LABELS)
+    with pytest.raises(errors.ConfigError, match="unknown classifier 'svm'"):
+        classifiers.make("svm")

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.core import tree
+from privacy.leakage import classifiers, collaborative, draws, features, passive, scores, split
+from tests.privacy.leakage import toy
+
+
+@pytest.fixture(scope="module")
+def setting():
+    data = toy.examples(600)
+    parts = split.make(np.asarray(data["y"]), np.asarray(data["holds"]) == 1, 4, seed=0)
+    start = toy.model().network.init(jax.random.key(0))[0]
+    learning = collaborative.make(toy.sgd(), parts.sizes())
+    view = collaborative.view("participant", toy.sgd(), 4)
+    extractor = features.make(start)
+    drawn = draws.Draws(
+        parts, batch=8, schedule=draws.every(5), seed=0, record=(10, 2), others=2, pool=6
+    )
+    record = passive.recorder(learning, view, extractor, np.ones(4))
+    many = jax.jit(collaborative.run(learning, record))
+    return data, parts, start, learning, extractor, drawn, many
+
+
+def test_an_imitated_update_is_one_batch_and_innocent_ones_summed(setting, key):
+    data, _, start, learning, extractor, drawn, _ = setting
+    one = jax.tree.map(lambda a: a[0], drawn.rounds(10, 1))
+    weights = np.array([0.4, 0.3, 0.2, 0.1])
+    made = passive.imitate(learning, extractor, weights)
+    found = made(start, data, one["auxiliary"], one["pool"], one["chosen"], key)
+    fetch = lambda taken: jax.tree.map(lambda leaf: leaf[taken], data)
+    for a in (0, 5, 15):
+        total = tree.scale(0.4, learning.send(start, fetch(one["auxiliary"][a]), key))
+        for m in one["chosen"][a]:
+            innocent = learning.send(start, fetch(one["pool"][m]), key)
+            total = tree.add(total, tree.scale(0.15, innocent))
+        np.testing.assert_allclose(found[a], extractor.extract(total), rtol=1e-4, atol=1e-6)
+
+
+def test_a_property_is_inferred_from_sums_of_three_and_a_shuffled_one_is_not(setting, key):
+    data, _, start, learning, extractor, drawn, many = setting
+    observed, auxiliary = [], []
+    state = learning.init(start, ())
+    for first in range(0, 200, 50):
+        batches = drawn.rounds(first, 50)
+        state, kept = many(state, data, batches, key)
+        observed.append(kept["observed"])
+        auxiliary.append(kept["auxiliary"][batches["record"]])
+        assert float(jnp.max(jnp.abs(kept["auxiliary"][~batches["record"]]))) == 0
+    auxiliary = np.concatenate(auxiliary).reshape(-1, extractor.length)
+    labels = np.tile(drawn.labels, len(auxiliary) // 16)
+    truth = drawn.shares(200)[10:] > 0
+    fit = classifiers.mlp(steps=600).fit
+    found = fit(auxiliary, labels)(np.concatenate(observed)[10:])
+    assert scores.auc(found, truth) > 0.9
+    shuffled = np.random.default_rng(0).permutation(labels)
+    chance = fit(auxiliary, shuffled)(np.concatenate(observed)[10:])
+    assert 0.3 < scores.auc(chance, truth) < 0.7

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from privacy.membership import attack_model, metrics
+
+
+def rows(count=600, classes=3, seed=0):
+    """Answers in which members of class 0 are surer, and of class 1 less sure."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=count)
+    member = rng.random(count) < 0.5
+    side = np.where(labels == 1, -1, 1) * np.where(member, 1, -1)
+    sure = 0.6 + 0.15 * side + 0.05 * rng.normal(size=count)
+    answers = np.full((count, classes), ((1 - sure) / (classes - 1))[:, None])
+    answers[np.arange(count), labels] = sure
+    return attack_model.Rows(answers, labels, member)
+
+
+def test_each_class_learns_its_own_rule(key):
+    config = attack_model.Config(hidden=8, rate=0.02, steps=200, batch=50)
+    attack = attack_model.fit(rows(), key, config)
+    held = rows(seed=1)
+    found = attack_model.score(attack, held.answers, held.labels)
+    for c in range(3):
+        own = held.labels == c
+        assert metrics.auc(found[own], held.member[own]) > 0.98
+    again = attack_model.fit(rows(), key, config)
+    assert np.array_equal(found, attack_model.score(again, held.answers, held.labels))
+
+
+def test_softmax_regression_is_the_released_code(key):
+    config = attack_model.Config(hidden=0, rate=0.05, steps=200, l2=1e-6)
+    attack = attack_model.fit(rows(), key, config)
+    assert set(attack.params) == {"out", "out_bias"}
+    held = rows(seed=1)
+    found = attack_model.score(attack, held.answers, held.labels)
+    assert metrics.auc(found, held.member) > 0.95
+
+
+def test_a_class_without_members_is_refused(key):
+    data = rows()
+    member = data.member & (data.labels != 2)
+    with pytest.raises(errors.DataError, match="class 2 of 3 has no members"):
+        attack_model.fit(data._replace(member=member), key)
+
+
+def test_other_classes_are_refused(key):
+    attack = attack_model.fit(rows(), key, attack_model.Config(steps=1))
+    with pytest.raises(errors.DataError, match="over 3 classes, got 4"):
+        attack_model.score(attack, np.zeros((2, 4)), np.zeros(2, int))

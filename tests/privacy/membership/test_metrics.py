@@ -1,0 +1,84 @@
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from scipy import stats
+
+from fl_jax.core import errors
+from privacy.membership import metrics
+
+
+@hypothesis.given(
+    scores=st.lists(st.integers(0, 6), min_size=2, max_size=30), seed=st.integers(0, 99)
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_auc_and_roc_by_counting(scores, seed):
+    scores = np.array(scores, float)
+    member = np.random.default_rng(seed).random(len(scores)) < 0.5
+    member[0], member[-1] = True, False
+    inside, outside = scores[member], scores[~member]
+    wins = (inside[:, None] > outside[None]) + 0.5 * (inside[:, None] == outside[None])
+    np.testing.assert_allclose(metrics.auc(scores, member), wins.mean())
+    curve = metrics.roc(scores, member)
+    np.testing.assert_allclose(np.trapezoid(curve.tpr, curve.fpr), wins.mean())
+    for fpr, tpr, cut in zip(*curve, strict=True):
+        assert np.isclose(fpr, (outside >= cut).mean()) and np.isclose(tpr, (inside >= cut).mean())
+    best = max(((inside >= c).mean() + 1 - (outside >= c).mean()) / 2 for c in curve.threshold)
+    np.testing.assert_allclose(metrics.balanced_accuracy(scores, member), best)
+
+
+def test_the_interval_is_clopper_and_pearsons():
+    for hits, trials in ((0, 5), (3, 10), (10, 10), (199, 600)):
+        exact = stats.binomtest(hits, trials).proportion_ci(0.95, "exact")
+        found = metrics.interval(hits, trials)
+        np.testing.assert_allclose(found[1:], (exact.low, exact.high), atol=1e-12)
+
+
+def test_tpr_at_a_rate_and_its_refusal():
+    scores = np.concatenate([np.arange(100) + 95.5, np.arange(100.0)])
+    member = np.arange(200) < 100
+    found = metrics.tpr_at(scores, member, 0.05)
+    assert found.value == 1.0 and found.low < 1
+    with pytest.raises(metrics.Unresolved, match="at least 500 non-members"):
+        metrics.tpr_at(scores, member, 0.01)
+
+
+def test_coverage_of_the_interval():
+    rng = np.random.default_rng(0)
+    hits = rng.binomial(40, 0.2, 400)
+    inside = [metrics.interval(int(h), 40).low <= 0.2 <= metrics.interval(int(h), 40).high
+              for h in hits]  # fmt: skip
+    assert np.mean(inside) >= 0.93
+
+
+def test_shadow_thresholds_keep_to_their_rate_on_shadows():
+    rng = np.random.default_rng(1)
+    member = rng.random(4000) < 0.5
+    scores = rng.normal(size=4000) + member
+    cut = metrics.shadow_threshold(scores, member, 0.02)
+    done = metrics.decide(scores, member, cut)
+    assert 0.015 < done.fpr.value <= 0.02
+    assert np.isclose(done.ppv(0.5), done.tpr.value / (done.tpr.value + done.fpr.value))
+
+
+def test_by_class_counts():
+    accused = np.array([1, 1, 0, 0, 1, 0], bool)
+    member = np.array([1, 0, 1, 0, 1, 1], bool)
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    found = metrics.by_class(accused, member, labels, 3)
+    assert found.precision[:2].tolist() == [0.5, 1.0] and np.isnan(found.precision[2])
+    assert found.recall[:2].tolist() == [0.5, 0.5]
+    assert found.total_precision == 2 / 3 and found.total_recall == 0.5
+    values, shares = metrics.cdf(found.precision)
+    assert values.tolist() == [0.5, 1.0] and shares.tolist() == [0.5, 1.0]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(errors.DataError, match="members and non-members"):
+        metrics.auc(np.zeros(3), np.ones(3, bool))
+    with pytest.raises(errors.DataError, match="bool mask"):
+        metrics.auc(np.zeros(3), np.ones(3))
+    with pytest.raises(errors.DataError, match="NaN"):
+        metrics.roc(np.array([0.0, np.nan]), np.array([True, False]))
+    with pytest.raises(errors.ConfigError, match="prior"):
+        metrics.ppv(0.5, 0.1, 0.0)

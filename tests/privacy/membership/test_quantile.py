@@ -1,0 +1,34 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from privacy.membership import quantile
+
+
+def test_the_pinball_loss_is_least_at_the_quantile():
+    y = jnp.asarray(np.random.default_rng(0).normal(size=4001), jnp.float32)
+    for alpha in (0.1, 0.8):
+        loss = lambda q, a=alpha: float(jnp.mean(quantile.pinball(y - q, jnp.float32(a))))
+        q = float(np.quantile(y, alpha))
+        assert loss(q) < min(loss(q - 0.1), loss(q + 0.1))
+
+
+def test_quantiles_follow_the_features(key):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4000, 2)).astype(np.float32)
+    scores = 5 + 2 * x[:, 0] + rng.normal(size=4000)
+    config = quantile.Config(alphas=(0.5, 0.9), hidden=16, rate=1e-2, steps=600)
+    model = quantile.fit(x[:2000], scores[:2000], key, config)
+    found = quantile.predict(model, x[2000:])
+    assert (np.diff(found, axis=1) >= 0).all()
+    below = (scores[2000:, None] <= found).mean(0)
+    np.testing.assert_allclose(below, [0.5, 0.9], atol=0.05)
+    assert np.corrcoef(found[:, 0], x[2000:, 0])[0, 1] > 0.98
+    attacked = quantile.attack(model, x[2000:], scores[2000:])
+    np.testing.assert_allclose(attacked, scores[2000:] - found[:, 1])
+
+
+def test_a_quantile_out_of_range_is_refused(key):
+    with pytest.raises(errors.ConfigError, match="between 0 and 1"):
+        quantile.fit(np.zeros((2, 1)), np.zeros(2), key, quantile.Config(alphas=(1.0,)))

@@ -1,0 +1,46 @@
+"""Cached decoding and beams against slow twins."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.t5 import decode, model
+from fl_jax.t5.config import Config
+
+CONFIG = Config(vocab=8, width=16, head_width=8, hidden=32, heads=2, buckets=8, max_distance=16,
+                encoder_layers=1, decoder_layers=2)  # fmt: skip
+PARAMS = model.init(jax.random.key(4), CONFIG)
+TOKENS = jnp.array([[5, 6, 7], [3, 2, 0]])
+MASK = jnp.array([[True, True, True], [True, True, False]])
+
+
+def test_greedy_is_the_argmax_of_full_passes():
+    found = np.asarray(decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=5))
+    for row in range(2):
+        given = [0]
+        for step in range(5):
+            scores = model.apply(
+                PARAMS, CONFIG, TOKENS[row : row + 1], jnp.array([given]), MASK[row : row + 1]
+            )
+            best = int(jnp.argmax(scores[0, -1]))
+            assert found[row, step] == best
+            if best == CONFIG.eos:
+                assert (found[row, step + 1 :] == CONFIG.pad).all()
+                break
+            given.append(best)
+
+
+def test_a_wide_beam_finds_the_best_of_all_sequences():
+    beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=2, beams=8, length_penalty=0.0)
+    logs = {}
+    for way in itertools.product(range(8), repeat=2):
+        given = jnp.array([[0, way[0]]])
+        p = jax.nn.log_softmax(model.apply(PARAMS, CONFIG, TOKENS[:1], given)[0])
+        key = (way[0], 0) if way[0] == CONFIG.eos else way
+        logs[key] = float(p[0, way[0]] + (0 if way[0] == CONFIG.eos else p[1, way[1]]))
+    best = max(logs, key=logs.get)
+    assert tuple(np.asarray(beams)[0, 0].tolist()) == best
+    np.testing.assert_allclose(scores[0, 0], logs[best], atol=1e-5)
+    assert (np.diff(np.asarray(scores)[0]) <= 0).all()

@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.train import private
+from fl_jax.train.state import Variables
+
+VARIABLES = Variables({"w": jnp.array([1.0, -2.0]), "b": jnp.array(0.5)}, {})
+
+
+def loss(variables, batch, key):
+    del key
+    p = variables.params
+    error = batch["x"] @ p["w"] + p["b"] - batch["y"]
+    return jnp.mean(error**2), ({}, {})
+
+
+@pytest.fixture
+def batch():
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(6, 2)).astype(np.float32)
+    return {"x": jnp.asarray(x), "y": jnp.asarray(draws.normal(size=6).astype(np.float32))}
+
+
+def call(batch, mask, key, **options):
+    settings = {"clip": 0.7, "noise_multiplier": 0.0, "expected": 4.0, **options}
+    return private.gradient(loss, VARIABLES, batch, jnp.asarray(mask), key, **settings)
+
+
+def test_each_gradient_is_clipped_by_itself(batch, key):
+    mask = np.array([1, 0, 1, 1, 0, 1], np.float32)
+    total = np.zeros(3)
+    for i in np.flatnonzero(mask):
+        x, y = np.asarray(batch["x"][i]), float(batch["y"][i])
+        error = x @ [1.0, -2.0] + 0.5 - y
+        g = 2 * error * np.append(x, 1.0)
+        total += g * min(1, 0.7 / np.linalg.norm(g))
+    found = call(batch, mask, key)
+    np.testing.assert_allclose([*found["w"], found["b"]], total / 4, rtol=1e-5)
+
+
+def test_the_noise_has_its_deviation_and_does_not_depend_on_the_data(batch, key):
+    nobody = np.zeros(6, np.float32)
+    keys = jax.random.split(key, 4000)
+    draw = jax.vmap(lambda k: call(batch, nobody, k, noise_multiplier=3.0)["w"])
+    found = np.asarray(draw(keys))
+    np.testing.assert_allclose(found.std(), 3 * 0.7 / 4, rtol=0.03)
+    assert abs(found.mean()) < 0.02
+    assert abs(np.corrcoef(found.T)[0, 1]) < 0.05
+
+
+def test_poisson_samples(key):
+    present = jnp.arange(200) % 2 == 0
+    places = private.capacity(100, 0.3)
+    sample = jax.jit(jax.vmap(lambda k: private.poisson(k, present, 0.3, places)))
+    found = sample(jax.random.split(key, 500))
+    sizes = np.asarray(found.mask).sum(1)
+    assert abs(sizes.mean() - 30) < 1 and abs(sizes.var() - 21) < 5
+    assert not np.asarray(found.missed).any()
+    rows = np.asarray(found.rows)[np.asarray(found.mask) > 0]
+    assert (rows % 2 == 0).all()
+    short = private.poisson(key, present, 0.9, 10)
+    assert int(short.missed) > 60 and float(short.mask.sum()) == 10
+
+
+def test_a_clip_of_zero_is_refused(batch, key):
+    with pytest.raises(errors.ConfigError, match="clipping norm"):
+        call(batch, np.ones(6, np.float32), key, clip=0.0)
