@@ -130,7 +130,8 @@ def test_conformal_widths_cover_new_disks():
     misses = np.abs(rng.normal(size=(1200, 1)) * scale[:, None])
     widths = conformal.widths(misses[:600], owner[:600], 0.9)
     share, deviation = conformal.coverage(misses[600:], widths, owner[600:])
-    assert abs(share - 0.9) < 3 * deviation
+    # At least what was asked for; the unseen disk, counted as a miss, adds up to 1/20 of it.
+    assert 0.9 - 3 * deviation < share < 0.9 * 21 / 20 + 3 * deviation
     with pytest.raises(errors.ConfigError, match="at least 9 calibration disks"):
         conformal.widths(misses[:60], owner[:60], 0.9)
     rows = cells(12)
