@@ -155,7 +155,7 @@ def compiled(network: Network, settings: Settings, options: bdf.Options, lanes: 
                 lambda p, x: functions.jacobian(*p, x),
                 (coefficients(conditions), ice),
                 start,
-                np.asarray(years) * c.YEAR,
+                jnp.asarray(years) * c.YEAR,
                 count,
                 lanes=lanes,
                 options=options,
