@@ -41,7 +41,7 @@ class Config:
 
 
 PAPER = Config()
-SMALL = Config(disks=32, radii=16, layers=16, chains_samples=100, live=0, calibration=0)
+SMALL = Config(disks=32, radii=16, layers=16, chains_samples=0, live=0, calibration=0)
 SMOKE = Config(
     disks=6,
     radii=6,
@@ -53,7 +53,7 @@ SMOKE = Config(
     level=0.6,
     epochs=5,
     channels=9,
-    chains_samples=20,
+    chains_samples=0,
     live=0,
     calibration=0,
 )
