@@ -34,7 +34,7 @@ def integrate(
     network: Network,
     start,
     conditions: Conditions,
-    years: Sequence[float],
+    years: Sequence[float] | np.ndarray,
     *,
     settings: Settings = Settings(),
     options: bdf.Options = bdf.Options(),

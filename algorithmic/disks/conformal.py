@@ -7,6 +7,8 @@ least `level`, the missing disk counting as not covered. [Dunn, Wasserman, Ramda
 of groups]
 """
 
+import itertools
+
 import numpy as np
 
 from fl_jax.core import errors
@@ -26,7 +28,7 @@ def widths(misses: np.ndarray, disks: np.ndarray, level: float = 0.9) -> np.ndar
     names, owner, counts = np.unique(disks, return_inverse=True, return_counts=True)
     m = len(names)
     if level > m / (m + 1):
-        need = int(np.ceil(level / (1 - level)))
+        need = next(n for n in itertools.count(m) if level <= n / (n + 1))
         raise errors.ConfigError(
             f"a level of {level} needs at least {need} calibration disks, but {m} came; give more"
             " or lower the level."

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fl_jax.core import errors
+from fl_jax.core.types import PyTree
 
 
 class Prior(NamedTuple):
@@ -20,7 +21,7 @@ class Prior(NamedTuple):
     logarithmic: bool = False  # uniform in the logarithm
 
 
-def from_cube(priors: dict[str, Prior], unit) -> dict[str, Array]:
+def from_cube(priors: dict[str, Prior], unit) -> PyTree:
     """Parameters at a point of the unit cube (d,), or at many (n, d): the prior's quantiles."""
     out = {}
     for i, (name, p) in enumerate(priors.items()):

@@ -27,7 +27,8 @@ def cross_entropy(
     sums = jax.nn.logsumexp(logits, axis=-1)
     own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[..., None], axis=-1)[..., 0]
     losses = sums - own + z * jnp.square(sums)
-    return jnp.sum(jnp.where(counts, losses, 0.0)) / jnp.maximum(jnp.sum(counts), 1)
+    counted = jnp.maximum(jnp.sum(counts), 1).astype(losses.dtype)
+    return jnp.sum(jnp.where(counts, losses, 0.0)) / counted
 
 
 def make(config: Config, *, z: float = 0.0):

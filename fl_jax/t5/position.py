@@ -40,4 +40,4 @@ def buckets(
     scale = np.float32(math.log(max_distance / exact))
     steps = np.log(ratio) / scale * np.float32(count - exact)
     far = np.minimum(exact + steps.astype(np.int64), count - 1)
-    return (base + np.where(distance < exact, distance, far)).astype(np.int32)
+    return np.asarray(base + np.where(distance < exact, distance, far), np.int32)

@@ -21,7 +21,7 @@ class Ledger:
         >>> from privacy.accounting.events import Gaussian
         >>> ledger = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(10.0), 25)
         >>> b = ledger.epsilon(1e-5)
-        >>> abs(b.upper - 1.9931) < 2e-3 and b.gap < 2e-3
+        >>> bool(abs(b.upper - 1.9931) < 2e-3 and b.gap < 2e-3)
         True
     """
 

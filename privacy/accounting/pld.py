@@ -160,7 +160,11 @@ def _hull(values, step):
     # tangents from the two ends, which a curve that is convex but for them needs and no more
     index = np.arange(1, size)
     last = int(np.argmax(values <= 0)) or size - 1
-    first = 1 + int(np.argmin((values[1 : last + 1] - values[0]) / np.expm1(step * index[:last])))
+    # the steepest chord, by logarithms: e^eps itself overflows
+    width = step * index[:last]
+    with np.errstate(divide="ignore"):
+        drop = np.log(np.maximum(values[0] - values[1 : last + 1], 0.0))
+    first = 1 + int(np.argmax(drop - width - np.log(-np.expm1(-width))))
     if first < last:
         part = np.arange(first, last)
         slopes = (values[part] - values[last]) / -np.expm1(step * (part - last))

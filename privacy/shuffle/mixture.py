@@ -66,14 +66,21 @@ def _log_calls(size, ratio, eps, eps0, rule):
     return np.exp(logs - peak), peak[:, 0]
 
 
+# Beyond e^600 the two factors of delta leave double range.
+FAR = 600.0
+
+
 def log_bounds(
     mixture: Mixture, eps: np.ndarray | float, rule: option.Rule = option.FINE
 ) -> tuple[np.ndarray, np.ndarray]:
     """log of the (lower, upper) bound of delta at a vector of eps in [0, eps0).
 
-    Floating-point error is not yet allowed for; `bracket` and `solve` do.
+    Floating-point error is not yet allowed for; `bracket` and `solve` do. Beyond `FAR` delta is
+    bounded by its value there, since it falls with eps, by what eps0 alone gives, and from below
+    by 0.
     """
-    eps = np.atleast_1d(np.asarray(eps, float))
+    asked = np.atleast_1d(np.asarray(eps, float))
+    eps = np.minimum(asked, FAR)
     up, low, eps0 = mixture.upper, mixture.lower, mixture.eps0
     with np.errstate(divide="ignore"):
         if mixture.exact:
@@ -92,9 +99,13 @@ def log_bounds(
         _, z = strike(eps, eps0)
         outside = np.log((mixture.left + mixture.right) * np.maximum(z, 0.0) / 2)
     scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
-    dead = eps >= eps0
+    dead, far = asked >= eps0, asked > FAR
     high_log = np.minimum(np.logaddexp(high_log, outside) + scale, 0.0)
-    return np.where(dead, -np.inf, low_log + scale), np.where(dead, -np.inf, high_log)
+    low_log = np.where(dead | far, -np.inf, low_log + scale)
+    with np.errstate(divide="ignore"):
+        alone = np.log(-np.expm1(np.minimum(asked - eps0, 0.0)))  # of any eps0-DP mechanism
+    high_log = np.where(far, np.minimum(high_log, alone), high_log)
+    return low_log, np.where(dead, -np.inf, high_log)
 
 
 def bracket(
@@ -121,7 +132,7 @@ def delta(
         part = make(blocks, exponent)
         low, high = (float(v[0]) for v in bracket(part, np.array([eps]), n))
         needed = 30.0 - math.log(max(low, 1e-300))
-        if high <= low * (1 + rtol) or (blocks >= most and needed <= exponent + 1):
+        if eps > FAR or high <= low * (1 + rtol) or (blocks >= most and needed <= exponent + 1):
             return low, high
         if needed > exponent + 1:
             exponent = needed
@@ -161,8 +172,7 @@ def solve(
         blocks: how many to begin with.
     """
     exponent = (16.0 if rtol >= 1e-4 else 25.0) - math.log(delta)
-    # beyond e^600 the two factors of delta leave double range: there the local guarantee is given
-    last = min(eps0 * (1 - 1e-12), 600.0)
+    last = min(eps0 * (1 - 1e-12), FAR)  # beyond, the local guarantee is given
     tol = min(rtol / 8, 1e-3)
     rules = [option.ROUGH, option.COARSE, option.FINE] if rtol >= 1e-4 else [option.FINE]
     best = Solution(0.0, eps0, False)

@@ -14,8 +14,9 @@ def test_the_mixture_is_a_distribution_and_leaves_the_own_text_out(pieces):
     data = examples.encode(known, words, train.text[:8], lat=train.lat[:8], lon=train.lon[:8],
                            held_out=True, length=24)  # fmt: skip
     batch = examples.batch(data, np.arange(8))
-    weights = batch["there"] / jnp.maximum(batch["there"].sum(1, keepdims=True), 1)
-    mixture = network.mix(tables, batch, weights.astype(jnp.float32))
+    there = jnp.asarray(batch["there"], jnp.float32)
+    weights = there / jnp.maximum(there.sum(1, keepdims=True), 1)
+    mixture = network.mix(tables, batch, weights)
     np.testing.assert_allclose(mixture.sum(1), 1, atol=1e-5)
     mass = network.node_mass(tables, mixture)
     np.testing.assert_allclose(mass[:, 0], 1, atol=1e-5)

@@ -208,7 +208,7 @@ def test_statistical_equilibrium_and_its_limits():
     trapped = run(1e3, 1e19)  # photons that do not get out bring it nearer to LTE
     assert abs(float(trapped[2] - lte[2])) < abs(float(run(1e3, 1e10)[2] - lte[2]))
     with pytest.raises(errors.ConfigError, match="collides with"):
-        lines.collisions(co, 30.0, {"N2": 1.0}, 5)
+        lines.collisions(co, 30.0, {"N2": jnp.asarray(1.0)}, 5)
 
 
 def test_dust_shines_and_images_keep_their_flux():

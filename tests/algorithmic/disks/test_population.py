@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from algorithmic.disks import population, table
+from algorithmic.disks import population, species, table
 from fl_jax.core import errors
 
 SMALL = population.Population(disks=2, radii=3, layers=3, network="hand", r_min=5.0)
@@ -22,9 +22,8 @@ def test_rows_units_and_card(made):
     assert set(np.unique(rows.columns["disk"])) == {0, 1}
     assert (rows.columns["numberdens"] > SMALL.thinnest).all()
     assert rows.features().shape == (len(rows), 4)
-    hydrogen = rows.abundances[:, rows.species.index("H2")] * 2
-    hydrogen += rows.abundances[:, rows.species.index("H")]
-    np.testing.assert_allclose(hydrogen, 1.0, atol=1e-3)
+    atoms = np.array([species.composition(name).get("H", 0) for name in rows.species])
+    np.testing.assert_allclose(rows.abundances @ atoms, 1.0, rtol=1e-6)
 
 
 def test_finished_disks_are_not_made_again_and_another_config_is_refused(made, monkeypatch):

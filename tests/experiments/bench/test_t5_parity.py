@@ -19,7 +19,7 @@ def test_parity_with_transformers(name):
     found = t5_parity.differences(
         t5_parity.ours(t5_parity.params_of(config), config, given), reference
     )
-    assert found["logits"] <= 1e-5
+    assert found["logits"] <= 2e-5  # of up to 8 in v1.1 and bytes, whose head does not scale
     assert found["loss"] <= 1e-5
     assert found["gradients, relative norm"] <= 1e-4
     assert found["greedy tokens that differ"] == 0

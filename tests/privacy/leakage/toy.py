@@ -15,7 +15,7 @@ def model():
 def examples(count=200):
     rng = np.random.default_rng(0)
     holds = rng.random(count) < 0.4
-    x = rng.normal(size=(count, 6)) + 2.0 * holds[:, None] * np.eye(6)[0]
+    x = rng.normal(size=(count, 6)) + 8.0 * holds[:, None] * np.eye(6)[0]
     y = (x[:, 1] > 0).astype(np.int32)
     made = {"x": x.astype(np.float32), "y": y, "holds": holds.astype(np.int32)}
     return jax.tree.map(jnp.asarray, made)
