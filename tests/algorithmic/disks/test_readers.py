@@ -68,7 +68,7 @@ def test_rate22_whole_and_its_subset():
     assert (len(rate22), len(rate22.species)) == (8765, 737)  # the file's ids
     assert sum(len(set(map(tuple, np.stack(
         [rate22.t_min[r], rate22.alpha[r], rate22.beta[r], rate22.gamma[r]], 1)))) > 1
-               for r in range(len(rate22))) == 65  # fits that differ; the file gives 67 several  # fmt: skip
+               for r in range(len(rate22))) == 65  # of 67 with several fits  # fmt: skip
     s2 = network.subset(rate22, ("H", "He", "C", "N", "O", "S", "Mg"), 2)
     ids = (DATA / "reference" / "umist22_S2_reaction_ids.txt").read_text().split()
     names = (DATA / "reference" / "umist22_S2_species.txt").read_text().split()
