@@ -52,6 +52,28 @@ def parse(name: str, presets: dict[str, Any], argv: list[str]) -> Arguments:
     return Arguments(preset, given.out, given.resume, _fields(name, presets[preset], rest))
 
 
+def command(system: str, name: str, what: str) -> argparse.ArgumentParser:
+    """The parser of `python -m experiments SYSTEM NAME`, for `read`."""
+    return argparse.ArgumentParser(
+        prog=f"python -m experiments {system} {name}", description=what, exit_on_error=False
+    )
+
+
+def read(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """What `argv` asks of a parser, all of it.
+
+    Raises:
+        ConfigError: words that it does not know, or cannot read.
+    """
+    try:
+        asked, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise errors.ConfigError(f"the command could not be read: {error}.") from error
+    if rest:
+        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
+    return asked
+
+
 def _fields(name: str, default: Any, words: list[str]) -> Any:
     """`default` with the fields that `words` name."""
     import tyro

@@ -19,3 +19,13 @@ jaxtyping.install_import_hook(["fl_jax", "algorithmic", "privacy"], f"{__name__}
 def key():
     """A key that is the same in every run."""
     return jax.random.key(20)
+
+
+def pytest_runtest_setup(item):
+    """Tests on real data join in where their folders are, and say which one is missing."""
+    from fl_jax.data import sources
+
+    for mark in item.iter_markers("data"):
+        for name in mark.args:
+            if sources.folder(name) is None:
+                pytest.skip(f"needs $FL_JAX_DATA/{name}")

@@ -161,7 +161,7 @@ def nested(
     Raises:
         ConfigError: ultranest is not installed.
     """
-    ultranest = _import("ultranest")
+    ultranest = _import("ultranest", "nested")
     sampler = ultranest.ReactiveNestedSampler(
         names, log_likelihood, transform=lambda unit: unit, vectorized=True
     )
@@ -180,7 +180,7 @@ def nested(
     )  # fmt: skip
 
 
-def _import(name: str):
+def _import(name: str, extra: str = "retrieval"):
     import importlib
     import logging
 
@@ -188,8 +188,7 @@ def _import(name: str):
         found = importlib.import_module(name)
     except ImportError as error:
         raise errors.ConfigError(
-            f"{name} is not installed; install the extra `retrieval` (pip install"
-            " 'fl-jax[retrieval]')."
+            f"{name} is not installed; install the extra `{extra}` (pip install 'fl-jax[{extra}]')."
         ) from error
     logging.getLogger(name).setLevel(logging.ERROR)
     return found

@@ -1,9 +1,9 @@
 """`python -m experiments backdoor grid`, `sweeps` and `words`."""
 
-import argparse
 import dataclasses
 from typing import Any
 
+from experiments import arguments
 from fl_jax.core import errors
 
 
@@ -105,18 +105,11 @@ def words(argv: list[str]) -> int:
 
 def _begin(name: str, what: str, argv: list[str]):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m experiments backdoor {name}", description=what, exit_on_error=False
-    )
+    parser = arguments.command("backdoor", name, what)
     parser.add_argument("--preset", default="small", help="smoke or small")
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
-    try:
-        asked, unknown = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise errors.ConfigError(f"the command could not be read: {error}.") from error
-    if unknown:
-        raise errors.ConfigError(f"the command could not be read from {unknown[0]!r} on.")
+    asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, ("smoke", "small"))
     if asked.seeds < 0:
         raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")

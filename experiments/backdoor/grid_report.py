@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import plots
 from experiments.backdoor.grid import ATTACKS, UNTARGETED, Found, Grid
 from fl_jax.federated import detection
 
@@ -111,7 +112,7 @@ def table(summary, defences) -> str:
 
 def heat(summary, defences, path: pathlib.Path) -> None:
     """The grid in colour: damage large, main accuracy small below it."""
-    plt = _pyplot()
+    plt = plots.pyplot()
     hurt, main = damage(summary, defences), matrix(summary, defences, "main")
     figure, axis = plt.subplots(figsize=(11.5, 7.2))
     axis.imshow(hurt, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
@@ -141,7 +142,7 @@ SHOWN = ("model replacement", "train-and-scale", "constrain-and-scale", "adaptiv
 
 def curves(found: Found, path: pathlib.Path) -> None:
     """ROC of each detector on the attacks that scale or hide."""
-    plt = _pyplot()
+    plt = plots.pyplot()
     names = list(found.scores)
     figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.5), sharey=True)
     for axis, name in zip(axes, names, strict=True):
@@ -160,12 +161,3 @@ def curves(found: Found, path: pathlib.Path) -> None:
     figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def _pyplot():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt

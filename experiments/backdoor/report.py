@@ -1,6 +1,6 @@
 """The picture and the table."""
 
-from experiments import result
+from experiments import plots, result
 from experiments.backdoor import summary
 from fl_jax.train import metrics
 
@@ -56,10 +56,7 @@ def table(rows: list[dict]) -> str:
 
 def draw(curves, rows, path, origin: str) -> None:
     """Main accuracy (thin) and backdoor accuracy (thick) over the rounds, a panel a backdoor."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    plt = plots.pyplot()
     import numpy as np
 
     columns = len(curves)

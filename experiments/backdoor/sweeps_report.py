@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import plots
 from experiments.backdoor import summary
 from experiments.backdoor.sweeps import Curves
 
@@ -57,11 +58,7 @@ def write(
 
 def draw(found: dict[str, tuple[list[str], Curves]], path: pathlib.Path) -> None:
     """A panel a sweep: backdoor accuracy (thick, mean and range of seeds) and main (dashed)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = plots.pyplot()
     figure, axes = plt.subplots(
         1, len(found), figsize=(1 + 4.3 * len(found), 4.0), sharey=True, squeeze=False
     )

@@ -18,7 +18,6 @@ has seen (its own default); everywhere else it is given the short batch.
 
 import json
 import pathlib
-import tempfile
 import time
 from typing import Any
 
@@ -244,16 +243,11 @@ def fedjax(params, x, y, visited, names) -> dict[str, Any]:
         "rate": RATE,
         "rounds": ROUNDS,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = f"{folder}/in.npz", f"{folder}/out.npz"
-        np.savez(source, **given)
-        on_one = ",".join(name for name in names if name != "pmap x2")
-        peers.run("fedjax", "fedjax_w1.py", source, target, on_one)
-        result = dict(np.load(target))
-        if "pmap x2" in names:
-            peers.run("fedjax", "fedjax_w1.py", source, target, "pmap", devices=2)
-            two = dict(np.load(target))
-            result |= {f"pmap x2/{k[5:]}": v for k, v in two.items() if k.startswith("pmap/")}
+    on_one = ",".join(name for name in names if name != "pmap x2")
+    result = peers.exchange("fedjax", "fedjax_w1.py", given, on_one)
+    if "pmap x2" in names:
+        two = peers.exchange("fedjax", "fedjax_w1.py", given, "pmap", devices=2)
+        result |= {f"pmap x2/{k[5:]}": v for k, v in two.items() if k.startswith("pmap/")}
     return result
 
 

@@ -5,6 +5,10 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
 
 HERE = pathlib.Path(__file__).parent / "peers"
 
@@ -45,3 +49,19 @@ def run(name: str, script: str, *arguments: str, devices: int = 1) -> None:
     environment.pop("PYTHONPATH", None)
     command = [python(name), "-W", "ignore", HERE / script, *arguments]
     subprocess.run(command, check=True, env=environment)
+
+
+def exchange(
+    name: str, script: str, arrays: Mapping[str, object], *arguments: str, devices: int = 1
+) -> dict[str, np.ndarray]:
+    """What `peers/<script>` answers: it is given two files, arrays to read and arrays to write.
+
+    Raises:
+        subprocess.CalledProcessError: as `run`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = f"{folder}/in.npz", f"{folder}/out.npz"
+        np.savez(source, **arrays)
+        run(name, script, source, target, *arguments, devices=devices)
+        with np.load(target) as out:
+            return dict(out)

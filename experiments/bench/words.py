@@ -10,7 +10,6 @@ which takes minutes to compile, and again for every other length of batch: clien
 whole batches, so that it compiles once.
 """
 
-import tempfile
 import time
 from typing import Any
 
@@ -178,11 +177,7 @@ def fedjax(params, x, y, visited, backends: str) -> dict[str, Any]:
         "rate": RATE,
         "rounds": ROUNDS,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = f"{folder}/in.npz", f"{folder}/out.npz"
-        np.savez(source, **given)
-        peers.run("fedjax", "fedjax_w3.py", source, target, backends)
-        return dict(np.load(target))
+    return peers.exchange("fedjax", "fedjax_w3.py", given, backends)
 
 
 def table(ours, theirs, round_error, sizes, origin, window) -> str:

@@ -1,19 +1,21 @@
 """`python -m experiments bloom convert`, `generate` and `plan`."""
 
-import argparse
 import os
 
+from experiments import arguments
 from fl_jax.core import errors
 
 
 def convert(argv: list[str]) -> int:
     """An HF checkpoint read and written again: another dtype, another sharding, checked."""
-    parser = _parser("convert", "Reads an HF BLOOM checkpoint and writes it again.")
+    parser = arguments.command(
+        "bloom", "convert", "Reads an HF BLOOM checkpoint and writes it again."
+    )
     parser.add_argument("source", help="folder with config.json and safetensors")
     parser.add_argument("target", help="folder to write")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16; as it is unless given")
     parser.add_argument("--shard-bytes", type=int, default=5_000_000_000)
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     if os.path.realpath(asked.source) == os.path.realpath(asked.target):
         raise errors.ConfigError("source and target are one folder; write to another one.")
     if asked.dtype is not None:
@@ -37,7 +39,9 @@ def convert(argv: list[str]) -> int:
 
 def generate(argv: list[str]) -> int:
     """Prints each prompt with what the model of an HF folder adds to it."""
-    parser = _parser("generate", "Continues prompts with an HF BLOOM and its tokenizer.json.")
+    parser = arguments.command(
+        "bloom", "generate", "Continues prompts with an HF BLOOM and its tokenizer.json."
+    )
     parser.add_argument("folder", help="with config.json, safetensors and tokenizer.json")
     parser.add_argument("prompts", nargs="+", help="texts to continue")
     parser.add_argument("--count", type=int, default=64, help="tokens to add")
@@ -46,7 +50,7 @@ def generate(argv: list[str]) -> int:
     parser.add_argument("--top-p", type=float, default=1.0, help="only what holds this much")
     parser.add_argument("--dtype", default="float32", help="to compute in; bfloat16 on a GPU, TPU")
     parser.add_argument("--seed", type=int, default=0)
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
 
     errors.positive("count", asked.count)
 
@@ -79,7 +83,9 @@ def generate(argv: list[str]) -> int:
 
 def plan(argv: list[str]) -> int:
     """Compiles one training step for a mesh that need not exist, and prints what it takes."""
-    parser = _parser("plan", "What one training step takes of each device, without weights.")
+    parser = arguments.command(
+        "bloom", "plan", "What one training step takes of each device, without weights."
+    )
     parser.add_argument("size", help="560m, 1b1, 1b7, 3b, 7b1 or 176b")
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--fsdp", type=int, default=1)
@@ -88,7 +94,7 @@ def plan(argv: list[str]) -> int:
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--remat", default="full", help="none, dots or full")
     parser.add_argument("--dtype", default="bfloat16")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
 
     import jax
 
@@ -108,19 +114,3 @@ def plan(argv: list[str]) -> int:
     )
     print(plan.render(asked.size, found))
     return 0
-
-
-def _parser(name: str, what: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        f"python -m experiments bloom {name}", description=what, exit_on_error=False
-    )
-
-
-def _parse(parser, argv):
-    try:
-        asked, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise errors.ConfigError(f"the command could not be read: {error}.") from error
-    if rest:
-        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
-    return asked

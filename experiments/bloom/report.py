@@ -2,6 +2,7 @@
 
 import pathlib
 
+from experiments import plots
 from experiments.bloom import run
 
 
@@ -89,11 +90,9 @@ def _samples(details) -> str:
 def plot(details, folder: pathlib.Path) -> None:
     """loss.png, perplexity.png, tasks.png. Nothing where matplotlib is not installed."""
     try:
-        import matplotlib
+        pyplot = plots.pyplot()
     except ModuleNotFoundError:
         return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     curve = details["curves"]["pretrain"]

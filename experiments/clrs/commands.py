@@ -1,19 +1,21 @@
 """`python -m experiments clrs test` and `clrs text`."""
 
-import argparse
 import json
 import pathlib
 
+from experiments import arguments
 from fl_jax.core import errors
 
 
 def test(argv: list[str]) -> int:
     """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json."""
-    parser = _parser("test", "Scores the newest checkpoint of every seed of a run.")
+    parser = arguments.command(
+        "clrs", "test", "Scores the newest checkpoint of every seed of a run."
+    )
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--lengths", default="64", help="sizes, as in 16,32,64")
     parser.add_argument("--samples", type=int, default=256, help="at most; 0 = the benchmark's")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     lengths = tuple(int(n) for n in asked.lengths.split(",") if n.isdigit())
     stored = pathlib.Path(asked.run) / "config.json"
     if not lengths or not stored.is_file():
@@ -59,13 +61,15 @@ def test(argv: list[str]) -> int:
 
 def text(argv: list[str]) -> int:
     """Prints random runs of an algorithm for a language model, one JSON object a line."""
-    parser = _parser("text", "Random runs as prompts and answers, one JSON object a line.")
+    parser = arguments.command(
+        "clrs", "text", "Random runs as prompts and answers, one JSON object a line."
+    )
     parser.add_argument("algorithm")
     parser.add_argument("--length", type=int, default=8, help="nodes")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hint", help="the probe to trace; the one that becomes the output")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
 
     import jax
 
@@ -83,19 +87,3 @@ def text(argv: list[str]) -> int:
         )
         print(json.dumps(export.render(asked.algorithm, one, hint=asked.hint)._asdict()))
     return 0
-
-
-def _parser(name: str, what: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"python -m experiments clrs {name}", description=what, exit_on_error=False
-    )
-
-
-def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    try:
-        asked, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise errors.ConfigError(f"the command could not be read: {error}.") from error
-    if rest:
-        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
-    return asked

@@ -2,7 +2,7 @@
 
 import statistics
 
-from experiments import result
+from experiments import plots, result
 from experiments.clrs import published, summary
 from fl_jax.train import metrics
 
@@ -56,11 +56,7 @@ def _with_deviation(values):
 
 
 def _axes(width: float, height: float):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(width, height))
     axis.spines[["top", "right"]].set_visible(False)
     return figure, axis

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import result
+from experiments import plots, result
 from experiments.disks import stages
 
 CURVE, ABLATION, RESIDUALS, MAPS = "cv.png", "ablation.png", "residuals.png", "maps.png"
@@ -141,11 +141,7 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
 
 def plotting():
     """pyplot that draws to files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = plots.pyplot()
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
     return plt
 

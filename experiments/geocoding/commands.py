@@ -1,20 +1,22 @@
 """`python -m experiments geocoding evaluate | serve | text | batch | score | dump`."""
 
-import argparse
 import csv
 import json
 import pathlib
 
+from experiments import arguments
 from fl_jax.core import errors
 
 
 def serve(argv: list[str]) -> int:
     """The service of a finished run, on the loopback interface unless told otherwise."""
-    parser = _parser("serve", "Answers on http://127.0.0.1:8080/ until it is interrupted.")
+    parser = arguments.command(
+        "geocoding", "serve", "Answers on http://127.0.0.1:8080/ until it is interrupted."
+    )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     try:
         import starlette
         import uvicorn
@@ -31,11 +33,13 @@ def serve(argv: list[str]) -> int:
 
 def evaluate(argv: list[str]) -> int:
     """Calibrates a geocoder on the development items and evaluates it on the test items."""
-    parser = _parser("evaluate", "Every table of a run, for the geocoder in a folder.")
+    parser = arguments.command(
+        "geocoding", "evaluate", "Every table of a run, for the geocoder in a folder."
+    )
     parser.add_argument("run", help="folder of a run")
     parser.add_argument("--rows", type=int, default=2000, help="test items, at most")
     parser.add_argument("--out", default=None, help="folder for report.md and the pictures")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     import dataclasses
 
     from experiments.geocoding import config, evaluation, report, run, task
@@ -73,12 +77,12 @@ def evaluate(argv: list[str]) -> int:
 
 def text(argv: list[str]) -> int:
     """Prints where one text is, as JSON."""
-    parser = _parser("text", "Where one text is.")
+    parser = arguments.command("geocoding", "text", "Where one text is.")
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("text")
     parser.add_argument("--residual", type=float, default=0.001)
     parser.add_argument("--region", type=float, help="also the region of this mass, as GeoJSON")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     from fl_jax.geocoding.service import formats
 
     found = _load(asked.run)
@@ -90,13 +94,15 @@ def text(argv: list[str]) -> int:
 
 def batch(argv: list[str]) -> int:
     """Geocodes a file: CSV, JSONL or Parquet in, the same with columns added out."""
-    parser = _parser("batch", "Adds lat, lon, confidence, place, geonameid, country and cell.")
+    parser = arguments.command(
+        "geocoding", "batch", "Adds lat, lon, confidence, place, geonameid, country and cell."
+    )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
     parser.add_argument("target", help="of the same kind, or another one of these")
     parser.add_argument("--column", default="text", help="that holds the texts")
     parser.add_argument("--residual", type=float, default=0.05)
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     from fl_jax.train import metrics
 
     rows = read_rows(pathlib.Path(asked.source), asked.column)
@@ -118,10 +124,12 @@ def batch(argv: list[str]) -> int:
 
 def score(argv: list[str]) -> int:
     """The standard geoparsing measures of a corpus of toponyms in context."""
-    parser = _parser("score", "Accuracy@161, mean, median and AUC of a corpus (documented JSONL).")
+    parser = arguments.command(
+        "geocoding", "score", "Accuracy@161, mean, median and AUC of a corpus (documented JSONL)."
+    )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("corpus", help="JSONL; fl_jax.geocoding.geoparsing says how it looks")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     from fl_jax.geocoding import geoparsing
 
     documents = geoparsing.read(asked.corpus)
@@ -132,11 +140,13 @@ def score(argv: list[str]) -> int:
 
 def dump(argv: list[str]) -> int:
     """Items with coordinates on Earth out of a Wikidata dump; goes on where it stopped."""
-    parser = _parser("dump", "latest-all.json.bz2 to rows of id, label, description, lat, lon.")
+    parser = arguments.command(
+        "geocoding", "dump", "latest-all.json.bz2 to rows of id, label, description, lat, lon."
+    )
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("--language", default="en")
-    asked = _parse(parser, argv)
+    asked = arguments.read(parser, argv)
     from fl_jax.geocoding import wikidata
 
     lines = wikidata.extract(asked.source, asked.target, language=asked.language)
@@ -218,19 +228,3 @@ def _load(run):
 
     folder = pathlib.Path(run)
     return geocoder.load(folder / "geocoder" if (folder / "geocoder").is_dir() else folder)
-
-
-def _parser(name: str, what: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        f"python -m experiments geocoding {name}", description=what, exit_on_error=False
-    )
-
-
-def _parse(parser, argv):
-    try:
-        asked, rest = parser.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise errors.ConfigError(f"the command could not be read: {error}.") from error
-    if rest:
-        raise errors.ConfigError(f"the command could not be read from {rest[0]!r} on.")
-    return asked

@@ -1,6 +1,6 @@
 """Tables and pictures of a run."""
 
-from experiments import result
+from experiments import plots, result
 
 RADII = ("acc@25", "acc@161")
 
@@ -83,20 +83,11 @@ COLOURS = {
 }
 
 
-def _plot():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def draw_errors(details, path) -> None:
     """Share of test items within each distance, and the training curve."""
     import numpy as np
 
-    plt = _plot()
+    plt = plots.pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     edges = np.logspace(0, np.log10(20040), 40)
     for name, counts in details["errors"].items():
@@ -123,7 +114,7 @@ def draw_calibration(details, path) -> None:
     """How often a region of each mass holds the truth."""
     import numpy as np
 
-    plt = _plot()
+    plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(4.6, 4.4))
     rows = np.array(details["reliability"])
     axis.plot([0, 1], [0, 1], color="#999999", lw=0.8)
@@ -149,7 +140,7 @@ def draw_map(details, path) -> None:
     from fl_jax.geocoding import sphere
     from fl_jax.geocoding.service import page
 
-    plt = _plot()
+    plt = plots.pyplot()
     rows = np.array(details["map"])
     km = sphere.distance(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3])
     figure, axis = plt.subplots(figsize=(12, 6))

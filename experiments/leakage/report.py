@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import result
+from experiments import plots, result
 from experiments.leakage import summary
 from fl_jax.train import metrics
 
@@ -141,11 +141,7 @@ def inversion_table(rows: list[dict]) -> str:
 
 
 def _figure(width: float, height: float, columns: int = 1):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = plots.pyplot()
     figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False)
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
@@ -257,11 +253,7 @@ def _draw_inversion(path: pathlib.Path) -> None:
     """Originals above what was read off their gradients."""
     if not (path / "inversion.npz").is_file():
         return
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = plots.pyplot()
     with np.load(path / "inversion.npz") as file:
         attacks = {name: file[name] for name in file.files}
     columns = max(pair.shape[1] for pair in attacks.values())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments import result
+from experiments import plots, result
 from experiments.membership import summary
 from experiments.membership.attacks import NAMES
 
@@ -193,18 +193,9 @@ def audit_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def _plots():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def draw_roc(found: dict[str, Any], path, origin: str) -> None:
     """Log-log ROC of the first repetition; grey where the sample cannot resolve the rate."""
-    plt = _plots()
+    plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(6.2, 5.4))
     for name, colour in zip(DRAWN, COLOURS, strict=True):
         curve = found["curves"][name]
@@ -223,7 +214,7 @@ def draw_roc(found: dict[str, Any], path, origin: str) -> None:
 
 def draw_classes(found: dict[str, Any], path) -> None:
     """Precision and recall of the per-class attack, cumulative over classes [paper, Figure 4]."""
-    plt = _plots()
+    plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(5.2, 3.8))
     for name, colour in (("precision", COLOURS[0]), ("recall", COLOURS[1])):
         values = sorted(v for v in found["classes"][name] if v is not None)
@@ -239,7 +230,7 @@ def draw_classes(found: dict[str, Any], path) -> None:
 
 def draw_effects(parts: dict[str, Any], path) -> None:
     """The attack over epochs, shadows and classes."""
-    plt = _plots()
+    plt = plots.pyplot()
     panels = [
         (part, key, label)
         for part, key, label in (
@@ -278,7 +269,7 @@ def draw_effects(parts: dict[str, Any], path) -> None:
 
 def draw_online(found: dict[str, Any], path) -> None:
     """AUC and TPR over the number of shadow models."""
-    plt = _plots()
+    plt = plots.pyplot()
     names = list(dict.fromkeys(r["attack"] for r in found["rows"]))
     figure, axes = plt.subplots(1, 2, figsize=(11.5, 4))
     for i, name in enumerate(names):

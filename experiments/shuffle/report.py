@@ -1,6 +1,6 @@
 """Tables and plots of a shuffle run."""
 
-from experiments import result
+from experiments import plots, result
 
 STYLES = {
     "standard": ("certified band, standard clone", "#c1272d", "-"),
@@ -97,17 +97,8 @@ def training_table(training: dict) -> str:
     return "\n".join(lines)
 
 
-def _plots():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def _draw_figures(figures: dict, path) -> None:
-    plt = _plots()
+    plt = plots.pyplot()
     for name, rows, x in (
         ("eps_against_eps0", figures["by_eps0"], "eps0"),
         ("eps_against_n", figures["by_n"], "n"),
@@ -158,7 +149,7 @@ def _draw_figures(figures: dict, path) -> None:
 
 
 def _draw_training(training: dict, path) -> None:
-    plt = _plots()
+    plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(5.5, 4))
     rows = training["rows"]
     for r in rows:

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.data import records, sources
-
-needs_location = pytest.mark.skipif(
-    sources.folder("location30") is None, reason="needs $FL_JAX_DATA/location30"
-)
-needs_adult = pytest.mark.skipif(sources.folder("adult") is None, reason="needs $FL_JAX_DATA/adult")
+from fl_jax.data import records
 
 
-@needs_location
+@pytest.mark.data("location30")
 def test_location30_is_the_published_table():
     data = records.location30()
     assert data.x.shape == (5010, 446) and data.classes == 30 and data.real
@@ -21,7 +16,7 @@ def test_location30_is_the_published_table():
     assert round(data.x.sum(1).mean(), 2) == 53.70
 
 
-@needs_adult
+@pytest.mark.data("adult")
 def test_adult_is_one_hot_and_standardised():
     data = records.adult()
     assert data.x.shape == (32_561, 108) and np.bincount(data.y).tolist() == [24_720, 7_841]

@@ -57,7 +57,7 @@ def test_a_file_of_other_contents_is_refused(nowhere):
         sources.images("mnist")
 
 
-@pytest.mark.skipif(sources.folder("cifar10") is None, reason="needs $FL_JAX_DATA/cifar10")
+@pytest.mark.data("cifar10")
 def test_cifar10_is_real_and_knows_its_published_order():
     images = sources.images("cifar10")
     assert len(images.train_y) == len(np.unique(images.train_index)) == 15_073
@@ -72,7 +72,7 @@ def test_cifar10_is_real_and_knows_its_published_order():
     assert index[0] == 2180
 
 
-@pytest.mark.skipif(sources.folder("mnist") is None, reason="needs $FL_JAX_DATA/mnist")
+@pytest.mark.data("mnist")
 def test_mnist_is_real():
     images = sources.images("mnist")
     assert len(images.train_y) == 17_435

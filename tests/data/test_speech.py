@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.data import sources, speech
+from fl_jax.data import speech
 
 
 def test_a_vocabulary_is_by_frequency_and_knows_what_it_lacks():
@@ -29,7 +29,7 @@ def test_windows_hold_every_pair_of_neighbours_once(count):
     assert len(cut["x"]) >= 1
 
 
-@pytest.mark.skipif(sources.folder("tinyshakespeare") is None, reason="no data folder")
+@pytest.mark.data("tinyshakespeare")
 def test_shakespeare_has_299_uneven_speakers():
     found = speech.shakespeare()
     sizes = np.array([sum(map(len, said)) for said in found.values()])

@@ -55,3 +55,14 @@ def test_help_names_every_field_and_its_comment(capsys):
     assert "--preset smoke|small|paper" in said
     assert "--test-examples" in said.replace("_", "-")
     assert "of learning" in said
+
+
+def test_a_command_reads_all_of_its_words():
+    parser = arguments.command("thing", "weigh", "Weighs it.")
+    parser.add_argument("--times", type=int, default=1)
+    assert parser.prog == "python -m experiments thing weigh"
+    assert arguments.read(parser, ["--times", "3"]).times == 3
+    with pytest.raises(errors.ConfigError, match="invalid int value: 'x'"):
+        arguments.read(parser, ["--times", "x"])
+    with pytest.raises(errors.ConfigError, match="from 'more' on"):
+        arguments.read(parser, ["more"])

@@ -78,7 +78,7 @@ WIKIDATA = [(5000, 8, 27), (500, 8, 206), (100, 8, 984), (50, 8, 1896), (50, 12,
 GEONAMES = [(5000, 8, 136), (500, 8, 1236), (100, 10, 5844), (50, 12, 11667)]
 
 
-@pytest.mark.skipif(sources.folder("wikidata-geo") is None, reason="needs $FL_JAX_DATA")
+@pytest.mark.data("wikidata-geo")
 @pytest.mark.parametrize(
     ("name", "column", "cases"),
     [("wikidata-geo/wikidata_geo_train.tsv.gz", 3, WIKIDATA),

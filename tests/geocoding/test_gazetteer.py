@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from fl_jax.data import sources
 from fl_jax.geocoding import embedded, gazetteer, sphere, words
 
 
@@ -43,7 +42,7 @@ def test_nearest_and_regions(small):
     assert count.sum() == len(small.names) and (leaf == 0).all() and len(region) == small.countries
 
 
-@pytest.mark.skipif(sources.folder("geonames-cities500") is None, reason="needs $FL_JAX_DATA")
+@pytest.mark.data("geonames-cities500")
 @pytest.mark.slow
 def test_the_real_one():
     found = gazetteer.load()

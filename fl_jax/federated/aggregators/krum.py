@@ -101,7 +101,11 @@ def _best(name: str, attackers: int, how_many) -> Aggregator:
         out = gram.combine(share, seen.updates)
         return only_if(count >= 2 * attackers + 3, out), state
 
-    properties = ROBUST if attackers or name == "Krum" else ROBUST - {"outlier"}
+    return _aggregator(update, attackers, robust=attackers > 0 or name == "Krum")
+
+
+def _aggregator(update, attackers: int, *, robust: bool) -> Aggregator:
+    properties = ROBUST if robust else ROBUST - {"outlier"}
     return Aggregator(
         stateless,
         update,
@@ -143,15 +147,7 @@ def bulyan(*, attackers: int) -> Aggregator:
         out = ordered.coordinatewise(rule, seen.updates, chosen)
         return only_if(count >= 4 * attackers + 3, out), state
 
-    properties = ROBUST if attackers else ROBUST - {"outlier"}
-    return Aggregator(
-        stateless,
-        update,
-        Stacked,
-        score=_score(attackers),
-        memory="gram",
-        properties=properties,
-    )
+    return _aggregator(update, attackers, robust=attackers > 0)
 
 
 def select(distances, arrived: Bool[Array, " cohort"], attackers: int) -> Bool[Array, " cohort"]:

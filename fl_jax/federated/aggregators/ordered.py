@@ -2,8 +2,8 @@
 
 A sort of m numbers at each of d coordinates is the cost of median, trimmed mean and Bulyan. A
 library sort compares one pair at a time; a sorting network (Batcher's bitonic sorter) compares
-whole rows of a block, so that it runs in vector instructions: 14 times faster on a CPU for
-m = 100, where `jnp.sort(axis=0)` takes 25 microseconds a coordinate.
+whole rows of a block, so that it runs in vector instructions.
+`python -m experiments bench defences` times the rules built of it beside `jnp.median`.
 """
 
 from collections.abc import Callable

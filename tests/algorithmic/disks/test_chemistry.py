@@ -22,7 +22,6 @@ from fl_jax.core import errors
 from fl_jax.data import sources
 
 DATA = sources.folder("astrochem")
-real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
 START = {"H": 5e-5, "H2": 0.5 * (1 - 5e-5), "He": 0.09, "C+": 1.4e-4, "N": 7.5e-5, "O": 3.2e-4,
          "S+": 8e-8, "Mg+": 7e-9}  # fmt: skip
 CELLS = {
@@ -164,7 +163,7 @@ def test_the_users_process_stays_in_float32():
     assert jnp.zeros(1).dtype == jnp.float32
 
 
-@real
+@pytest.mark.data("astrochem")
 def test_the_four_reference_cells():
     gas = readers.read_network(DATA / "networks" / "umist22.csv")
     net = network.subset(gas, population.ELEMENTS, 2)

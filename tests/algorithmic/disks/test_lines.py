@@ -10,7 +10,6 @@ from fl_jax.core import errors
 from fl_jax.data import sources
 
 DATA = sources.folder("astrochem")
-real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
 V = np.linspace(-6, 6, 121)
 
 
@@ -55,7 +54,7 @@ def test_partition_functions_and_optical_depths():
     assert lines.flux_in_jansky(watts, 230.538e9) == pytest.approx(1.0)
 
 
-@real
+@pytest.mark.data("astrochem")
 def test_every_molecule_of_the_database_is_read():
     for path in sorted((DATA / "lamda").iterdir()):
         found = lamda.read(path)
@@ -194,7 +193,7 @@ def test_7_gradients_and_8_halved_steps():
     assert float(jnp.abs(one - two).max() / two.max()) < 0.01
 
 
-@real
+@pytest.mark.data("astrochem")
 def test_statistical_equilibrium_and_its_limits():
     co = lamda.read(DATA / "lamda" / "co.dat")
     run = jax.jit(

@@ -16,7 +16,6 @@ from fl_jax.core import errors
 from fl_jax.data import sources
 
 DATA = sources.folder("astrochem")
-real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
 LOW = [-15.428, -15.923, -16.287, -16.540, -16.715, -16.927, -17.345, -18.497, -24.523]
 HIGH = [-14.548, -14.967, -15.335, -15.737, -16.119, -16.470, -17.087, -18.461, -24.615]
 
@@ -48,7 +47,7 @@ def test_self_shielding_of_hydrogen():
         assert float(shielding.h2(jnp.asarray(1e20))) == pytest.approx(wanted)
 
 
-@real
+@pytest.mark.data("astrochem")
 def test_shielding_tables():
     with jax.enable_x64(True):
         co = shielding.read_table(DATA / "shielding" / "co_shielding.csv")

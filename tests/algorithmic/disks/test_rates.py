@@ -28,7 +28,7 @@ def coefficients(net, cell, settings=Settings()):
         return np.asarray(jax.jit(rates.make(net, settings))(cell))
 
 
-@pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
+@pytest.mark.data("astrochem")
 def test_the_table_of_rate22():
     net = readers.read_network(DATA / "networks" / "umist22.csv")
     rows = [net.find(equation) for equation, *_ in TABLE]

@@ -6,7 +6,6 @@ from fl_jax.core import errors
 from fl_jax.data import sources
 
 DATA = sources.folder("astrochem")
-real = pytest.mark.skipif(DATA is None, reason="needs FL_JAX_DATA")
 UMIST = (
     "# source\n"
     '74:AD:H-:H:H2:e-:::2:4.82e-9:.02:4.3:10:100:M:A:"10.1/a":"a: b":'
@@ -62,7 +61,7 @@ def test_species_names():
         species.composition("HXx")
 
 
-@real
+@pytest.mark.data("astrochem")
 def test_rate22_whole_and_its_subset():
     rate22 = readers.read_network(DATA / "networks" / "umist22.csv")  # every reaction balances
     assert (len(rate22), len(rate22.species)) == (8765, 737)  # the file's ids
@@ -76,7 +75,7 @@ def test_rate22_whole_and_its_subset():
     assert set(s2.species) == set(names)
 
 
-@real
+@pytest.mark.data("astrochem")
 @pytest.mark.parametrize(
     ("file", "reactions"),
     [

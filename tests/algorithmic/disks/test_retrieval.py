@@ -10,7 +10,7 @@ from fl_jax.core import errors
 
 PRIORS = {"a": retrieval.Prior(1.0, 100.0, True), "b": retrieval.Prior(-1.0, 1.0)}
 has = lambda name: pytest.mark.skipif(
-    importlib.util.find_spec(name) is None, reason=f"needs {name} (extra `retrieval`)"
+    importlib.util.find_spec(name) is None, reason=f"{name}, an extra, is not installed"
 )
 
 

@@ -3,13 +3,13 @@
 import pytest
 
 from experiments.bloom import corpus
-from fl_jax.data import sources
 
 
-@pytest.fixture(scope="module", params=["embedded", "real"])
+@pytest.fixture(
+    scope="module",
+    params=["embedded", pytest.param("real", marks=pytest.mark.data("udhr"))],
+)
 def texts(request):
-    if request.param == "real" and sources.folder("udhr") is None:
-        pytest.skip("FL_JAX_DATA has no udhr")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "embedded":
             patch.delenv("FL_JAX_DATA", raising=False)

@@ -7,7 +7,6 @@ from PIL import Image
 
 from experiments.leakage import data, task
 from fl_jax.core import errors
-from fl_jax.data import sources
 
 COLUMNS = "#\tperson\timagenum\tMale\tAsian\tWhite\tBlack\tSmiling"
 PEOPLE = {"Ann Lee": (-1.2, 2.0, -1.0, -3.0, 0.4), "Bo": (0.9, -2.0, -0.5, 0.7, -1.0)}
@@ -114,7 +113,7 @@ def test_prepared_sets_are_read(monkeypatch):
     assert texts.labels.tolist() == [1, 0]
 
 
-@pytest.mark.skipif(sources.folder("tinyshakespeare") is None, reason="needs the data folder")
+@pytest.mark.data("tinyshakespeare")
 def test_shakespeare_has_ten_speakers():
     texts = data.texts("shakespeare", vocabulary=5000, length=40)
     assert len(texts.vocabulary) == 5000
@@ -123,7 +122,7 @@ def test_shakespeare_has_ten_speakers():
     assert len(texts.words) > 4000
 
 
-@pytest.mark.skipif(sources.folder("adult") is None, reason="needs the data folder")
+@pytest.mark.data("adult")
 def test_adult_does_not_spell_its_property_out():
     made = task.make("adult")
     assert made.x.shape[1] == 100
