@@ -59,6 +59,10 @@ def compare(window: int) -> None:
     moved = tree.sub(ours["params"], params)
     round_error = worst(moved, {k: theirs[f"jit/round/{k}"] - v for k, v in start.items()})
     print(table(ours, theirs, round_error, sizes, origin, window), flush=True)
+    # What rounding alone can do: our own round again, from weights moved in their last bit.
+    other = jax.tree.map(lambda leaf: leaf * (1 + np.float32(1e-7)), params)
+    again = tree.sub(rounds(other, x, y, shares, key)["params"], other)
+    print(f"from weights 1e-7 larger our own round differs by {worst(moved, names(again)):.1e}")
     assert round_error <= 1e-4, f"the first round differs by {round_error:.1e} of its norm"
 
 
