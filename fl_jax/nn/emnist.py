@@ -1,6 +1,7 @@
 """The convolutional network that federated learning is measured by."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from fl_jax.core.types import Array, Float
@@ -69,10 +70,14 @@ class EMNIST(nnx.Module):
         if conv.resolve(self.conv2.method, kernel.shape, (1, 1)) != "winograd":
             x = jax.nn.relu(self.conv1(x))
             return pool.max_pool(jax.nn.relu(self.conv2(x)), 2)
-        # The same in phases. Phase (p, q) of the first convolution is a convolution of stride 2
-        # that starts at pixel (p, q); bias and relu are monotone, so they may follow the maximum.
-        first, bias = self.conv1.kernel[...], self.conv1.bias[...].reshape(1, 1, 1, -1)
-        phase = lambda p, q: conv.conv(x[:, p:, q:], first, strides=2, method="patches") + bias
-        phases = [[jax.nn.relu(phase(p, q)) for q in (0, 1)] for p in (0, 1)]
-        largest = pool.max_of_phases(winograd.conv(phases, kernel))
-        return jax.nn.relu(largest + self.conv2.bias[...].reshape(1, 1, 1, -1))
+        # The same on tiles: each of them has the 8 x 8 pixels that both convolutions need.
+        tiles = winograd.cut(x, winograd.TILE + 2)
+        shifted = [tiles[a : a + 6, b : b + 6] for a in range(3) for b in range(3)]
+        patches = jnp.concatenate([*shifted, jnp.ones_like(shifted[0])], axis=-1)
+        first = self.conv1.kernel[...].reshape(9, -1)
+        # The bias is a tenth pixel: so its derivative needs no pass of its own.
+        first = jnp.concatenate([first, self.conv1.bias[...].reshape(1, -1)])
+        x = jax.nn.relu(patches.reshape(-1, 10) @ first)
+        y = winograd.conv(x.reshape(*patches.shape[:-1], -1), kernel)
+        # Bias and relu are monotone, so they may follow the maximum.
+        return jax.nn.relu(winograd.max_pool(*y) + self.conv2.bias[...].reshape(1, 1, 1, -1))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core.types import Array, Float
-from fl_jax.nn import barrier, winograd
+from fl_jax.nn import barrier
 
 
 def _windows(x, size):
@@ -54,16 +54,6 @@ def _max_pool_jvp(size, primals, tangents):
     chosen = place == barrier.materialize(first)
     dy = jnp.sum(jnp.where(chosen, _windows(*tangents, size), 0), axis=(2, 4))
     return y, dy
-
-
-def max_of_phases(phases: winograd.Phases) -> Float[Array, "n h w c"]:
-    """`max_pool` with windows of 2 x 2, of images given by their phases (`nn.winograd`).
-
-    Equal to `max_pool(winograd.join(phases), 2)`, ties included.
-    """
-    (a, b), (c, d) = phases
-    larger = lambda x, y: jnp.where(x >= y, x, y)  # the first of equals, and all its derivative
-    return larger(larger(a, b), larger(c, d))
 
 
 def avg_pool(x: Float[Array, "n h w c"], size: int = 2) -> Float[Array, "n ho wo c"]:

@@ -55,7 +55,7 @@ def test_gradient_equals_that_of_library_convolutions(params, batch, method):
     np.testing.assert_allclose(value, expected_value, rtol=1e-6)
     for name, leaf in tree.named_leaves(tree.sub(grads, expected)).items():
         norm = np.linalg.norm(tree.named_leaves(expected)[name])
-        assert np.linalg.norm(leaf) <= 1e-6 * norm, name
+        assert np.linalg.norm(leaf) <= 4e-6 * norm, name
 
 
 def test_dropout_needs_keys_and_training(params, batch):

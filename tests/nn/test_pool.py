@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import test_util
 
-from fl_jax.nn import pool, winograd
+from fl_jax.nn import pool
 
 
 def library(x, size):
@@ -28,18 +28,6 @@ def test_max_pool_equals_the_library_in_value_and_gradient(shape, size, ties):
     np.testing.assert_array_equal(y, expected)
     cotangent = jnp.asarray(rng.normal(size=y.shape).astype(np.float32))
     np.testing.assert_array_equal(pull(cotangent)[0], pull_expected(cotangent)[0])
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_max_of_phases_is_max_pool(ties):
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 3, (2, 8, 6, 3)) if ties else rng.normal(size=(2, 8, 6, 3))
-    x = jnp.asarray(x.astype(np.float32))
-    weight = jnp.asarray(rng.normal(size=(2, 4, 3, 3)).astype(np.float32))
-    by_phases = lambda x: jnp.sum(weight * pool.max_of_phases(winograd.split(x)))
-    direct = lambda x: jnp.sum(weight * pool.max_pool(x, 2))
-    np.testing.assert_array_equal(by_phases(x), direct(x))
-    np.testing.assert_array_equal(jax.grad(by_phases)(x), jax.grad(direct)(x))
 
 
 def test_avg_pool_is_the_mean_of_windows():
