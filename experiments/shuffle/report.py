@@ -86,13 +86,16 @@ def training_table(training: dict) -> str:
     lines = [
         f"{training['origin']}, {training['clients']} clients",
         "",
-        "| eps0 | certified eps | accuracy, mean | sd over seeds | worst seed |",
-        "|---|---|---|---|---|",
+        "| randomizer | parameter | certified eps | what is certified | accuracy, mean"
+        " | sd over seeds | worst seed |",
+        "|---" * 7 + "|",
     ]
     for r in training["rows"]:
+        parameter = f"eps0 {r['eps0']:g}" if "eps0" in r else f"sigma {r['sigma']:.2f}"
         lines.append(
-            f"| {r['eps0']:g} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}] | {r['accuracy']:.4f} "
-            f"| {r['sd']:.4f} | {r['worst']:.4f} |"
+            f"| {r['randomizer']} | {parameter} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}]"
+            f" | {'; '.join((r['status'], *r['notes']))} | {r['accuracy']:.4f}"
+            f" | {r['sd']:.4f} | {r['worst']:.4f} |"
         )
     return "\n".join(lines)
 
@@ -151,10 +154,14 @@ def _draw_figures(figures: dict, path) -> None:
 def _draw_training(training: dict, path) -> None:
     plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(5.5, 4))
-    rows = training["rows"]
-    for r in rows:
-        axis.plot([r["eps"][1]] * len(r["curves"]), [c[-1] for c in r["curves"]], "k.", alpha=0.5)
-    axis.plot([r["eps"][1] for r in rows], [r["accuracy"] for r in rows], color="#0b6aa2")
+    for name in dict.fromkeys(r["randomizer"] for r in training["rows"]):
+        rows = [r for r in training["rows"] if r["randomizer"] == name]
+        eps = [r["eps"][1] for r in rows]
+        (line,) = axis.plot(eps, [r["accuracy"] for r in rows], label=name)
+        for e, r in zip(eps, rows, strict=True):
+            ends = [c[-1] for c in r["curves"]]
+            axis.plot([e] * len(ends), ends, ".", color=line.get_color(), alpha=0.5)
+    axis.legend(fontsize=8)
     axis.set(xlabel="certified eps", ylabel="test accuracy", title=training["origin"])
     figure.tight_layout()
     figure.savefig(path / "accuracy_against_eps.png", dpi=130)
