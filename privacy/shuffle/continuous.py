@@ -20,8 +20,8 @@ from scipy import special
 
 from privacy.accounting import errors, gaussian
 from privacy.accounting.bound import Adjacency, Bound, Status
-from privacy.shuffle.amplification import BLANKET, HONEST
 from privacy.shuffle.mechanisms import FIXED
+from privacy.shuffle.question import BLANKET, HONEST
 
 ENDS = "the two ends of the interval are the worst inputs (not proved)"
 

@@ -8,7 +8,7 @@ import numpy as np
 from privacy.accounting import errors, gaussian, rdp, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import amplification, binomial, mixture, option, pair, renyi, twolevel
+from privacy.shuffle import binomial, mixture, option, pair, question, renyi, twolevel
 from privacy.shuffle.mechanisms import Mechanism
 
 
@@ -31,7 +31,7 @@ class ShuffledReports:
         self._resolve()
 
     def _resolve(self):
-        found = amplification._arguments(
+        found = question.check(
             self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
         )
         if found[2].startswith("closed"):
@@ -50,15 +50,15 @@ class ShuffledReports:
         return [self._profile(adjacency, tail)]
 
     def _profile(self, adjacency, tail, most=128, rule=option.COARSE):
-        amplification.require_replace(adjacency)
+        question.require_replace(adjacency)
         eps0, n, bound = self._resolve()
-        label = amplification._label(bound, self.mechanism)
+        label = question.label(bound, self.mechanism)
         exponent = 12 - math.log(tail)
-        if bound == "blanket" and eps0 <= amplification.LARGEST:
+        if bound == "blanket" and eps0 <= question.LARGEST:
             level = self.mechanism.level(eps0)
             part = twolevel.make(level, n, 40, exponent, twolevel.Saddle(0.0, 0.0))
         else:
-            chosen = amplification._pair("standard" if bound == "blanket" else bound, eps0, n)
+            chosen = question.clones("standard" if bound == "blanket" else bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
             width = 5 / math.sqrt(chosen.clones.mean + 1)
             blocks = int(np.clip(math.ceil(width / 2e-4), 16, most))
@@ -75,7 +75,7 @@ class ShuffledReports:
 
     def rdp(self, alpha: float, adjacency: Adjacency) -> Bound:
         """Renyi divergence of order alpha of the clone pair (the universal one for a blanket)."""
-        amplification.require_replace(adjacency)
+        question.require_replace(adjacency)
         eps0, n, bound = self._resolve()
         return renyi.rdp(alpha, eps0, n, bound="standard" if bound == "blanket" else bound)
 
@@ -118,7 +118,7 @@ class SampledShuffledReports:
             ]
         if self.sampling == "visible":
             return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
-        amplification.require_replace(adjacency)
+        question.require_replace(adjacency)
         law = binomial.Binomial(float(self.population), rate, 1 - rate)
         ends = pair.edges(law, 16, 3 - math.log(tail))
         ends = ends[ends > self.missing] if self.missing else np.maximum(ends, 1)
@@ -151,11 +151,11 @@ class GaussianReports:
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         """One profile: replace-one neighbours are mirror images."""
         del tail
-        amplification.require_replace(adjacency)
+        question.require_replace(adjacency)
         local = gaussian.profile(self.sigma / self.radius, adjacency)
         return [dataclasses.replace(local, notes=("no amplification: the local guarantee",))]
 
     def rdp(self, alpha: float, adjacency: Adjacency) -> float:
         """Renyi divergence of order alpha of one report."""
-        amplification.require_replace(adjacency)
+        question.require_replace(adjacency)
         return rdp.gaussian(alpha, 2 * self.radius / self.sigma)

@@ -71,13 +71,17 @@ def test_closed_forms_hold_in_their_region_and_raise_outside():
     assert 0.1675386 <= shuffle.epsilon(4.0, 100_000, 1e-6).upper <= 0.1727906
 
 
-@pytest.mark.parametrize("eps0", [1e-6, 0.1, 30.0, 257.0, 490.0, 680.0, 1000.0])
+@pytest.mark.parametrize("eps0", [1e-6, 0.1, 30.0, 257.0, 490.0, 680.0, 731.0, 744.0, 1000.0])
 @pytest.mark.parametrize("n", [1, 2, 1000, 10**12])
 @pytest.mark.parametrize("delta", [1e-30, 0.3])
 def test_extremes_end_and_are_never_nan(eps0, n, delta):
     for bound in ("standard", "stronger"):
         found = shuffle.epsilon(eps0, n, delta, bound=bound)
         assert 0 <= found.lower <= found.upper <= eps0
+        if eps0 > 100:  # there are no clones: delta(eps) is 1 - e^(eps - eps0) of one report
+            alone = eps0 + math.log1p(-delta)
+            assert found.lower * (1 - 1e-12) <= alone <= found.upper * (1 + 1e-12)
+            assert found.gap <= 1e-3
     for mechanism in (RandomizedResponse(4), mechanisms.UnaryEncoding(10)):
         found = shuffle.epsilon(eps0, n, delta, mechanism=mechanism, rtol=0.1)
         assert 0 <= found.lower <= found.upper <= eps0
