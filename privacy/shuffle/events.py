@@ -1,6 +1,7 @@
 """Shuffled rounds as events of a ledger: their privacy profiles."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -8,7 +9,16 @@ import numpy as np
 from privacy.accounting import errors, gaussian, rdp, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import binomial, mixture, option, pair, question, renyi, twolevel
+from privacy.shuffle import (
+    binomial,
+    check_in,
+    mixture,
+    option,
+    pair,
+    question,
+    renyi,
+    twolevel,
+)
 from privacy.shuffle.mechanisms import Mechanism
 
 
@@ -87,6 +97,11 @@ class SampledShuffledReports:
     `fixed`: a uniform subset of `cohort` of the `population` users, membership hidden. `check-in`:
     every user independently with probability cohort/population; the server sees how many came.
     `visible`: everyone sees who came, `cohort` of them.
+
+    `missing` users of the population collude or fall silent; whoever attacks knows which of them
+    were drawn. In a check-in they are simply not there. In a cohort of fixed size at least
+    cohort - missing reports are honest (and the victim's own), and an honest user is in it with
+    probability at most cohort/(population - missing): both are taken at once.
     """
 
     eps0: float
@@ -99,36 +114,92 @@ class SampledShuffledReports:
 
     def __post_init__(self):
         errors.one_of("sampling", self.sampling, ("fixed", "check-in", "visible"))
-        if not 1 <= self.cohort <= self.population:
+        errors.count("cohort", self.cohort)
+        errors.count("population", self.population)
+        if self.cohort > self.population:
             raise errors.PrivacyError(
                 f"a cohort of {self.cohort} does not fit a population of {self.population}."
             )
-        self._round(self.cohort)
+        self._round(self._honest)  # refuses what it would refuse
+        question.check(self.eps0, self.population, None, None, missing=self.missing)
+
+    @property
+    def _honest(self) -> int:
+        """Honest reports in a cohort of fixed size that the victim is in."""
+        return max(self.cohort - self.missing, 1)
 
     def _round(self, clients: int) -> ShuffledReports:
-        missing = self.missing if clients > self.missing else 0
-        return ShuffledReports(self.eps0, clients, self.mechanism, self.bound, missing)
+        return ShuffledReports(self.eps0, clients, self.mechanism, self.bound)
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
-        """As for `ShuffledReports`; with a cohort that misses users, they are counted out."""
-        rate = self.cohort / self.population
-        if self.sampling == "fixed":
-            return [
-                sampling.fixed_size(self._round(self.cohort).profiles(adjacency, tail)[0], rate)
-            ]
-        if self.sampling == "visible":
-            return [sampling.visible(self._round(self.cohort).profiles(adjacency, tail)[0], rate)]
+        """One profile: replace-one neighbours are symmetric.
+
+        Raises:
+            WrongAccountantError: another adjacency.
+        """
         question.require_replace(adjacency)
-        law = binomial.Binomial(float(self.population), rate, 1 - rate)
-        ends = pair.edges(law, 16, 3 - math.log(tail))
-        ends = ends[ends > self.missing] if self.missing else np.maximum(ends, 1)
-        ends = np.unique(ends)
+        return [self._profile(adjacency, tail)]
+
+    def _profile(self, adjacency, tail, most=128):
+        if self.sampling == "check-in":
+            return self._check_in(adjacency, tail, most)
+        one = self._round(self._honest)._profile(adjacency, tail, most)
+        if self.sampling == "visible":
+            return sampling.visible(one, self.cohort / self.population)
+        rate = min(self.cohort / (self.population - self.missing), 1.0)
+        return sampling.fixed_size(one, rate)
+
+    def _check_in(self, adjacency, tail, most):
+        n, rate = self.population - self.missing, self.cohort / self.population
+        eps0, _, bound = self._round(n)._resolve()
+        exponent = 12 - math.log(tail)
+        some = self._round(max(round(n * rate), 1))
+        if bound != "blanket" and eps0 <= question.LARGEST:
+            part = question.clones(bound, eps0, n)
+            curve = check_in.curve(part, rate, blocks=most, exponent=exponent)
+            return dataclasses.replace(some.profiles(adjacency, tail)[0], forward=curve)
+        law = binomial.Binomial(float(n), rate, 1 - rate)
+        ends = np.unique(np.maximum(pair.edges(law, 48, exponent - 9), 1))
         masses = binomial.masses(ends, law)
         below, above = binomial.tails(ends[[0, -1]], law)
-        outside = float(below[0] + above[1])
+        # nobody came (m = 0) is no loss at all
+        none = math.exp(float(binomial.log_pmf(np.zeros(1), law)[0]))
+        outside = max(float(below[0]) - none * (1 - 1e-12), 0.0) + float(above[1])
         # the blocks of m are what limits the precision: inside them less will do
         rounds = lambda m: self._round(m)._profile(adjacency, tail, 32, option.ROUGH)
-        return [sampling.check_in(rounds, ends, masses, outside, self.population)]
+        return sampling.check_in(rounds, ends, masses, outside, n)
+
+    def rdp(self, alpha: float, adjacency: Adjacency) -> Bound:
+        """Renyi divergence of order alpha, certified from both sides.
+
+        Seen participation: D' = log(1 - q + q e^((alpha-1) D))/(alpha-1) of the clone pair's D.
+        Hidden participation: from the privacy profile, of which it is an integral.
+        """
+        question.require_replace(adjacency)
+        if self.sampling == "visible":
+            one = self._round(self._honest).rdp(alpha, adjacency)
+            seen = lambda d: rdp.visible(alpha, d, self.cohort / self.population)
+            return dataclasses.replace(
+                one, lower=seen(one.lower) * (1 - 1e-12), upper=seen(one.upper) * (1 + 1e-12)
+            )
+        profile, table = _table(self)
+        low, high = rdp.of_table(alpha, table)
+        return Bound(
+            low,
+            min(high, profile.reach),
+            profile.status,
+            adjacency,
+            profile.theorem,
+            quantity="rdp",
+            assumptions=profile.assumptions,
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _table(event: SampledShuffledReports) -> tuple[Profile, rdp.Table]:
+    """The event's profile and its values, which serve every order."""
+    profile = event._profile(Adjacency.REPLACE, 1e-100, 1024 if event.sampling == "fixed" else 128)
+    return profile, rdp.table(profile)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,8 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.shuffle import binomial, mixture, pair
-from privacy.shuffle.binomial import Binomial
+from privacy.shuffle import convex, mixture, pair
 
 
 class TwoLevel(NamedTuple):
@@ -101,33 +100,6 @@ def _nodes(n: np.ndarray, p: float, count: int, exponent: float, pull: float) ->
     return np.concatenate([np.zeros(n.shape), nodes, n], axis=-1)
 
 
-def _block_means(n, p, edges):
-    """(conditional mean, probability) of Bin(n, p) in the blocks that start at the edges."""
-    n = np.asarray(n, float)[..., None]
-    law = Binomial(n, p, 1 - p)
-    cuts = np.concatenate([np.zeros(n.shape), edges[..., 1:-1], n + 1], axis=-1)
-    mass = binomial.masses(cuts, law)
-    moment = law.mean * binomial.masses(np.maximum(cuts - 1, 0), law._replace(n=n - 1))
-    centre = np.clip(moment / np.maximum(mass, 1e-300), cuts[..., :-1], cuts[..., 1:])
-    return np.where(mass > 1e-290, centre, cuts[..., 1:]), mass
-
-
-def _convex(n, p, edges):
-    """(nodes, weights) whose law is larger in convex order than Bin(n, p), one row per n.
-
-    Probability in a block of whole numbers is moved to its ends so that the mean stays.
-    """
-    centre, mass = _block_means(n, p, edges)
-    left, right = edges[..., :-1], edges[..., 1:]
-    width = right - left
-    share = np.where(width > 0, np.clip((centre - left) / np.maximum(width, 1.0), 0, 1), 0.0)
-    share = np.where(mass > 1e-290, share, 0.0)
-    weights = np.zeros(edges.shape)
-    weights[..., :-1] += mass * (1 - share)
-    weights[..., 1:] += mass * share
-    return edges, weights
-
-
 def make(
     level: TwoLevel, n: int, blocks: int, exponent: float, at: Saddle, inner: int = 12
 ) -> mixture.Mixture:
@@ -149,9 +121,12 @@ def make(
     # Upper: calls shrink as s grows, and so does W/s; W itself is largest in law for the
     # smallest s, so within a block W comes from the last s and the call from the first.
     b_edges = _nodes(n - last, both, some, exponent, at.pull * e0) if both > 0 else None
-    b_nodes, b_weights = _convex(n - last, both, b_edges) if both > 0 else _none(last)
+    b_nodes, b_weights = _none(last)
+    if both > 0:
+        b_nodes, b_weights = b_edges, convex.chords(n - last, both, b_edges)
     others = n - last[:, None] - b_nodes
-    n_nodes, n_weights = _convex(others, apart, _nodes(others, apart, inner, exponent, at.pull))
+    n_nodes = _nodes(others, apart, inner, exponent, at.pull)
+    n_weights = convex.chords(others, apart, n_nodes)
     upper, dropped = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
         first[:, None, None],
@@ -163,14 +138,14 @@ def make(
     # blocks are independent of B, and the few others, which count with their mean.
     if both > 0:
         b_edges = _nodes(n - first, both, some, exponent, at.pull * e0)
-        b_means, b_weights = _block_means(n - first, both, b_edges)
+        b_means, b_weights = convex.means(n - first, both, b_edges)
         b_most = np.concatenate([b_edges[:, 1:-1] - 1, b_edges[:, -1:]], axis=1)
         b_most = np.maximum(b_most, np.concatenate([0 * b_edges[:, :1], b_edges[:, 1:-1]], axis=1))
     else:
         b_means, b_weights = _none(first)
         b_most = b_means
     sure = n - first[:, None] - b_most
-    n_means, n_weights = _block_means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
+    n_means, n_weights = convex.means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
     extra = np.maximum(b_most - b_means, 0.0) * apart
     lower, _ = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
