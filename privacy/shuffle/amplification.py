@@ -90,6 +90,8 @@ def epsilon(
         solution = pair.epsilon(question.clones(bound, eps0, n), delta, rtol)
     if solution.upper >= eps0:
         notes = (*notes, "no amplification at this delta: the local guarantee")
+    if not bound.startswith("closed") and solution.upper > solution.lower * (1 + rtol):
+        notes = (*notes, f"the bracket is wider than {rtol:g}; its upper end is valid all the same")
     who = mechanism
     return Bound(
         solution.lower,
