@@ -66,7 +66,8 @@ class ShuffledReports:
         exponent = 12 - math.log(tail)
         if bound == "blanket" and eps0 <= question.LARGEST:
             level = self.mechanism.level(eps0)
-            part = twolevel.make(level, n, 40, exponent, twolevel.Saddle(0.0, 0.0))
+            blocks = 40 if most <= 128 else 160
+            part = twolevel.make(level, n, blocks, exponent, twolevel.Saddle(0.0, 0.0))
         else:
             chosen = question.clones("standard" if bound == "blanket" else bound, eps0, n)
             # eps of a composition moves by half of the relative width of a block
@@ -84,10 +85,13 @@ class ShuffledReports:
         )
 
     def rdp(self, alpha: float, adjacency: Adjacency) -> Bound:
-        """Renyi divergence of order alpha of the clone pair (the universal one for a blanket)."""
+        """Renyi divergence of order alpha: of the clone pair, or an integral of the blanket."""
         question.require_replace(adjacency)
         eps0, n, bound = self._resolve()
-        return renyi.rdp(alpha, eps0, n, bound="standard" if bound == "blanket" else bound)
+        if bound != "blanket":
+            return renyi.rdp(alpha, eps0, n, bound=bound)
+        found, universal = _integral(self, alpha), renyi.rdp(alpha, eps0, n)
+        return found if found.upper <= universal.upper else universal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,24 +186,30 @@ class SampledShuffledReports:
             return dataclasses.replace(
                 one, lower=seen(one.lower) * (1 - 1e-12), upper=seen(one.upper) * (1 + 1e-12)
             )
-        profile, table = _table(self)
-        low, high = rdp.of_table(alpha, table)
-        return Bound(
-            low,
-            min(high, profile.reach),
-            profile.status,
-            adjacency,
-            profile.theorem,
-            quantity="rdp",
-            assumptions=profile.assumptions,
-        )
+        return _integral(self, alpha)
 
 
 @functools.lru_cache(maxsize=64)
-def _table(event: SampledShuffledReports) -> tuple[Profile, rdp.Table]:
+def _table(event) -> tuple[Profile, rdp.Table]:
     """The event's profile and its values, which serve every order."""
-    profile = event._profile(Adjacency.REPLACE, 1e-100, 1024 if event.sampling == "fixed" else 128)
+    slow = getattr(event, "sampling", "") == "check-in"
+    profile = event._profile(Adjacency.REPLACE, 1e-100, 128 if slow else 1024)
     return profile, rdp.table(profile)
+
+
+def _integral(event, alpha: float) -> Bound:
+    """Renyi divergence of order alpha from the event's privacy profile."""
+    profile, table = _table(event)
+    low, high = rdp.of_table(alpha, table)
+    return Bound(
+        low,
+        min(high, profile.reach),
+        profile.status,
+        profile.adjacency,
+        profile.theorem,
+        quantity="rdp",
+        assumptions=profile.assumptions,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

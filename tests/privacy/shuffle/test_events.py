@@ -101,3 +101,15 @@ def test_sampled_rounds_have_renyi_divergences():
     everyone = SampledShuffledReports(1.0, 200, 200).rdp(8.0, Adjacency.REPLACE)
     whole = ShuffledReports(1.0, 200).rdp(8.0, Adjacency.REPLACE)
     assert everyone.lower <= whole.upper and whole.lower <= everyone.upper
+
+
+def test_a_mechanisms_renyi_divergence_is_its_own():
+    """Below the universal one, above its leading term, and exact where the law is known."""
+    universal = ShuffledReports(1.0, 2000).rdp(4.0, Adjacency.REPLACE)
+    found = ShuffledReports(1.0, 2000, RandomizedResponse(10)).rdp(4.0, Adjacency.REPLACE)
+    leading = 4 * math.expm1(1.0) ** 2 / ((math.e + 9) * 2000)
+    assert found.upper < universal.lower and found.upper == pytest.approx(leading, rel=0.03)
+    # two symbols: the blanket is the stronger pair
+    pair_ = shuffle.rdp(4.0, 1.0, 2000, bound="stronger")
+    found = ShuffledReports(1.0, 2000, RandomizedResponse(2)).rdp(4.0, Adjacency.REPLACE)
+    assert found.lower <= pair_.upper and pair_.lower <= found.upper <= found.lower * 1.02

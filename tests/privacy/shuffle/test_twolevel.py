@@ -92,7 +92,7 @@ def test_two_symbols_are_the_stronger_pair():
         assert one[0] <= other[1] * (1 + 1e-9) and other[0] <= one[1] * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("n", [1, 6, 40, 3000])
+@pytest.mark.parametrize("n", [1, 6, 40])
 @pytest.mark.parametrize(
     "mechanism", [RandomizedResponse(2), RandomizedResponse(9), SubsetSelection(6, 3)]
 )
