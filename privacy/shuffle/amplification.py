@@ -165,12 +165,15 @@ def local_epsilon(
     mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
+    delta0: float = 0.0,
+    shuffling: str = "reports",
+    missing: int = 0,
     most: float = 50.0,
 ) -> Bound:
     """Largest eps0 that may be used locally so that the shuffled reports are (eps, delta)-DP.
 
     `.lower` is the safe end: its certified upper bound is at most eps. `.upper` is an eps0 at
-    which the pair's own eps is certified to exceed eps (or `most`).
+    which the pair's own eps is certified to exceed eps (or `most`). Arguments as in `epsilon`.
 
     Example:
         >>> b = local_epsilon(0.16976975, 100_000, 1e-6)
@@ -178,7 +181,17 @@ def local_epsilon(
         True
     """
     eps = errors.positive("eps", eps)
-    value = lambda e: epsilon(e, n, delta, mechanism=mechanism, bound=bound, rtol=rtol / 2)
+    value = lambda e: epsilon(
+        e,
+        n,
+        delta,
+        mechanism=mechanism,
+        bound=bound,
+        rtol=rtol / 2,
+        delta0=delta0,
+        shuffling=shuffling,
+        missing=missing,
+    )
     low, high = min(eps, most), most  # eps0 <= eps is always safe
     top = value(high)
     if top.upper <= eps:
@@ -203,21 +216,35 @@ def clients(
     mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
+    delta0: float = 0.0,
+    shuffling: str = "reports",
+    missing: int = 0,
     most: int = 10**13,
 ) -> Bound:
     """Fewest users with which shuffled eps0-LDP reports are (eps, delta)-DP.
 
-    `.upper` is the safe end: a whole number of users that is certified to be enough; fewer than
-    `.lower` are certified not to be (for the pair that the bound is about).
+    `.upper` is the safe end: a whole number of users that is certified to be enough, with `missing`
+    of them colluding or silent; fewer than `.lower` are certified not to be (for the pair that the
+    bound is about). Other arguments as in `epsilon`.
 
     Raises:
         PrivacyError: not even `most` users are enough.
     """
     eps, eps0 = errors.positive("eps", eps), errors.positive("eps0", eps0)
-    value = lambda n: epsilon(eps0, n, delta, mechanism=mechanism, bound=bound, rtol=rtol / 2)
+    lost = errors.count("colluders and dropouts", missing, 0)
+    value = lambda n: epsilon(
+        eps0,
+        n,
+        delta,
+        mechanism=mechanism,
+        bound=bound,
+        rtol=rtol / 2,
+        delta0=delta0,
+        shuffling=shuffling,
+    )
     meta = _meta(value(2))
     if eps >= eps0:
-        return Bound(1, 1, quantity="n", **meta)
+        return Bound(1 + lost, 1 + lost, quantity="n", **meta)
     low, high = 1, 2
     while value(high).upper > eps:
         low, high = high, high * 8
@@ -232,7 +259,7 @@ def clients(
     below = low
     while below > 1 and value(below).lower <= eps:
         below = int(below / (1 + rtol))
-    return Bound(max(below, 1), high, quantity="n", **meta)
+    return Bound(max(below, 1) + lost, high + lost, quantity="n", **meta)
 
 
 def _meta(bound: Bound) -> dict:

@@ -59,14 +59,14 @@ class ShuffledReports:
         """
         return [self._profile(adjacency, tail)]
 
-    def _profile(self, adjacency, tail, most=128, rule=option.COARSE):
+    def _profile(self, adjacency, tail, most=256, rule=option.COARSE):
         question.require_replace(adjacency)
         eps0, n, bound = self._resolve()
         label = question.label(bound, self.mechanism)
         exponent = 12 - math.log(tail)
         if bound == "blanket" and eps0 <= question.LARGEST:
             level = self.mechanism.level(eps0)
-            blocks = 40 if most <= 128 else 160
+            blocks = (40 if level.both > 0 else 96) if most <= 256 else 160
             part = twolevel.make(level, n, blocks, exponent, twolevel.Saddle(0.0, 0.0))
         else:
             chosen = question.clones("standard" if bound == "blanket" else bound, eps0, n)
@@ -144,23 +144,23 @@ class SampledShuffledReports:
         question.require_replace(adjacency)
         return [self._profile(adjacency, tail)]
 
-    def _profile(self, adjacency, tail, most=128):
+    def _profile(self, adjacency, tail, most=256):
         if self.sampling == "check-in":
-            return self._check_in(adjacency, tail, most)
+            return self._check_in(adjacency, tail)
         one = self._round(self._honest)._profile(adjacency, tail, most)
         if self.sampling == "visible":
             return sampling.visible(one, self.cohort / self.population)
         rate = min(self.cohort / (self.population - self.missing), 1.0)
         return sampling.fixed_size(one, rate)
 
-    def _check_in(self, adjacency, tail, most):
+    def _check_in(self, adjacency, tail):
         n, rate = self.population - self.missing, self.cohort / self.population
         eps0, _, bound = self._round(n)._resolve()
         exponent = 12 - math.log(tail)
         some = self._round(max(round(n * rate), 1))
         if bound != "blanket" and eps0 <= question.LARGEST:
             part = question.clones(bound, eps0, n)
-            curve = check_in.curve(part, rate, blocks=most, exponent=exponent)
+            curve = check_in.curve(part, rate, exponent=exponent)
             return dataclasses.replace(some.profiles(adjacency, tail)[0], forward=curve)
         law = binomial.Binomial(float(n), rate, 1 - rate)
         ends = np.unique(np.maximum(pair.edges(law, 48, exponent - 9), 1))
@@ -192,8 +192,7 @@ class SampledShuffledReports:
 @functools.lru_cache(maxsize=64)
 def _table(event) -> tuple[Profile, rdp.Table]:
     """The event's profile and its values, which serve every order."""
-    slow = getattr(event, "sampling", "") == "check-in"
-    profile = event._profile(Adjacency.REPLACE, 1e-100, 128 if slow else 1024)
+    profile = event._profile(Adjacency.REPLACE, 1e-100, 1024)
     return profile, rdp.table(profile)
 
 

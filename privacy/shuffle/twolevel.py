@@ -267,7 +267,7 @@ def epsilon(level: TwoLevel, n: int, delta: float, rtol: float = 1e-3) -> mixtur
     by_blocks = lambda most: mixture.solve(
         maker, level.eps0, n, delta, rtol=rtol, guess=first, most=most
     )
-    found = by_blocks(48)
+    found = by_blocks(48 if level.both > 0 else 192)
     if level.eps0 <= STEEP and found.upper > found.lower * (1 + rtol):
         found = _meet(found, _solve_by_lattice(level, n, delta, rtol, first))
     if found.upper > found.lower * (1 + rtol):
@@ -288,7 +288,7 @@ def delta(level: TwoLevel, n: int, eps: float, rtol: float = 1e-3) -> tuple[floa
     at = saddle(level, n, eps)
     maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
     by_blocks = lambda most: mixture.delta(maker, level.eps0, n, eps, rtol, blocks=48, most=most)
-    low, high = by_blocks(48)
+    low, high = by_blocks(48 if level.both > 0 else 192)
     try:
         for fine in (0.1, 0.02, 0.005, 0.001) if level.eps0 <= STEEP else ():
             if high <= low * (1 + rtol):

@@ -113,6 +113,11 @@ def test_inverses_return_the_safe_end():
     found = shuffle.clients(0.5, 4.0, 1e-6)
     assert shuffle.epsilon(4.0, int(found.upper), 1e-6, rtol=5e-4).upper <= 0.5
     assert shuffle.epsilon(4.0, int(found.lower) - 1 or 1, 1e-6).upper > 0.5 * (1 - 2e-3)
+    lost = shuffle.clients(0.5, 4.0, 1e-6, missing=7)
+    assert lost.upper == found.upper + 7
+    assert shuffle.epsilon(4.0, int(lost.upper), 1e-6, missing=7, rtol=5e-4).upper <= 0.5
+    with pytest.raises(WrongAccountantError, match="SampledGaussian"):
+        shuffle.local_epsilon(0.5, 10_000, 1e-6, shuffling="poisson")
     with pytest.raises(PrivacyError, match="not even"):
         shuffle.clients(1e-9, 4.0, 1e-6)
 
