@@ -141,7 +141,7 @@ def deltas(
     Raises:
         PrivacyError: the convolution is out of reach.
     """
-    blanket, mass0, mass1, ratio0, ratio1, residue, beyond = mechanism.cells(cells, spare)
+    blanket, mass0, mass1, ratio0, ratio1, residue, beyond = _cells(mechanism, cells, spare)
     e = math.exp(eps)
     # Laplace is its own mirror image and so is the Gaussian: one direction is enough
     mean = np.where(blanket > 0, (mass0 - e * mass1) / np.maximum(blanket, 1e-300), 0.0)
@@ -168,6 +168,15 @@ def deltas(
     return least, min(most + residue, 1.0)
 
 
+def _cells(mechanism, count, spare):
+    """The cells, if their numbers are in double range."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = mechanism.cells(count, spare)
+    if not all(np.isfinite(part).all() for part in found):
+        raise errors.PrivacyError(f"the blanket of {mechanism} leaves double range.")
+    return found
+
+
 def epsilon(mechanism: Continuous, n: int, delta: float, *, rtol: float = 1e-3) -> Bound:
     """Smallest eps such that n shuffled reports are (eps, delta)-DP, by the blanket.
 
@@ -190,7 +199,7 @@ def epsilon(mechanism: Continuous, n: int, delta: float, *, rtol: float = 1e-3) 
     last, tol = local * (1 - 1e-9), rtol / 8
     try:
         # the Gaussian limit: a standard deviation of sqrt(chi2/n)
-        blanket, mass0, mass1 = mechanism.cells(600, delta / 1000)[:3]
+        blanket, mass0, mass1 = _cells(mechanism, 600, delta / 1000)[:3]
         kept = blanket > 0
         mu = math.sqrt(float(np.sum((mass0 - mass1)[kept] ** 2 / blanket[kept])) / n)
         z = 1 + math.sqrt(-2 * math.log(delta))

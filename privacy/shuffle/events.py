@@ -158,7 +158,7 @@ class SampledShuffledReports:
         eps0, _, bound = self._round(n)._resolve()
         exponent = 12 - math.log(tail)
         some = self._round(max(round(n * rate), 1))
-        if bound != "blanket" and eps0 <= question.LARGEST:
+        if bound != "blanket" and eps0 <= mixture.FAR:
             part = question.clones(bound, eps0, n)
             curve = check_in.curve(part, rate, exponent=exponent)
             return dataclasses.replace(some.profiles(adjacency, tail)[0], forward=curve)

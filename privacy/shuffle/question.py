@@ -49,7 +49,8 @@ def check(
     if delta0:
         raise errors.WrongAccountantError(
             f"these theorems are about pure eps0-LDP randomizers, got delta0 = {delta0:g}; for the"
-            " clipped Gaussian use privacy.shuffle.continuous.ClippedGaussian."
+            " clipped Gaussian use privacy.shuffle.continuous.ClippedGaussian, or in a ledger"
+            " privacy.shuffle.events.GaussianReports."
         )
     if mechanism is not None and not isinstance(mechanism, Mechanism):
         raise errors.WrongAccountantError(

@@ -289,6 +289,8 @@ def delta(level: TwoLevel, n: int, eps: float, rtol: float = 1e-3) -> tuple[floa
     maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
     by_blocks = lambda most: mixture.delta(maker, level.eps0, n, eps, rtol, blocks=48, most=most)
     low, high = by_blocks(48 if level.both > 0 else 192)
+    if high < 1e-250:  # nothing more to know
+        return low, high
     try:
         for fine in (0.1, 0.02, 0.005, 0.001) if level.eps0 <= STEEP else ():
             if high <= low * (1 + rtol):

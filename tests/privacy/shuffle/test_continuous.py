@@ -60,3 +60,19 @@ def test_gaussian_is_local_in_many_dimensions_and_says_so():
     found = continuous.epsilon(mechanism, 10_000, 1e-6)
     assert found.upper == pytest.approx(mechanism.local(1e-6))
     assert any("local guarantee" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        continuous.ClippedLaplace(1e-3),
+        continuous.ClippedLaplace(800.0),
+        continuous.ClippedGaussian(1e-3),
+        continuous.ClippedGaussian(1e4),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 50, 10**12])
+def test_extremes_fall_back_to_the_local_guarantee(mechanism, n):
+    for delta in (1e-30, 0.3):
+        found = continuous.epsilon(mechanism, n, delta)
+        assert 0 <= found.lower <= found.upper <= mechanism.local(delta) * (1 + 1e-9)
