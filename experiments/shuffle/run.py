@@ -64,6 +64,13 @@ def audit(config: Config) -> list[dict]:
             np.tile(np.eye(dimension, dtype=np.float32)[1], (n - 1, 1)),
             lambda reports: jnp.mean(reports[:, 0]),
         ),
+        "CLDP-SGD": (
+            randomizers.cldp(dimension, eps0),
+            mechanisms.OneBit(dimension),
+            (np.ones(dimension, np.float32), -np.ones(dimension, np.float32)),
+            np.zeros((n - 1, dimension), np.float32),
+            lambda reports: jnp.mean(reports[1].astype(jnp.float32)),
+        ),
     }
     rows = []
     for i, (name, (local, family, victims, others, score)) in enumerate(cases.items()):
