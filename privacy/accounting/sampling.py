@@ -9,6 +9,7 @@ check-in, count visible         mean of that over m ~ Bin(n, q): given the count
 participation visible           delta'(eps) = q delta_m(eps): hiding nothing, only being spared
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -82,6 +83,4 @@ def check_in(
 
 
 def _with(profile, curve, reach):
-    return Profile(
-        curve, profile.adjacency, profile.status, profile.theorem, None, reach, profile.assumptions
-    )
+    return dataclasses.replace(profile, forward=curve, backward=None, reach=reach)
