@@ -83,20 +83,19 @@ def words(argv: list[str]) -> int:
     if asked.preset == "smoke":  # its vocabulary is small
         triggers = ("and the to you", "you the to and")
     found = word_task.run(config, said, triggers)
-    arms = [name for name in found if name not in ("task", "pretrain")]
     turn = lambda a: np.swapaxes(a, 0, 1)  # sentences are the cells
     single = found["single shot"]
-    # A repeated arm is one cell: the ten sentences stand in for seeds.
-    flat = lambda a: a.reshape(1, -1, a.shape[-1])
-    repeated = [found[arm] for arm in arms if arm != "single shot"]
-    join = lambda key: np.concatenate([flat(arm[key]) for arm in repeated])
-    curves = {
-        "single shot": (list(triggers), Curves(turn(single["main"]), turn(single["backdoor"]))),
-        "repeated": (
-            [arm for arm in arms if arm != "single shot"],
-            Curves(join("main"), join("backdoor")),
-        ),
+    one = Curves(turn(single["main"]), turn(single["backdoor"]))
+    curves = {"single shot, each sentence": (list(triggers), one)}
+    # Elsewhere an arm is one cell: seeds and sentences together stand in for seeds.
+    flat = lambda a: a.reshape(-1, a.shape[-1])
+    together = {
+        "single shot, all sentences": {"replacement, 1 speaker": single},
+        **{name: found[name] for name in ("repeated", "repeated, plain mean")},
     }
+    for name, arms in together.items():
+        join = lambda key, arms=arms: np.stack([flat(arm[key]) for arm in arms.values()])
+        curves[name] = (list(arms), Curves(join("main"), join("backdoor")))
     about = {**clock(), "known words in the test": found["task"].known}
     print(sweeps_report.write(asked.out, "words", curves, about))
     print(f"\nwords.json, words.png: {asked.out}")
