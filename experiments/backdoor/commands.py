@@ -42,15 +42,19 @@ def grid(argv: list[str]) -> int:
 
 
 def sweeps(argv: list[str]) -> int:
-    """gamma, early and late, repeated attacks on digits: sweeps.json, sweeps.png."""
-    asked, clock = _begin("sweeps", "The paper's sweeps on digits.", argv)
+    """gamma, durability, early and late, repeated attacks: sweeps.json, sweeps.png."""
+    what = "The paper's sweeps, on digits or (preset cifar10) on real CIFAR-10."
+    asked, clock = _begin("sweeps", what, argv, presets=("smoke", "small", "cifar10"))
 
-    from experiments.backdoor import config as configs
     from experiments.backdoor import sweeps as sweeping
     from experiments.backdoor import sweeps_report
 
-    config = _seeds(configs.PRESETS[asked.preset], asked)
-    early = 20 if asked.preset == "small" else 2
+    chosen = {
+        "smoke": sweeping.SMOKE_SWEEPS,
+        "small": sweeping.DIGITS,
+        "cifar10": sweeping.CIFAR10_SWEEPS,
+    }[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
@@ -59,7 +63,7 @@ def sweeps(argv: list[str]) -> int:
         cells = sum(len(labels) for labels, _ in found.values())
         print(f"{cells} cells after {clock()['seconds']:.0f} s", flush=True)
 
-    sweeping.run(config, early, shown=shown)
+    sweeping.run(chosen, shown=shown)
     print(text)
     print(f"\nsweeps.json, sweeps.png: {asked.out}")
     return 0
@@ -102,14 +106,14 @@ def words(argv: list[str]) -> int:
     return 0
 
 
-def _begin(name: str, what: str, argv: list[str]):
+def _begin(name: str, what: str, argv: list[str], presets: tuple[str, ...] = ("smoke", "small")):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
     parser = arguments.command("backdoor", name, what)
-    parser.add_argument("--preset", default="small", help="smoke or small")
+    parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
     asked = arguments.read(parser, argv)
-    errors.one_of("preset", asked.preset, ("smoke", "small"))
+    errors.one_of("preset", asked.preset, presets)
     if asked.seeds < 0:
         raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")
 
