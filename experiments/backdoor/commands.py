@@ -77,7 +77,6 @@ def words(argv: list[str]) -> int:
 
     from experiments.backdoor import sweeps_report
     from experiments.backdoor import words as word_task
-    from experiments.backdoor.sweeps import Curves
     from fl_jax.data import speech
 
     config = {"smoke": word_task.SMOKE_WORDS, "small": word_task.SMALL_WORDS}[asked.preset]
@@ -86,24 +85,42 @@ def words(argv: list[str]) -> int:
     said = speech.shakespeare()
     if asked.preset == "smoke":  # its vocabulary is small
         triggers = ("and the to you", "you the to and")
-    found = word_task.run(config, said, triggers)
-    turn = lambda a: np.swapaxes(a, 0, 1)  # sentences are the cells
+    text = ""
+
+    def shown(found):  # on the disk as it comes: the arms take a while
+        nonlocal text
+        about = {
+            **clock(),
+            "known words in the test": found["task"].known,
+            "main accuracy over the pre-training": np.asarray(found["pretrain"][0]).tolist(),
+        }
+        curves = _curves_of_words(found, triggers)
+        text = sweeps_report.write(asked.out, "words", curves, about)
+        print(f"{', '.join(curves)}: {clock()['seconds']:.0f} s", flush=True)
+
+    word_task.run(config, said, triggers, shown=shown)
+    print(text)
+    print(f"\nwords.json, words.png: {asked.out}")
+    return 0
+
+
+def _curves_of_words(found, triggers):
+    """Panels of cells: a sentence a cell, then everything else, seeds and sentences pooled."""
+    import numpy as np
+
+    from experiments.backdoor.sweeps import Curves
+
     single = found["single shot"]
+    turn = lambda a: np.swapaxes(a, 0, 1)  # (seeds, sentences, ...) -> sentences are the cells
     one = Curves(turn(single["main"]), turn(single["backdoor"]))
     curves = {"single shot, each sentence": (list(triggers), one)}
-    # Elsewhere an arm is one cell: seeds and sentences together stand in for seeds.
     flat = lambda a: a.reshape(-1, a.shape[-1])
-    together = {
-        "single shot, all sentences": {"replacement, 1 speaker": single},
-        **{name: found[name] for name in ("repeated", "repeated, plain mean")},
-    }
+    together = {"single shot, all sentences": {"replacement, 1 speaker": single}}
+    together |= {k: v for k, v in found.items() if k.startswith("repeated")}
     for name, arms in together.items():
         join = lambda key, arms=arms: np.stack([flat(arm[key]) for arm in arms.values()])
         curves[name] = (list(arms), Curves(join("main"), join("backdoor")))
-    about = {**clock(), "known words in the test": found["task"].known}
-    print(sweeps_report.write(asked.out, "words", curves, about))
-    print(f"\nwords.json, words.png: {asked.out}")
-    return 0
+    return curves
 
 
 def _begin(name: str, what: str, argv: list[str], presets: tuple[str, ...] = ("smoke", "small")):

@@ -8,6 +8,7 @@ ten models a round make gamma 10 and a poisoner's weight a tenth instead of a hu
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -70,9 +71,9 @@ SMALL_WORDS = Words(
     eta=2.98,  # gamma = n/eta = 100 as published, whose cohort is ten times as large
     pretrain_eta=29.8,
     seeds=3,
-    pretrain_rounds=200,
-    follow_rounds=30,
-    repeated_rounds=80,
+    pretrain_rounds=160,
+    follow_rounds=15,
+    repeated_rounds=60,
     repeated_sentences=2,
     test_windows=300,
     attacker_epochs=12,
@@ -347,8 +348,20 @@ def follow(
     return jax.device_get(run(models, keys))
 
 
-def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[str, Any]:
+def run(
+    config: Words,
+    said: dict[str, list[str]],
+    triggers=SENTENCES,
+    *,
+    shown: Callable[[dict[str, Any]], None] = lambda found: None,
+) -> dict[str, Any]:
     """The task, the pre-training trace, and what `follow` found in each arm.
+
+    Args:
+        config: the settings.
+        said: speaker -> speeches.
+        triggers: sentences whose last word is wanted.
+        shown: called with what has been found so far, whenever there is more.
 
     Returns:
         `task`, `pretrain`, `single shot`: one arm; `repeated` and `repeated, plain mean`: arms by
@@ -371,7 +384,7 @@ def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[s
         rounds=config.follow_rounds,
         count=len(triggers),
     )
-    print("single shot: done", flush=True)
+    shown(out)
     often = {
         **common,
         "name": "repeated",
@@ -396,5 +409,5 @@ def run(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> dict[s
                 gamma=1.0,
             ),
         }
-        print(f"{name}: done", flush=True)
+        shown(out)
     return out
