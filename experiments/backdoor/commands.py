@@ -1,4 +1,4 @@
-"""`python -m experiments backdoor grid`, `sweeps` and `words`."""
+"""`python -m experiments backdoor grid`, `sweeps`, `words` and `private`."""
 
 import dataclasses
 from typing import Any
@@ -101,6 +101,25 @@ def words(argv: list[str]) -> int:
     word_task.run(config, said, triggers, shown=shown)
     print(text)
     print(f"\nwords.json, words.png: {asked.out}")
+    return 0
+
+
+def private(argv: list[str]) -> int:
+    """DP-FedAvg with its epsilon, attacked and through secure aggregation: private.json."""
+    what = "DP-FedAvg on digits: its epsilon, what it costs and what it stops."
+    asked, clock = _begin("private", what, argv)
+
+    import json
+
+    from experiments.backdoor import private as privacy
+
+    chosen = {"smoke": privacy.SMOKE_PRIVATE, "small": privacy.SMALL_PRIVATE}[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    rows = privacy.run(chosen)
+    about = {"delta": chosen.delta, "rounds": chosen.rounds, "cohort": chosen.cohort, **clock()}
+    (asked.out / "private.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
+    print(privacy.table(rows))
+    print(f"\nprivate.json: {asked.out}")
     return 0
 
 

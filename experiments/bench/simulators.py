@@ -7,8 +7,9 @@
 
 Images of CIFAR-10's shape are made up: what they show does not change how long a step takes. Both
 sides start from the same weights, visit the same batches in the same order and leave dropout and
-evaluation out; the whole first round must agree to 1e-4 of the norm of every leaf. (On these
-images Flower's own rate, 0.1, makes a round chaotic; it is 0.01 on both sides.)
+evaluation out; the whole first round must agree to 1e-2 of the norm of every leaf, as in W1, where
+ReLU and pooling decide on rounding (Flower alone, with one CPU a client and with two, differs by
+half of that). On these images Flower's own rate, 0.1, makes a round chaotic; it is 0.01 here.
 
 In favour of the peers: their clients keep their share in memory as normalised tensors, where the
 examples decode and normalise image by image. Flower runs its simulation engine (Ray) with the
@@ -34,7 +35,7 @@ from fl_jax.nn import conv, loss, network, pool
 from fl_jax.train import mesh as meshes
 from fl_jax.train.state import Variables
 
-TOLERANCE, ROUNDS = 1e-4, 6
+TOLERANCE, ROUNDS = 1e-2, 6
 
 
 class Example(NamedTuple):

@@ -3,7 +3,7 @@ import pytest
 from experiments import __main__ as command
 
 
-@pytest.mark.parametrize("name", ["grid", "sweeps", "words"])
+@pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private"])
 def test_bad_words_are_one_sentence(name, capsys, tmp_path):
     out = ["--out", str(tmp_path)]
     for words, said in {
