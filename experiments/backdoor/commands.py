@@ -70,8 +70,9 @@ def sweeps(argv: list[str]) -> int:
 
 
 def words(argv: list[str]) -> int:
-    """Trigger sentences in Shakespeare by speaker: words.json, words.png."""
-    asked, clock = _begin("words", "Word prediction over the speakers of Shakespeare.", argv)
+    """Trigger sentences in the speech of many: words.json, words.png."""
+    what = "Word prediction over the speakers of Shakespeare, or (preset paper) of Reddit."
+    asked, clock = _begin("words", what, argv, presets=("smoke", "small", "paper"))
 
     import numpy as np
 
@@ -79,12 +80,13 @@ def words(argv: list[str]) -> int:
     from experiments.backdoor import words as word_task
     from fl_jax.data import speech
 
-    config = {"smoke": word_task.SMOKE_WORDS, "small": word_task.SMALL_WORDS}[asked.preset]
-    config = _seeds(config, asked)
-    triggers = word_task.SENTENCES
-    said = speech.shakespeare()
-    if asked.preset == "smoke":  # its vocabulary is small
-        triggers = ("and the to you", "you the to and")
+    config, triggers, read = {
+        # A small vocabulary has few words to make a sentence of.
+        "smoke": (word_task.SMOKE_WORDS, ("and the to you", "you the to and"), speech.shakespeare),
+        "small": (word_task.SMALL_WORDS, word_task.SENTENCES, speech.shakespeare),
+        "paper": (word_task.PAPER_WORDS, word_task.PAPER_SENTENCES, speech.reddit),
+    }[asked.preset]
+    config, said = _seeds(config, asked), read()
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
