@@ -9,7 +9,9 @@ from fl_jax.core import errors
 
 def grid(argv: list[str]) -> int:
     """Every attack against every defence: grid.json, grid.png, roc.png."""
-    asked, clock = _begin("grid", "Every attack against every defence, seeds side by side.", argv)
+    what = "Every attack against every defence, seeds side by side."
+    option = ("--defences", "some of them only, separated by commas")
+    asked, clock = _begin("grid", what, argv, option=option)
 
     import jax
     import jax.numpy as jnp
@@ -21,7 +23,8 @@ def grid(argv: list[str]) -> int:
 
     chosen = {"smoke": grids.SMOKE_GRID, "small": grids.SMALL_GRID}[asked.preset]
     config = _seeds(chosen.config, asked)
-    chosen = dataclasses.replace(chosen, config=config)
+    some = tuple(name.strip() for name in asked.defences.split(",") if name.strip())
+    chosen = dataclasses.replace(chosen, config=config, defences=some)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
     stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
@@ -144,12 +147,20 @@ def _curves_of_words(found, triggers):
     return curves
 
 
-def _begin(name: str, what: str, argv: list[str], presets: tuple[str, ...] = ("smoke", "small")):
+def _begin(
+    name: str,
+    what: str,
+    argv: list[str],
+    presets: tuple[str, ...] = ("smoke", "small"),
+    option: tuple[str, str] | None = None,
+):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
     parser = arguments.command("backdoor", name, what)
     parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
+    if option is not None:
+        parser.add_argument(option[0], default="", help=option[1])
     asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, presets)
     if asked.seeds < 0:
