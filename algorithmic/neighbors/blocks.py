@@ -22,7 +22,7 @@ SORTED = 16384  # queries whose blocks are sorted by what they need
 STEP = 16  # leaves that a chunk looks into are a multiple of this, so that few programs compile
 CLOSE = 32  # leaves in which the centre's k-th neighbour is sought
 GUESS = 1.2  # the farthest k-th neighbour of a block, over that of its centre
-WIDE = 1024  # leaves of a search through the whole tree
+WIDE = (256, 2048)  # leaves of searches through the whole tree
 
 
 def search(
@@ -41,23 +41,15 @@ def search(
         dense = 64 * len(queries) / index.ids.size
         lanes = int(np.clip(1 << int(np.log2(max(dense, 1))), 1, LANES))
     order = nearby(queries, lanes)
-    on_cpu = jax.default_backend() == "cpu"
-    threads = (threads or os.cpu_count() or 1) if on_cpu else 1
     near = np.empty((len(queries), k), np.float32)
     at = np.empty((len(queries), k), np.int32)
     sure = np.empty(len(queries), bool)
 
     def part(order):
-        for start in range(0, len(order), SORTED // lanes):
-            some = order[start : start + SORTED // lanes]
-            for places, found in _solved(index, queries, some, k):
-                near[places], at[places], sure[places] = found
+        for places, found in _solved(index, queries, order, k):
+            near[places], at[places], sure[places] = found
 
-    if threads == 1:
-        part(order)
-    else:
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            list(pool.map(part, np.array_split(order, threads)))
+    _each(part, np.array_split(order, max(1, len(order) * lanes // SORTED)), threads)
     return near, at, sure
 
 
@@ -201,13 +193,24 @@ def _exact(index, queries, leaves, slot):
     return jax.lax.bitcast_convert_type(d2, jnp.int32), index.ids.reshape(-1)[place]
 
 
-def search_wide(index, queries, k):
-    """`search`, query by query and through the whole tree."""
-    found = []
-    chunk = 64  # rows of many thousand numbers
-    for start in range(0, len(queries), chunk):
-        some = queries[start : start + chunk]
-        count = min(WIDE, index.low.shape[1])
-        leaves, beyond = tree.around(index, some, some, count)
-        found.append([x[:, 0] for x in ranked(index, some[:, None], leaves, beyond, k, chunk)])
-    return tuple(np.concatenate(x) for x in zip(*found, strict=True))
+def search_wide(index, queries, k, count, threads=None):
+    """`search`, query by query and through the whole tree, in `count` leaves of each."""
+    chunk = 65536 // count
+    count = min(count, index.low.shape[1])
+    parts = [queries[start : start + chunk] for start in range(0, len(queries), chunk)]
+
+    def part(some):
+        leaves, beyond = tree.around(index, some, some, count, size=chunk)
+        return [x[:, 0] for x in ranked(index, some[:, None], leaves, beyond, k, chunk)]
+
+    return tuple(np.concatenate(x) for x in zip(*_each(part, parts, threads), strict=True))
+
+
+def _each(call, parts, threads):
+    """The results of a call for every part, by threads on a CPU."""
+    on_cpu = jax.default_backend() == "cpu"
+    threads = (threads or os.cpu_count() or 1) if on_cpu else 1
+    if threads == 1 or len(parts) == 1:
+        return [call(part) for part in parts]
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(call, parts))

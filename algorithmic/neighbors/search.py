@@ -76,9 +76,10 @@ def _in_tree(index, queries, points, k, threads):
             index, queries[rest], k, lanes=1, threads=threads
         )
         rest = rest[~sure]
-    if len(rest):  # far from all points, or tied with many
-        near[rest], at[rest], sure = blocks.search_wide(index, queries[rest], k)
-        rest = rest[~sure]
+    for count in blocks.WIDE:  # far from all points, or tied with many
+        if len(rest):
+            near[rest], at[rest], sure = blocks.search_wide(index, queries[rest], k, count, threads)
+            rest = rest[~sure]
     if len(rest):
         found = brute.brute(_pad(queries[rest]), points, k, np.int32(0))
         near[rest], at[rest] = (np.asarray(f)[: len(rest)] for f in found)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from algorithmic.neighbors import distance, least
 
 LEAF = 8  # points in a leaf, at most
-FAN = 8  # leaves in a bucket
+FAN = 4  # leaves in a bucket
 NEAR = 384  # leaves that a bucket keeps
 GROUPS = 24  # groups of leaves that a search through the whole tree looks into
 SLACK = 1e-5  # relative, for what rounding can do to a sum or difference of distances
@@ -118,7 +118,9 @@ def _around(low, high, count):
     return bottom, np.where(np.isfinite(bottom), top, np.inf)
 
 
-def around(index: Index, low: np.ndarray, high: np.ndarray, count: int, groups: int = GROUPS):
+def around(
+    index: Index, low: np.ndarray, high: np.ndarray, count: int, groups: int = GROUPS, size=256
+):
     """The leaves nearest to boxes, through the whole tree.
 
     Args:
@@ -127,6 +129,7 @@ def around(index: Index, low: np.ndarray, high: np.ndarray, count: int, groups: 
         high: (m, d).
         count: leaves wanted.
         groups: groups of leaves that are looked into.
+        size: boxes at a time.
 
     Returns:
         (leaves (m, count) int32, near to far; beyond (m,) float32, a lower bound of the squared
@@ -135,7 +138,6 @@ def around(index: Index, low: np.ndarray, high: np.ndarray, count: int, groups: 
     total = index.group_low.shape[1]
     below = index.low.shape[1] // total
     groups = min(max(groups, -(-count // below)), total)
-    size = 256
     near, beyond = [], []
     for start in range(0, len(low), size):
         ends = [np.resize(x[start : start + size], (size, x.shape[1])) for x in (low, high)]

@@ -3,9 +3,10 @@
 Neighbours: 950,000 rows of three features, k = 20, queries of disks of 2,200 cells, uniform and on
 surfaces as disks are, in batches of 100 disks; the trees of all three are made before and timed
 apart; wall time on all cores, medians of interleaved calls. Chemistry: cells of the reference
-network (RATE22 S2, where the data folder is there) or of the hand-typed one, against SciPy's BDF with the same rates, the same analytic Jacobian and the same tolerance; one thread
-each, CPU seconds, so that other work on the machine counts little. What both sides computed is
-compared first. diffrax is not part of this benchmark yet.
+network (RATE22 S2, where the data folder is there) or of the hand-typed one, against SciPy's
+BDF with the same rates, the same analytic Jacobian and the same tolerance; one thread each, CPU
+seconds, so that other work on the machine counts little. What both sides computed is compared
+first. diffrax is not part of this benchmark yet.
 """
 
 import json

@@ -77,7 +77,7 @@ def test_queries_outside_go_through_the_whole_tree():
     sure = blocks.search(index, queries, 7, lanes=1, threads=1)[2]
     assert not sure[:20].any() and sure[20:].all()
     _, order = oracle(queries, points, 7)
-    _near, at, wide = blocks.search_wide(index, queries, 7)
+    _near, at, wide = blocks.search_wide(index, queries, 7, 256)
     assert wide.any()
     np.testing.assert_array_equal(at[wide], order[wide])
     np.testing.assert_array_equal(neighbors.knn(queries, points, 7, index=index)[1], order)
