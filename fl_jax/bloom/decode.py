@@ -85,20 +85,24 @@ def step(
     """
     h, dtype = config.hidden, jnp.dtype(config.dtype)
     table = params["embedding"]["table"].astype(dtype)
-    x = _norm(table[tokens].T, _columns(params["embedding"]["norm"], h), config)
+    with jax.named_scope("embedding"):
+        x = _norm(table[tokens].T, _columns(params["embedding"]["norm"], h), config)
     bias = _bias(config, cache)
     ks, vs = [], []
     for weights, k, v in zip(layers, cache.k, cache.v, strict=True):
-        a = _norm(x, weights["attention_norm"], config)
-        o, k, v = _attend(_dense(a, weights["qkv"]), k, v, bias, cache.used, config)
-        x = x + _dense(o, weights["out"])
-        m = _norm(x, weights["mlp_norm"], config)
-        m = jax.nn.gelu(_dense(m, weights["up"]), approximate=True)
-        x = x + _dense(m, weights["down"])
+        with jax.named_scope("attention"):
+            a = _norm(x, weights["attention_norm"], config)
+            o, k, v = _attend(_dense(a, weights["qkv"]), k, v, bias, cache.used, config)
+            x = x + _dense(o, weights["out"])
+        with jax.named_scope("mlp"):
+            m = _norm(x, weights["mlp_norm"], config)
+            m = jax.nn.gelu(_dense(m, weights["up"]), approximate=True)
+            x = x + _dense(m, weights["down"])
         ks.append(k)
         vs.append(v)
-    x = _norm(x, _columns(params["norm"], h), config)
-    logits = jnp.matmul(table, x, preferred_element_type=dtypes.wide(dtype))
+    with jax.named_scope("head"):
+        x = _norm(x, _columns(params["norm"], h), config)
+        logits = jnp.matmul(table, x, preferred_element_type=dtypes.wide(dtype))
     return logits, cache._replace(k=tuple(ks), v=tuple(vs), used=cache.used + 1)
 
 

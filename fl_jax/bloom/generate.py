@@ -108,9 +108,11 @@ def _generate(params, config, tokens, mask, count, sampling, key, capacity):
     batch = tokens.shape[0]
     params = jax.tree.map(lambda a: a.astype(config.dtype), params)  # once, not at every step
     cache = model.empty_cache(config, batch, capacity)
-    x, cache = model.hidden(params, config, tokens, mask, cache=cache)
-    first = model.logits(params, config, x[:, -1:])[:, 0]
-    cache, advance, greedy = _steps(params, config, cache)
+    with jax.named_scope("prompt"):
+        x, cache = model.hidden(params, config, tokens, mask, cache=cache)
+        first = model.logits(params, config, x[:, -1:])[:, 0]
+    with jax.named_scope("layers"):
+        cache, advance, greedy = _steps(params, config, cache)
 
     def draw(i, logits, out, done):
         if not sampling.temperature:
@@ -132,7 +134,8 @@ def _generate(params, config, tokens, mask, count, sampling, key, capacity):
     def step(carry):
         i, (token, out, done), cache = carry
         logits, cache = advance(token, cache)
-        return i + 1, draw(i, logits, out, done), cache
+        with jax.named_scope("draw"):
+            return i + 1, draw(i, logits, out, done), cache
 
     out = jnp.full((batch, count), config.pad, jnp.int32)
     drawn = draw(jnp.int32(0), first, out, jnp.zeros(batch, bool))
