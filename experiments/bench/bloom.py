@@ -1,6 +1,6 @@
 """BLOOM beside transformers and torch: training, generation, memory of the loss.
 
-    python -m experiments bench bloom            about 5 minutes on two idle cores
+    python -m experiments bench bloom            about 2 minutes on two idle cores
 
 The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
 meet the same load, and the ratio is that of the medians. CPU seconds are printed as well: torch's
@@ -32,7 +32,7 @@ from fl_jax.train import allocator
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
 BATCH, LENGTH = 8, 256
 PROMPTS, PROMPT, NEW = 16, 32, 64
-TRAIN, GENERATE = (3, 4), (1, 2)  # turns, and repeats in each; one of torch's takes a minute
+TRAIN, GENERATE = (3, 4), (3, 5)  # turns, and repeats in each
 # What `allocator.keep_memory` does for us, said to the peer's C library.
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_ARENA_MAX": "1"
