@@ -49,6 +49,7 @@ class Config:
     attacker_drop_every: int = 2  # epochs between divisions of the rate by 10 [paper]
     attacker_examples: int = 0  # clean examples; 0 = its own share [paper]; 12,800 [repository]
     backdoor_per_batch: int = 20  # of `batch` [paper]
+    backdoor_variants: int = 1000  # rotated copies it makes of its images [first author]; 0 = none
     stop: float = 1e-4  # backdoor loss at which the attacker stops [repository]
     gamma: float = 0.0  # scale of the malicious update; 0 = n/eta [paper, repository]
     alpha: float = 0.7  # share of the class loss in constrain-and-scale; the paper sweeps it
@@ -80,6 +81,7 @@ SMALL = Config(
     attacker_drop_every=4,
     attacker_examples=1400,
     backdoor_per_batch=5,
+    backdoor_variants=0,
     alpha=0.9,
     backdoor_draws=200,
     rounds_per_dispatch=20,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core.types import Array, Float, Int
+from fl_jax.nn import chunked_loss
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
 
@@ -40,15 +41,16 @@ def make(config: Config, *, z: float = 0.0):
     """
 
     def loss(variables, batch, key):
-        given = model.shift_right(batch["labels"], config)
-        scores = model.apply(
-            variables.params,
-            config,
-            batch["tokens"],
-            given,
-            batch.get("mask"),
-            key=key if config.dropout else None,
+        labels, params = batch["labels"], variables.params
+        given = model.shift_right(labels, config)
+        key = key if config.dropout else None
+        x = model.read(params, config, batch["tokens"], given, batch.get("mask"), key=key)
+        if z:
+            return cross_entropy(model.logits(params, config, x), labels, z=z), ({}, {})
+        counts = (labels >= 0).astype(jnp.float32)
+        total = chunked_loss.summed(
+            model.scale(x, config), model.head(params, config), labels, counts
         )
-        return cross_entropy(scores, batch["labels"], z=z), ({}, {})
+        return total / jnp.maximum(jnp.sum(counts), 1), ({}, {})
 
     return loss

@@ -14,7 +14,7 @@ import numpy as np
 
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import norms
+from fl_jax.nn import dense, norms
 from fl_jax.t5 import attention as attentions
 from fl_jax.t5 import position
 from fl_jax.t5.config import Config
@@ -126,12 +126,24 @@ def apply(
         >>> t5.apply(params, config, jnp.array([[5, 9, 1]]), jnp.array([[0, 7]])).shape
         (1, 2, 64)
     """
+    return logits(params, config, read(params, config, tokens, decoder_tokens, mask, key=key))
+
+
+def read(
+    params: PyTree,
+    config: Config,
+    tokens: Int[Array, "batch time"],
+    decoder_tokens: Int[Array, "batch steps"],
+    mask: Bool[Array, "batch time"] | Int[Array, "batch time"] | None = None,
+    *,
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "batch steps width"]:
+    """The decoder's normalised last states, which `logits` turns into scores; as for `apply`."""
     check_tokens(tokens, config)
     check_tokens(decoder_tokens, config)
     states = encode(params, config, embed(params, config, tokens), mask, key=key)
     memory = remember(params, config, states, mask)
-    x, _ = decode(params, config, embed(params, config, decoder_tokens), memory, key=key)
-    return logits(params, config, x)
+    return decode(params, config, embed(params, config, decoder_tokens), memory, key=key)[0]
 
 
 def embed(
@@ -198,8 +210,8 @@ def remember(
 ) -> Memory:
     """The encoder's states as keys and values of every decoder layer's cross-attention."""
     cross = _cast(params["decoder"]["layers"]["cross"], config)
-    k = jnp.einsum("btd,ldhk->lbthk", states, cross["k"])
-    v = jnp.einsum("btd,ldhk->lbthk", states, cross["v"])
+    every = lambda kernel: jnp.moveaxis(dense.dense(states, jnp.moveaxis(kernel, 0, 1)), 2, 0)
+    k, v = every(cross["k"]), every(cross["v"])
     mask = jnp.ones(states.shape[:2], bool) if mask is None else mask.astype(bool)
     return Memory(k, v, mask)
 
@@ -297,11 +309,14 @@ def logits(
     params: PyTree, config: Config, x: Float[Array, "*batch width"]
 ) -> Float[Array, "*batch vocab"]:
     """Scores of the vocabulary, in float32."""
-    table = params["shared"] if config.tied else params["head"]
-    table = table.astype(config.dtype)
-    x = scale(x, config)
-    wide = dtypes.wide(x.dtype)
+    wide = dtypes.wide(config.dtype)
+    x, table = scale(x, config), head(params, config)
     return jnp.einsum("...d,vd->...v", x, table, preferred_element_type=wide)
+
+
+def head(params: PyTree, config: Config) -> Float[Array, "vocab width"]:
+    """The output matrix, which a tied model shares with the embedding."""
+    return (params["shared"] if config.tied else params["head"]).astype(config.dtype)
 
 
 def scale(x: Float[Array, "*batch width"], config: Config) -> Float[Array, "*batch width"]:
@@ -372,18 +387,18 @@ def _project(layer, x, config):
     batch, time, width = x.shape
     # One plain product for the three: faster than three on a CPU.
     joined = jnp.concatenate([layer[name].reshape(width, -1) for name in "qkv"], axis=1)
-    y = (x.reshape(batch * time, width) @ joined).reshape(batch, time, 3, *layer["q"].shape[1:])
+    y = dense.dense(x, joined).reshape(batch, time, 3, *layer["q"].shape[1:])
     return y[:, :, 0], (y[:, :, 1], y[:, :, 2])
 
 
 def _join(x, layer, o, config, key, name):
     """The stream with an attention's output added."""
-    return x + _dropout(jnp.einsum("bthk,hkd->btd", o, layer["o"]), config, key, name)
+    return x + _dropout(dense.dense(o, layer["o"], 2), config, key, name)
 
 
 def _cross(layer, x, k, v, mask, config, key):
     normal = norms.rms_norm(x, layer["norm"], config.norm_eps)
-    q = jnp.einsum("btd,dhk->bthk", normal, layer["q"])
+    q = dense.dense(normal, layer["q"])
     o = attentions.attention(
         q, k, v, mask=mask[:, None, None, :], dropout=config.dropout, key=_sub(key, "cross weights")
     )
@@ -393,10 +408,11 @@ def _cross(layer, x, k, v, mask, config, key):
 def _mlp(layer, x, config, key):
     m = norms.rms_norm(x, layer["norm"], config.norm_eps)
     if config.mlp == "relu":
-        m = jax.nn.relu(m @ layer["wi"])
+        m = jax.nn.relu(dense.dense(m, layer["wi"]))
     else:
-        m = jax.nn.gelu(m @ layer["wi_0"], approximate=True) * (m @ layer["wi_1"])
-    m = _dropout(m, config, key, "mlp inner") @ layer["wo"]
+        gate = jax.nn.gelu(dense.dense(m, layer["wi_0"]), approximate=True)
+        m = gate * dense.dense(m, layer["wi_1"])
+    m = dense.dense(_dropout(m, config, key, "mlp inner"), layer["wo"])
     return x + _dropout(m, config, key, "mlp")
 
 

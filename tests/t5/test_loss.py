@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from fl_jax.t5 import loss
+from fl_jax.t5 import loss, model
+from fl_jax.t5.config import Config
+from fl_jax.train import state
 
 
 def test_only_labels_that_count():
@@ -19,3 +22,30 @@ def test_only_labels_that_count():
         loss.cross_entropy(logits, labels, z=1e-4), expected + extra, rtol=1e-5
     )
     assert float(loss.cross_entropy(logits, jnp.full((1, 3), -100))) == 0
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_loss_without_logits_is_the_loss(tied):
+    """In value and gradient, with places that do not count."""
+    config = Config(
+        vocab=40, width=16, head_width=8, hidden=32, heads=2, buckets=8, tied=tied,
+        encoder_layers=1, decoder_layers=1,
+    )  # fmt: skip
+    params = model.init(jax.random.key(0), config)
+    draws = np.random.default_rng(0)
+    labels = draws.integers(1, 40, (3, 5)).astype(np.int32)
+    labels[1, 3:] = -100
+    labels, tokens = jnp.asarray(labels), jnp.asarray(draws.integers(1, 40, (3, 7)), jnp.int32)
+
+    def plain(params):
+        scores = model.apply(params, config, tokens, model.shift_right(labels, config))
+        return loss.cross_entropy(scores, labels)
+
+    def made(params):
+        batch = {"tokens": tokens, "labels": labels}
+        return loss.make(config)(state.Variables(params, {}), batch, jax.random.key(0))[0]
+
+    expected, found = (jax.value_and_grad(f)(params) for f in (plain, made))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    for a, b in zip(*map(jax.tree.leaves, (found[1], expected[1])), strict=True):
+        assert np.linalg.norm(a - b) <= 2e-6 * np.linalg.norm(b) + 1e-9
