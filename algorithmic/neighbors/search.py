@@ -1,17 +1,11 @@
 """The k nearest neighbours of queries among points: `knn`."""
 
-import concurrent.futures
-import os
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from algorithmic.neighbors import brute, tree
+from algorithmic.neighbors import blocks, brute, tree
 from fl_jax.core import errors
 
 TREE_DIMS, TREE_POINTS = 4, 16384  # where the tree wins over tiles
-EFFORTS = 3  # tries in the tree before the rest goes against all points
 
 
 def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: int | None = None):
@@ -75,22 +69,20 @@ def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_tree(index, queries, points, k, threads):
-    near = np.empty((len(queries), k), np.float32)
-    at = np.empty((len(queries), k), np.int32)
-    rest = np.arange(len(queries))
-    for effort in range(EFFORTS):
-        wide = tree.width(index, k, effort)
-        if wide.leaves * index.ids.shape[1] < k:
-            continue
-        found = _blocks(index, queries[rest], k, wide, threads)
-        sure = found[2]
-        near[rest[sure]], at[rest[sure]] = found[0][sure], found[1][sure]
+    near, at, sure = blocks.search(index, queries, k, threads=threads)
+    rest = np.flatnonzero(~sure)
+    if len(rest):  # farther from their neighbours than the rest of their block
+        near[rest], at[rest], sure = blocks.search(
+            index, queries[rest], k, lanes=1, threads=threads
+        )
         rest = rest[~sure]
-        if not len(rest):
-            return near, at
-    padded = _pad(queries[rest])
-    found = brute.brute(padded, points, k, np.int32(0))
-    near[rest], at[rest] = (np.asarray(f)[: len(rest)] for f in found)
+    for count in blocks.WIDE:  # far from all points, or tied with many
+        if len(rest):
+            near[rest], at[rest], sure = blocks.search_wide(index, queries[rest], k, count, threads)
+            rest = rest[~sure]
+    if len(rest):
+        found = brute.brute(_pad(queries[rest]), points, k, np.int32(0))
+        near[rest], at[rest] = (np.asarray(f)[: len(rest)] for f in found)
     return near, at
 
 
@@ -98,42 +90,3 @@ def _pad(rows: np.ndarray) -> np.ndarray:
     """Rows up to a power of two, so that few programs are compiled."""
     size = max(16, 1 << (len(rows) - 1).bit_length())
     return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])
-
-
-def _blocks(index, queries, k, wide, threads):
-    """`tree.search` of queries in any order; they are sorted into blocks and back."""
-    on_cpu = jax.default_backend() == "cpu"
-    threads = (threads or os.cpu_count() or 1) if on_cpu else 1
-    count = len(queries)
-    blocks = -(-count // tree.BLOCK)
-    levels = max(0, (blocks - 1).bit_length())
-    order = tree.tree_order(queries, levels, tree.BLOCK).reshape(-1)
-    order = order[order < count]  # the tree's gaps close; blocks stay close together
-    chunk = 32 if on_cpu else 1024
-    # Few shapes: as many blocks as 2^p or 3 * 2^p hold, for each thread.
-    share = -(-blocks // threads)
-    chunks = _round(-(-share // chunk))
-    total = chunks * chunk * threads * tree.BLOCK
-    filled = np.concatenate([order, np.repeat(order[-1:], total - count)])
-    parts = queries[filled].reshape(threads, chunks * chunk, tree.BLOCK, -1)
-
-    def part(rows):
-        return jax.tree.map(np.asarray, tree.search(index, jnp.asarray(rows), k, wide, chunk))
-
-    if threads == 1:
-        found = [part(parts[0])]
-    else:
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(part, parts))
-    near, at, sure = (
-        np.concatenate([f[i].reshape(-1, *f[i].shape[2:]) for f in found])[:count] for i in range(3)
-    )
-    back = np.empty(count, np.int64)
-    back[order] = np.arange(count)
-    return near[back], at[back], sure[back]
-
-
-def _round(n: int) -> int:
-    """The next number of the form 2^p or 3 * 2^p."""
-    power = 1 << max(0, (n - 1).bit_length())
-    return 3 * power // 4 if power >= 4 and n <= 3 * power // 4 else power

@@ -1,4 +1,4 @@
-"""`python -m experiments backdoor grid`, `sweeps` and `words`."""
+"""`python -m experiments backdoor grid`, `sweeps`, `words` and `private`."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,9 @@ from fl_jax.core import errors
 
 def grid(argv: list[str]) -> int:
     """Every attack against every defence: grid.json, grid.png, roc.png."""
-    asked, clock = _begin("grid", "Every attack against every defence, seeds side by side.", argv)
+    what = "Every attack against every defence, seeds side by side."
+    option = ("--defences", "some of them only, separated by commas")
+    asked, clock = _begin("grid", what, argv, option=option)
 
     import jax
     import jax.numpy as jnp
@@ -21,7 +23,8 @@ def grid(argv: list[str]) -> int:
 
     chosen = {"smoke": grids.SMOKE_GRID, "small": grids.SMALL_GRID}[asked.preset]
     config = _seeds(chosen.config, asked)
-    chosen = dataclasses.replace(chosen, config=config)
+    some = tuple(name.strip() for name in asked.defences.split(",") if name.strip())
+    chosen = dataclasses.replace(chosen, config=config, defences=some)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
     stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
@@ -42,15 +45,19 @@ def grid(argv: list[str]) -> int:
 
 
 def sweeps(argv: list[str]) -> int:
-    """gamma, early and late, repeated attacks on digits: sweeps.json, sweeps.png."""
-    asked, clock = _begin("sweeps", "The paper's sweeps on digits.", argv)
+    """gamma, durability, early and late, repeated attacks: sweeps.json, sweeps.png."""
+    what = "The paper's sweeps, on digits or (preset cifar10) on real CIFAR-10."
+    asked, clock = _begin("sweeps", what, argv, presets=("smoke", "small", "cifar10"))
 
-    from experiments.backdoor import config as configs
     from experiments.backdoor import sweeps as sweeping
     from experiments.backdoor import sweeps_report
 
-    config = _seeds(configs.PRESETS[asked.preset], asked)
-    early = 20 if asked.preset == "small" else 2
+    chosen = {
+        "smoke": sweeping.SMOKE_SWEEPS,
+        "small": sweeping.DIGITS,
+        "cifar10": sweeping.CIFAR10_SWEEPS,
+    }[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
@@ -59,58 +66,103 @@ def sweeps(argv: list[str]) -> int:
         cells = sum(len(labels) for labels, _ in found.values())
         print(f"{cells} cells after {clock()['seconds']:.0f} s", flush=True)
 
-    sweeping.run(config, early, shown=shown)
+    sweeping.run(chosen, shown=shown)
     print(text)
     print(f"\nsweeps.json, sweeps.png: {asked.out}")
     return 0
 
 
 def words(argv: list[str]) -> int:
-    """Trigger sentences in Shakespeare by speaker: words.json, words.png."""
-    asked, clock = _begin("words", "Word prediction over the speakers of Shakespeare.", argv)
+    """Trigger sentences in the speech of many: words.json, words.png."""
+    what = "Word prediction over the speakers of Shakespeare, or (preset paper) of Reddit."
+    asked, clock = _begin("words", what, argv, presets=("smoke", "small", "paper"))
 
     import numpy as np
 
     from experiments.backdoor import sweeps_report
     from experiments.backdoor import words as word_task
-    from experiments.backdoor.sweeps import Curves
     from fl_jax.data import speech
 
-    config = {"smoke": word_task.SMOKE_WORDS, "small": word_task.SMALL_WORDS}[asked.preset]
-    config = _seeds(config, asked)
-    triggers = word_task.SENTENCES
-    said = speech.shakespeare()
-    if asked.preset == "smoke":  # its vocabulary is small
-        triggers = ("and the to you", "you the to and")
-    found = word_task.run(config, said, triggers)
-    arms = [name for name in found if name not in ("task", "pretrain")]
-    turn = lambda a: np.swapaxes(a, 0, 1)  # sentences are the cells
-    single = found["single shot"]
-    # A repeated arm is one cell: the ten sentences stand in for seeds.
-    flat = lambda a: a.reshape(1, -1, a.shape[-1])
-    repeated = [found[arm] for arm in arms if arm != "single shot"]
-    join = lambda key: np.concatenate([flat(arm[key]) for arm in repeated])
-    curves = {
-        "single shot": (list(triggers), Curves(turn(single["main"]), turn(single["backdoor"]))),
-        "repeated": (
-            [arm for arm in arms if arm != "single shot"],
-            Curves(join("main"), join("backdoor")),
-        ),
-    }
-    about = {**clock(), "known words in the test": found["task"].known}
-    print(sweeps_report.write(asked.out, "words", curves, about))
+    config, triggers, read = {
+        # A small vocabulary has few words to make a sentence of.
+        "smoke": (word_task.SMOKE_WORDS, ("and the to you", "you the to and"), speech.shakespeare),
+        "small": (word_task.SMALL_WORDS, word_task.SENTENCES, speech.shakespeare),
+        "paper": (word_task.PAPER_WORDS, word_task.PAPER_SENTENCES, speech.reddit),
+    }[asked.preset]
+    config, said = _seeds(config, asked), read()
+    text = ""
+
+    def shown(found):  # on the disk as it comes: the arms take a while
+        nonlocal text
+        about = {
+            **clock(),
+            "known words in the test": found["task"].known,
+            "main accuracy over the pre-training": np.asarray(found["pretrain"][0]).tolist(),
+        }
+        curves = _curves_of_words(found, triggers)
+        text = sweeps_report.write(asked.out, "words", curves, about)
+        print(f"{', '.join(curves)}: {clock()['seconds']:.0f} s", flush=True)
+
+    word_task.run(config, said, triggers, shown=shown)
+    print(text)
     print(f"\nwords.json, words.png: {asked.out}")
     return 0
 
 
-def _begin(name: str, what: str, argv: list[str]):
+def private(argv: list[str]) -> int:
+    """DP-FedAvg with its epsilon, attacked and through secure aggregation: private.json."""
+    what = "DP-FedAvg on digits: its epsilon, what it costs and what it stops."
+    asked, clock = _begin("private", what, argv)
+
+    import json
+
+    from experiments.backdoor import private as privacy
+
+    chosen = {"smoke": privacy.SMOKE_PRIVATE, "small": privacy.SMALL_PRIVATE}[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    rows = privacy.run(chosen)
+    about = {"delta": chosen.delta, "rounds": chosen.rounds, "cohort": chosen.cohort, **clock()}
+    (asked.out / "private.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
+    print(privacy.table(rows))
+    print(f"\nprivate.json: {asked.out}")
+    return 0
+
+
+def _curves_of_words(found, triggers):
+    """Panels of cells: a sentence a cell, then everything else, seeds and sentences pooled."""
+    import numpy as np
+
+    from experiments.backdoor.sweeps import Curves
+
+    single = found["single shot"]
+    turn = lambda a: np.swapaxes(a, 0, 1)  # (seeds, sentences, ...) -> sentences are the cells
+    one = Curves(turn(single["main"]), turn(single["backdoor"]))
+    curves = {"single shot, each sentence": (list(triggers), one)}
+    flat = lambda a: a.reshape(-1, a.shape[-1])
+    together = {"single shot, all sentences": {"replacement, 1 speaker": single}}
+    together |= {k: v for k, v in found.items() if k.startswith("repeated")}
+    for name, arms in together.items():
+        join = lambda key, arms=arms: np.stack([flat(arm[key]) for arm in arms.values()])
+        curves[name] = (list(arms), Curves(join("main"), join("backdoor")))
+    return curves
+
+
+def _begin(
+    name: str,
+    what: str,
+    argv: list[str],
+    presets: tuple[str, ...] = ("smoke", "small"),
+    option: tuple[str, str] | None = None,
+):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
     parser = arguments.command("backdoor", name, what)
-    parser.add_argument("--preset", default="small", help="smoke or small")
+    parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
+    if option is not None:
+        parser.add_argument(option[0], default="", help=option[1])
     asked = arguments.read(parser, argv)
-    errors.one_of("preset", asked.preset, ("smoke", "small"))
+    errors.one_of("preset", asked.preset, presets)
     if asked.seeds < 0:
         raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")
 

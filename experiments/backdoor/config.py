@@ -6,6 +6,7 @@ python -m experiments backdoor --preset paper      the published setting; an acc
 python -m experiments backdoor grid                every attack against every defence
 python -m experiments backdoor sweeps              gamma, early and late, repeated attacks
 python -m experiments backdoor words               word prediction, Shakespeare by speaker
+python -m experiments backdoor private             DP-FedAvg and its epsilon
 """
 
 import dataclasses
@@ -130,4 +131,5 @@ COMMANDS = {
     "grid": "every attack against every defence, in one compiled program",
     "sweeps": "the paper's sweeps: gamma, early and late, repeated attacks",
     "words": "trigger sentences in the speech of Shakespeare's characters",
+    "private": "DP-FedAvg with its epsilon, attacked and through secure aggregation",
 }

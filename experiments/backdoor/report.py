@@ -31,8 +31,10 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
 NOTES = """Backdoor accuracy is the share of held-out backdoor inputs that the global model gives
 the attacker's label: before the attack, right after the one malicious round, and at the end, when
 only benign participants have trained since. The half-life is the number of rounds until half of it
-is lost. "norm" is what the attacker sent over the median benign update. The paper's figures (100 %
-for replacement, 0 % for one round of poisoning) are from memory and not verified.
+is lost. ± is half of Student's 95 % interval over the seeds; at the main accuracy ten rounds later
+it is that of what was lost. "norm" is what the attacker sent over the median benign update. The
+paper's figures (100 % for replacement, 0 % for one round of poisoning) are from memory and not
+verified.
 """
 
 
@@ -47,9 +49,11 @@ def table(rows: list[dict]) -> str:
     for r in rows:
         life = "-" if r["half_life"] is None else r["half_life"]
         lines.append(
-            f"| {r['backdoor']} | {r['attack']} | {r['before']:.1f} | **{r['after']:.1f}** "
-            f"| {r['after_min']:.1f} | {r['end']:.1f} | {life} | {r['main_before']:.1f} "
-            f"| {r['main_after']:.1f} | {r['main_later']:.1f} | {r['norm_ratio']:.1f}x |"
+            f"| {r['backdoor']} | {r['attack']} | {r['before']:.1f}"
+            f" | **{r['after']:.1f}**{summary.plus(r['after_margin'])} | {r['after_min']:.1f}"
+            f" | {r['end']:.1f}{summary.plus(r['end_margin'])} | {life} | {r['main_before']:.1f}"
+            f" | {r['main_after']:.1f} | {r['main_later']:.1f}{summary.plus(r['lost_margin'])}"
+            f" | {r['norm_ratio']:.1f}x |"
         )
     return "\n".join(lines)
 

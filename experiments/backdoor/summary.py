@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from experiments.backdoor.config import Config
 from experiments.result import Metric, Result
@@ -38,6 +39,25 @@ def curves(rows: list[dict]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     }
 
 
+def margin(values: np.ndarray) -> float | None:
+    """Half the width of Student's 95 % confidence interval of the mean of (n,) runs.
+
+    Where all runs end alike it is 0; of a single run it is not known (None).
+
+    Example:
+        >>> round(margin(np.array([1.0, 2.0, 3.0])), 3)
+        2.484
+    """
+    if len(values) < 2:
+        return None
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def plus(half: float | None) -> str:
+    """The margin behind a mean, as text."""
+    return "" if half is None else f" ± {half:.1f}"
+
+
 def half_life(success: np.ndarray) -> int | None:
     """Rounds after the attack until the mean backdoor accuracy is below half of what it was."""
     mean = success.mean(axis=0)[1:]
@@ -58,12 +78,15 @@ def summarise(config: Config, rows: list[dict], origin: str) -> Result:
                 "attack": attack,
                 "before": success[:, 0].mean(),
                 "after": success[:, 1].mean(),
+                "after_margin": margin(success[:, 1]),
                 "after_min": success[:, 1].min(),
                 "end": success[:, -1].mean(),
+                "end_margin": margin(success[:, -1]),
                 "half_life": half_life(success),
                 "main_before": main[:, 0].mean(),
                 "main_after": main[:, 1].mean(),
                 "main_later": main[:, later].mean(),
+                "lost_margin": margin(main[:, 0] - main[:, later]),
                 "norm_ratio": found["norm_ratio"].mean(),
             }
             table.append(

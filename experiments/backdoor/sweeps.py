@@ -1,7 +1,7 @@
-"""The sweeps of the paper on digits: the scale gamma, an early attack, repeated attacks.
+"""The sweeps of the paper: the scale gamma, durability, an early attack, repeated attacks.
 
 All start from checkpoints of one pre-training. What differs between cells is data where it can be
-(gamma, the model that is attacked), so that each sweep is one compiled program.
+(gamma, the backdoor, the model that is attacked), so that each sweep is one compiled program.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.backdoor import stages
 from experiments.backdoor import task as tasks
-from experiments.backdoor.config import Config
+from experiments.backdoor.config import CIFAR10, SMALL, SMOKE, Config
 from fl_jax.core import rng
 from fl_jax.federated import round, sampling
 from fl_jax.federated.aggregators import mean
@@ -23,9 +23,33 @@ from fl_jax.federated.attacks import replacement
 from fl_jax.train import cohort, optimizer
 from fl_jax.train.state import Variables
 
-GAMMAS = (0.1, 0.25, 0.5, 0.75, 1.0)  # in units of n / eta
-POISONERS = (10, 20, 5, 1)  # percent of the participants who poison, in repeated attacks
-REPEATED_EPOCHS = 3  # of whoever attacks again and again; a single shot trains longer
+
+@dataclasses.dataclass(frozen=True)
+class Sweeps:
+    """What is swept."""
+
+    config: Config = SMALL  # data, network, pre-training, the attack
+    backdoor: str = "pixel pattern"  # where it is not what is compared
+    gammas: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)  # in units of n / eta
+    gamma_rounds: int = 60  # that the sweep of gamma is followed
+    features: tuple[str, ...] = ()  # backdoors whose durability is compared, at full scale
+    early: int = 20  # rounds behind the model that is attacked early
+    poisoners: tuple[int, ...] = (10, 20, 5, 1)  # % of the participants, in repeated attacks
+    repeated_epochs: int = 3  # of whoever attacks again and again; a single shot trains longer
+
+
+DIGITS = Sweeps()
+SMOKE_SWEEPS = Sweeps(SMOKE, gamma_rounds=SMOKE.follow_rounds, features=("pixel pattern",), early=2)
+# Real CIFAR-10 in half an hour on two cores: half as wide as the preset `cifar10`.
+CIFAR10_SWEEPS = Sweeps(
+    dataclasses.replace(CIFAR10, width=8, seeds=3, follow_rounds=100, test_examples=500),
+    backdoor="striped wall",
+    gammas=(0.25, 0.5, 0.75, 1.0),
+    gamma_rounds=20,
+    features=("racing stripes", "green cars", "striped wall"),
+    early=40,
+    poisoners=(),
+)
 
 
 class Curves(NamedTuple):
@@ -53,6 +77,7 @@ def follow(
     *,
     models: Variables,
     gammas: list[float],
+    backdoors: list[str],
     sampler: sampling.Sampler,
     most: int = 1,
     shared: bool = True,
@@ -63,20 +88,25 @@ def follow(
     Args:
         models: leaves (cells, seeds, ...).
         gammas: one a cell.
+        backdoors: names, one a cell.
         plain_mean: the mean of the round's models instead of the rate eta.
     """
-    backdoor = task.backdoors["pixel pattern"]
     clean = stages.attackers_share(config, task)
-    one = lambda gamma: scaling.poison(
+    chosen = [task.backdoors[name] for name in backdoors]
+    # Repeated to one length, which changes no expectation: batches draw with replacement.
+    longest = max(len(one.train["y"]) for one in chosen)
+    one = lambda gamma, backdoor: scaling.poison(
         clean,
-        backdoor.train,
+        {k: np.resize(v, (longest, *v.shape[1:])) for k, v in backdoor.train.items()},
         per_batch=config.backdoor_per_batch,
         epochs=config.attacker_epochs,
         rate=config.attacker_rate,
         gamma=gamma,
     )
-    poisons = jax.tree.map(lambda *a: jnp.stack(a), *[one(gamma) for gamma in gammas])
-    evaluation = jax.tree.map(jnp.asarray, {"main": task.test, "backdoor": backdoor.test})
+    stack = lambda trees: jax.tree.map(lambda *a: jnp.stack(a), *trees)
+    poisons = stack([one(*pair) for pair in zip(gammas, chosen, strict=True)])
+    trials = stack([jax.tree.map(jnp.asarray, backdoor.test) for backdoor in chosen])
+    test = jax.tree.map(jnp.asarray, task.test)
     eta = config.participants / config.cohort if plain_mean else config.eta
     unit_rate = optimizer.Optimizer(
         "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
@@ -100,9 +130,10 @@ def follow(
     many = round.repeat(algorithm.step, config.follow_rounds)
 
     @jax.jit
-    def run(models, poisons, keys):
+    def run(models, poisons, trials, keys):
         def cell(item):
-            models, poison = item
+            models, poison, trial = item
+            evaluation = {"main": test, "backdoor": trial}
 
             def seed(item):
                 model, key = item
@@ -113,56 +144,81 @@ def follow(
 
             return jax.lax.map(seed, (models, keys))
 
-        return jax.lax.map(cell, (models, poisons))
+        return jax.lax.map(cell, (models, poisons, trials))
 
-    found = jax.device_get(run(models, poisons, keys))
+    found = jax.device_get(run(models, poisons, trials, keys))
     return Curves(found["main"], found["backdoor"])
 
 
 def run(
-    config: Config, early: int = 20, *, shown: Callable[[dict[str, Any]], None] = lambda found: None
+    sweeps: Sweeps, *, shown: Callable[[dict[str, Any]], None] = lambda found: None
 ) -> dict[str, Any]:
-    """`gamma`, `early and late` and `repeated`: labels, and curves for each.
+    """`gamma`, `durability`, `early and late`, `repeated`: labels, and curves for each.
 
     Args:
-        early: rounds behind the model that is attacked early.
+        sweeps: the settings; what they leave empty is left out.
         shown: called with what has been found so far, whenever there is more.
     """
+    config = sweeps.config
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
-    young, grown = checkpoints(config, task, keys, early)
+    young, grown = checkpoints(config, task, keys, sweeps.early)
     full = replacement.full_scale(eta=config.eta, participants=config.participants)
     n, m = config.participants, config.cohort
     once = sampling.single_shot(n, m, attackers=[stages.ATTACKER], rounds=[0])
     repeat = lambda model, count: jax.tree.map(lambda a: jnp.stack([a] * count), model)
     common = {"config": config, "task": task, "keys": keys}
     out: dict[str, Any] = {}
+    count = len(sweeps.gammas)
+    shorter = dataclasses.replace(config, follow_rounds=sweeps.gamma_rounds)
     out["gamma"] = (
-        [f"{share:g} n/eta" for share in GAMMAS],
+        [f"{share:g} n/eta" for share in sweeps.gammas],
         follow(
-            **common,
-            models=repeat(grown, len(GAMMAS)),
-            gammas=[share * full for share in GAMMAS],
+            **{**common, "config": shorter},
+            models=repeat(grown, count),
+            gammas=[share * full for share in sweeps.gammas],
+            backdoors=[sweeps.backdoor] * count,
             sampler=once,
         ),
     )
     shown(out)
+    if sweeps.features:
+        count = len(sweeps.features)
+        out["durability"] = (
+            list(sweeps.features),
+            follow(
+                **common,
+                models=repeat(grown, count),
+                gammas=[full] * count,
+                backdoors=list(sweeps.features),
+                sampler=once,
+            ),
+        )
+        shown(out)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), young, grown)
     # The plain mean, so that forgetting is fast enough to be seen.
     out["early and late"] = (
-        [f"after {early} rounds", f"after {config.pretrain_rounds} rounds"],
-        follow(**common, models=both, gammas=[float(m)] * 2, sampler=once, plain_mean=True),
+        [f"after {sweeps.early} rounds", f"after {config.pretrain_rounds} rounds"],
+        follow(
+            **common,
+            models=both,
+            gammas=[float(m)] * 2,
+            backdoors=[sweeps.backdoor] * 2,
+            sampler=once,
+            plain_mean=True,
+        ),
     )
     shown(out)
     labels, mains, backdoors = [], [], []
-    common["config"] = dataclasses.replace(config, attacker_epochs=REPEATED_EPOCHS)
-    arms = [("replacement", 1, float(m)), *(("poisoning", share, 1.0) for share in POISONERS)]
-    for name, percent, gamma in arms:
+    common["config"] = dataclasses.replace(config, attacker_epochs=sweeps.repeated_epochs)
+    arms = [("poisoning", share, 1.0) for share in sweeps.poisoners]
+    for name, percent, gamma in [("replacement", 1, float(m)), *arms] if arms else []:
         count = max(round_up(percent * n / 100), 1)
         found = follow(
             **common,
             models=repeat(grown, 1),
             gammas=[gamma],
+            backdoors=[sweeps.backdoor],
             sampler=sampling.uniform(n, m, attackers=range(count)),
             most=min(count, m),
             shared=name == "replacement",

@@ -14,12 +14,15 @@ LATER = 11  # rounds behind the attack at which the main accuracy is compared
 
 
 def rows(labels: list[str], curves: Curves) -> list[dict[str, Any]]:
-    """One row a cell: means over seeds in percent, with the smallest and largest seed."""
+    """One row a cell, in percent: [mean over seeds, smallest, largest, `summary.margin`]."""
     out = []
     for label, main, backdoor in zip(labels, curves.main, curves.backdoor, strict=True):
         main, backdoor = 100 * main, 100 * backdoor
         later = min(LATER, main.shape[1] - 1)
-        spread = lambda v: [round(float(x), 1) for x in (v.mean(), v.min(), v.max())]
+        spread = lambda v: [
+            None if x is None else round(float(x), 1)
+            for x in (v.mean(), v.min(), v.max(), summary.margin(v))
+        ]
         out.append(
             {
                 "cell": label,
@@ -37,11 +40,14 @@ def rows(labels: list[str], curves: Curves) -> list[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """The rows in Markdown: mean ± half of the 95 % interval (smallest-largest)."""
     keys = list(found[0])
-    show = lambda v: (
-        f"{v[0]:.1f} ({v[1]:.0f}-{v[2]:.0f})" if isinstance(v, list) else "-" if v is None else v
-    )
+
+    def show(v):
+        if isinstance(v, list):
+            return f"{v[0]:.1f}{summary.plus(v[3])} ({v[1]:.0f}-{v[2]:.0f})"
+        return "-" if v is None else v
+
     lines = ["| " + " | ".join(keys) + " |", "|---" * len(keys) + "|"]
     return "\n".join(lines + [f"| {' | '.join(str(show(r[k])) for k in keys)} |" for r in found])
 

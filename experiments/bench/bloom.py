@@ -1,6 +1,6 @@
 """BLOOM beside transformers and torch: training, generation, memory of the loss.
 
-    python -m experiments bench bloom            about 5 minutes on two idle cores
+    python -m experiments bench bloom            about 2 minutes on two idle cores
 
 The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
 meet the same load, and the ratio is that of the medians. CPU seconds are printed as well: torch's
@@ -32,11 +32,7 @@ from fl_jax.train import allocator
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
 BATCH, LENGTH = 8, 256
 PROMPTS, PROMPT, NEW = 16, 32, 64
-TRAIN, GENERATE = (3, 4), (1, 2)  # turns, and repeats in each; one of torch's takes a minute
-# What `allocator.keep_memory` does for us, said to the peer's C library.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_ARENA_MAX": "1"
-}  # fmt: skip
+TRAIN, GENERATE = (3, 4), (3, 5)  # turns, and repeats in each
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s
 
 
@@ -105,7 +101,7 @@ def peer(folder: str, work: str, dtype: str, repeats: int) -> dict:
     """The peer's timings of one turn, on the cores that this process has."""
     script = peers.HERE / "bloom_speed.py"
     command = [peers.python("bloom"), "-W", "ignore", script, folder, work, str(repeats), dtype]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | MALLOC
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | peers.MALLOC
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,9 +1,9 @@
-"""Where BLOOM's training step spends its time on a CPU.
+"""Where BLOOM's training and generation spend their time on a CPU.
 
     python -m experiments bench bloom_profile      about a minute on two idle cores
 
-The step that `bench bloom` compares, traced, its operations added up by the part of the model
-that they belong to.
+What `bench bloom` compares, traced, its operations added up by the part of the model that they
+belong to.
 """
 
 import collections
@@ -18,31 +18,49 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import bloom, measure
-from fl_jax.bloom import model, recipe, train
+from fl_jax.bloom import generate, model, recipe, train
 from fl_jax.train import allocator
 
 NO_WORK = re.compile(r" (while|call|conditional|parameter|tuple|get-tuple-element)\(")
-SCOPES = ("embedding", "attention", "mlp", "head", "optimizer")
+SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "optimizer")
 
 
-def main(steps: int = 6) -> None:
+def main() -> None:
     """Prints milliseconds by part of the model, matrix products apart."""
     allocator.keep_memory()
     print(json.dumps(measure.surroundings()))
     config = dataclasses.replace(bloom.CONFIG, eos=-1)
-    given = np.random.default_rng(0).integers(4, config.vocab, (bloom.BATCH, bloom.LENGTH))
-    run = bloom.training(config, model.init(jax.random.key(0), config, std=0.02), given)
+    params = model.init(jax.random.key(0), config, std=0.02)
+    draw = np.random.default_rng(0)
+    given = draw.integers(4, config.vocab, (bloom.BATCH, bloom.LENGTH))
     shape = lambda *sizes, dtype: jax.ShapeDtypeStruct(sizes, dtype)
     rows = {
         "tokens": shape(bloom.BATCH, bloom.LENGTH + 1, dtype=jnp.int32),
         "weights": shape(bloom.BATCH, bloom.LENGTH, dtype=jnp.float32),
     }
     plan = recipe.Recipe(rate=1e-4, warmup=0, decay=0, batch=bloom.BATCH, ramp_start=0)
-    parts = _parts(train.make(config, plan).lower(rows).compile().as_text())
+    program = train.make(config, plan).lower(rows).compile().as_text()
+    table("a training step", bloom.training(config, params, given), program)
+    given = draw.integers(4, config.vocab, (bloom.PROMPTS, bloom.PROMPT))
+    tokens = jnp.asarray(given, jnp.int32)
+    capacity = bloom.PROMPT + bloom.NEW
+    program = generate._generate.lower(
+        params, config, tokens, None, bloom.NEW, generate.GREEDY, None, capacity
+    )
+    table(
+        f"generating {bloom.PROMPTS} x {bloom.NEW} tokens",
+        bloom.generation(config, params, given),
+        program.compile().as_text(),
+    )
+
+
+def table(what: str, run, program: str, repeats: int = 6) -> None:
+    """Traces `run`, whose compiled text is `program`, and prints its parts."""
+    parts = _parts(program)
     run()
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            for _ in range(steps):
+            for _ in range(repeats):
                 run()
         (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
         trace = jax.profiler.ProfileData.from_file(str(file))
@@ -51,8 +69,8 @@ def main(steps: int = 6) -> None:
             for line in plane.lines:
                 for event in line.events:
                     if event.name in parts:
-                        spent[parts[event.name]] += event.duration_ns / 1e6 / steps
-    print("\n| part of a step | matrix products, ms | the rest, ms |\n|---|---|---|")
+                        spent[parts[event.name]] += event.duration_ns / 1e6 / repeats
+    print(f"\n| part of {what} | matrix products, ms | the rest, ms |\n|---|---|---|")
     for part in sorted(
         {part for part, _ in spent}, key=lambda p: -spent[p, True] - spent[p, False]
     ):
@@ -72,9 +90,7 @@ def _parts(program: str) -> dict[str, tuple[str, bool]]:
             continue
         for line in block.splitlines():
             name = re.match(r"\s*(?:ROOT )?%(\S+) = ", line)
-            if name is None or re.search(
-                r" (while|call|conditional|parameter|tuple|get-tuple-element)\(", line
-            ):
+            if name is None or NO_WORK.search(line):
                 continue
             scope = re.search(r'op_name="([^"]*)"', line)
             words = re.split(r"\W+", scope[1]) if scope else []

@@ -65,7 +65,7 @@ def generate(argv: list[str]) -> int:
 
     words = tokenizer.load(pathlib.Path(asked.folder) / "tokenizer.json")
     params, config = converter.load_hf(asked.folder)
-    config = dataclasses.replace(config, dtype=asked.dtype)
+    config = dataclasses.replace(config, dtype=asked.dtype, scan=False)
     drawn = generator.Sampling(asked.temperature, asked.top_k, asked.top_p)
     texts = generator.complete(
         params,

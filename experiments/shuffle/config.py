@@ -34,6 +34,9 @@ class Config:
     seed: int = 0  # of everything drawn in the training
     seeds: int = 5  # runs, from `seed` on
     eps0: tuple[float, ...] = (1.5, 2.5, 3.5)  # local budgets trained at; the last is the headline
+    randomizers: tuple[str, ...] = ("privunit", "gaussian", "cldp")  # the first is the headline
+    unamplified: tuple[float, ...] = (4.0, 16.0)  # further central eps at which gaussian is trained
+    spread: float = 1.0  # cldp: coordinates are clipped to spread/sqrt(d) in a random basis
     train_rounds: int = 10  # T of the training
     cells: int = 4  # features: oriented gradients in cells x cells fields
     bins: int = 4  # and so many orientations
@@ -47,6 +50,7 @@ SMOKE = Config(
     dataset="digits",
     seeds=1,
     eps0=(3.5,),
+    unamplified=(),
     train_rounds=2,
     audit_trials=400,
     figure_eps0=(1.0, 4.0),

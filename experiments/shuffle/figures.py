@@ -3,13 +3,16 @@
 import math
 
 import numpy as np
+from scipy import special
 
 from experiments.shuffle.config import Config
 from privacy import shuffle
-from privacy.accounting.bound import Adjacency
+from privacy.accounting import pld, rdp
+from privacy.accounting.bound import Adjacency, Status
 from privacy.accounting.errors import PrivacyError
 from privacy.accounting.ledger import Ledger
-from privacy.shuffle import closed_form, mixture, twolevel
+from privacy.accounting.profile import Profile
+from privacy.shuffle import closed_form, mixture, option, twolevel
 from privacy.shuffle.events import ShuffledReports
 from privacy.shuffle.mechanisms import RandomizedResponse
 
@@ -32,6 +35,48 @@ def variation_ratio(eps0: float, n: int, delta: float, k: int) -> float:
     maker = lambda blocks, exponent: twolevel.merged(eps0, n, p, p, blocks, exponent)
     first = twolevel.guess(twolevel.TwoLevel(eps0, p, 0.0, 0.0), n, delta)
     return mixture.solve(maker, eps0, n, delta, guess=first).upper
+
+
+def merged_profile(eps0: float, n: int, k: int, blocks: int = 128) -> Profile:
+    """The merged pair's curve, as `variation_ratio`."""
+    p = RandomizedResponse(k).level(eps0).only
+    part = twolevel.merged(eps0, n, p, p, blocks, 250.0)
+    return Profile(
+        lambda eps: mixture.bracket(part, eps, n, option.COARSE),
+        Adjacency.REPLACE,
+        Status.CONJECTURE,
+        "merged pair",
+        reach=eps0,
+    )
+
+
+def girgis(alpha: float, eps0: float, n: int) -> float | None:
+    """Renyi bound of Girgis et al., NeurIPS 2021, for subsampled shuffling, with everyone drawn.
+
+    For whole orders alpha >= 2; with m = floor((n-1)/(2 e^eps0)) + 1,
+    log(1 + 4 C(alpha,2) (e^eps0-1)^2/(m e^eps0)
+          + sum_j>=3 C(alpha,j) j Gamma(j/2) (2 (e^(2 eps0)-1)^2/(m e^(2 eps0)))^(j/2)
+          + ((1 + x)^alpha - 1 - alpha x) e^(-(n-1)/(8 e^eps0)))/(alpha-1),  x = sinh(eps0).
+    """
+    if alpha != round(alpha) or alpha < 2:
+        return None
+    e0, x = math.exp(eps0), math.sinh(eps0)
+    m = (n - 1) // (2 * e0) + 1
+    j = np.arange(3, round(alpha) + 1)
+    choose = special.gammaln(alpha + 1) - special.gammaln(j + 1) - special.gammaln(alpha - j + 1)
+    terms = choose + np.log(j) + special.gammaln(j / 2) + j / 2 * math.log(8 * x * x / m)
+    second = math.log(2 * alpha * (alpha - 1) * math.expm1(eps0) ** 2 / (m * e0))
+    rare = alpha * math.log1p(x) - (n - 1) / (8 * e0)  # a little more than the last term
+    return float(np.logaddexp.reduce(np.concatenate([[0.0, second, rare], terms]))) / (alpha - 1)
+
+
+def advanced(form, eps0: float, n: int, delta: float, times: int) -> float | None:
+    """A closed form at delta/(2T), in the composition of Dwork, Rothblum, Vadhan, FOCS 2010."""
+    one = _or_none(form, eps0, n, delta / (2 * times))
+    if one is None:
+        return None
+    drift = times * one * math.expm1(one)
+    return min(one * math.sqrt(2 * times * math.log(2 / delta)) + drift, times * one)
 
 
 def point(eps0: float, n: int, delta: float) -> dict:
@@ -61,28 +106,44 @@ def compute(config: Config) -> dict:
     middle_eps0 = config.figure_eps0[len(config.figure_eps0) // 2]
     by_eps0 = [point(e, middle_n, delta) for e in config.figure_eps0]
     by_n = [point(middle_eps0, n, delta) for n in config.figure_clients]
-    rdp = []
+    eps0, n, mechanism = 1.0, 10_000, RandomizedResponse(K)
+    own = ShuffledReports(eps0, n, mechanism)
+    claimed = merged_profile(eps0, n, K, 512)
+    table = rdp.table(claimed)
+    orders = []
     for alpha in config.figure_orders:
         row = {"alpha": alpha}
         for bound in ("standard", "stronger"):
-            found = shuffle.rdp(alpha, 1.0, 10_000, bound=bound)
+            found = shuffle.rdp(alpha, eps0, n, bound=bound)
             row[bound] = [found.lower, found.upper]
-        rdp.append(row)
+        found = own.rdp(alpha, Adjacency.REPLACE)
+        row["k-RR blanket"] = [found.lower, found.upper]
+        row["k-RR variation ratio"] = rdp.of_table(alpha, table)[1]
+        row["Girgis 2021"] = girgis(alpha, eps0, n)
+        orders.append(row)
     composition = []
     for times in config.figure_rounds:
         row = {"rounds": times}
         for bound in ("standard", "stronger"):
-            event = ShuffledReports(1.0, 10_000, bound=bound)
+            event = ShuffledReports(eps0, n, bound=bound)
             ledger = Ledger(Adjacency.REPLACE).record(event, times)
             found = ledger.epsilon(delta)
             row[bound] = [found.lower, found.upper]
             row[f"{bound} by Renyi"] = ledger.rdp_epsilon(delta, 1 + np.geomspace(0.5, 300, 14))
+        found = Ledger(Adjacency.REPLACE).record(own, times).epsilon(delta)
+        row["k-RR blanket"] = [found.lower, found.upper]
+        row["k-RR variation ratio"] = pld.bracket([(claimed, times)], delta)[1].epsilon(delta)
+        for name, form in (
+            ("closed standard (FOCS 2021)", closed_form.standard),
+            ("closed stronger (SODA 2023)", closed_form.stronger),
+        ):
+            row[name] = advanced(form, eps0, n, delta, times)
         composition.append(row)
     return {
         "delta": delta,
         "by_eps0": by_eps0,
         "by_n": by_n,
-        "rdp": rdp,
+        "rdp": orders,
         "composition": composition,
         "counterexample": counterexample(),
     }

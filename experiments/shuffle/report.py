@@ -13,6 +13,11 @@ STYLES = {
     "k-RR attained": ("attained by 10-RR", "#2c8c4a", ":"),
     "k-RR variation ratio": ("variation ratio, 10-RR (not a bound)", "#e08e0b", "-."),
 }
+FURTHER = {  # in the figures of Renyi divergences and of composition
+    "standard by Renyi": ("standard clone, composed by Renyi", "#c1272d", "-."),
+    "stronger by Renyi": ("stronger clone, composed by Renyi", "#0b6aa2", "-."),
+    "Girgis 2021": ("Girgis et al. 2021", "#7b4fa3", "--"),
+}
 
 
 def report(outcome: result.Result, directory: result.RunDirectory) -> str:
@@ -27,6 +32,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     if "figures" in details:
         _draw_figures(details["figures"], directory.path)
         parts.append(bounds_table(details["figures"]["by_eps0"]))
+        parts += [curve_table(details["figures"][name]) for name in ("rdp", "composition")]
         parts.append(counter_table(details["figures"]["counterexample"]))
     if "audit" in details:
         parts.append(audit_table(details["audit"]))
@@ -54,6 +60,16 @@ def bounds_table(rows: list[dict]) -> str:
     for row in rows:
         cells = " | ".join(_cell(row[name]) for name in names)
         lines.append(f"| {row['eps0']:g} | {row['n']} | {cells} |")
+    return "\n".join(lines)
+
+
+def curve_table(rows: list[dict]) -> str:
+    """Renyi divergences, or compositions, in Markdown: the first column is what they run over."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for row in rows:
+        cells = " | ".join(_cell(row[name]) for name in names[1:])
+        lines.append(f"| {row[names[0]]:g} | {cells} |")
     return "\n".join(lines)
 
 
@@ -86,13 +102,16 @@ def training_table(training: dict) -> str:
     lines = [
         f"{training['origin']}, {training['clients']} clients",
         "",
-        "| eps0 | certified eps | accuracy, mean | sd over seeds | worst seed |",
-        "|---|---|---|---|---|",
+        "| randomizer | parameter | certified eps | what is certified | accuracy, mean"
+        " | sd over seeds | worst seed |",
+        "|---" * 7 + "|",
     ]
     for r in training["rows"]:
+        parameter = f"eps0 {r['eps0']:g}" if "eps0" in r else f"sigma {r['sigma']:.2f}"
         lines.append(
-            f"| {r['eps0']:g} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}] | {r['accuracy']:.4f} "
-            f"| {r['sd']:.4f} | {r['worst']:.4f} |"
+            f"| {r['randomizer']} | {parameter} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}]"
+            f" | {'; '.join((r['status'], *r['notes']))} | {r['accuracy']:.4f}"
+            f" | {r['sd']:.4f} | {r['worst']:.4f} |"
         )
     return "\n".join(lines)
 
@@ -104,18 +123,7 @@ def _draw_figures(figures: dict, path) -> None:
         ("eps_against_n", figures["by_n"], "n"),
     ):
         figure, axis = plt.subplots(figsize=(7, 4.6))
-        for key, (label, colour, style) in STYLES.items():
-            known = [(r[x], r[key]) for r in rows if r[key] is not None]
-            if not known:
-                continue
-            xs = [k for k, _ in known]
-            if isinstance(known[0][1], list):
-                axis.fill_between(
-                    xs, [v[0] for _, v in known], [v[1] for _, v in known], color=colour, lw=0
-                )
-                axis.plot(xs, [v[1] for _, v in known], color=colour, ls=style, label=label)
-            else:
-                axis.plot(xs, [v for _, v in known], color=colour, ls=style, label=label)
+        _curves(axis, rows, x, STYLES)
         axis.set_yscale("log")
         axis.set_xscale("log" if x == "n" else "linear")
         axis.set_xlabel("users n" if x == "n" else "local eps0")
@@ -130,31 +138,43 @@ def _draw_figures(figures: dict, path) -> None:
         ("rdp", figures["rdp"], "alpha", "Renyi order"),
         ("composition", figures["composition"], "rounds", "rounds T"),
     ):
-        figure, axis = plt.subplots(figsize=(6, 4))
-        xs = [r[x] for r in rows]
-        for bound in ("standard", "stronger"):
-            _, colour, _ = STYLES[bound]
-            low, high = ([r[bound][i] for r in rows] for i in (0, 1))
-            axis.fill_between(xs, low, high, color=colour, lw=0)
-            axis.plot(xs, high, color=colour, label=f"{bound} clone, certified")
-            if f"{bound} by Renyi" in rows[0]:
-                renyi = [r[f"{bound} by Renyi"] for r in rows]
-                axis.plot(xs, renyi, color=colour, ls="--", label=f"{bound}, by Renyi")
+        figure, axis = plt.subplots(figsize=(7, 4.6))
+        _curves(axis, rows, x, STYLES | FURTHER)
         axis.set(xscale="log", yscale="log", xlabel=label, title="eps0 = 1, n = 10,000")
-        axis.set_ylabel("Renyi divergence" if name == "rdp" else "central eps")
-        axis.legend(fontsize=8)
+        at = f"central eps at delta = {figures['delta']:g} (closed forms: advanced composition)"
+        axis.set_ylabel("Renyi divergence" if name == "rdp" else at, fontsize=8)
+        axis.legend(fontsize=7)
         figure.tight_layout()
         figure.savefig(path / f"{name}.png", dpi=130)
         plt.close(figure)
 
 
+def _curves(axis, rows, x, styles) -> None:
+    """Every bound that the rows have, a band where it is one."""
+    for key, (label, colour, style) in styles.items():
+        known = [(r[x], r[key]) for r in rows if r.get(key) is not None]
+        if not known:
+            continue
+        xs = [k for k, _ in known]
+        if isinstance(known[0][1], list):
+            low, high = ([v[i] for _, v in known] for i in (0, 1))
+            axis.fill_between(xs, low, high, color=colour, lw=0)
+            axis.plot(xs, high, color=colour, ls=style, label=label)
+        else:
+            axis.plot(xs, [v for _, v in known], color=colour, ls=style, label=label)
+
+
 def _draw_training(training: dict, path) -> None:
     plt = plots.pyplot()
     figure, axis = plt.subplots(figsize=(5.5, 4))
-    rows = training["rows"]
-    for r in rows:
-        axis.plot([r["eps"][1]] * len(r["curves"]), [c[-1] for c in r["curves"]], "k.", alpha=0.5)
-    axis.plot([r["eps"][1] for r in rows], [r["accuracy"] for r in rows], color="#0b6aa2")
+    for name in dict.fromkeys(r["randomizer"] for r in training["rows"]):
+        rows = [r for r in training["rows"] if r["randomizer"] == name]
+        eps = [r["eps"][1] for r in rows]
+        (line,) = axis.plot(eps, [r["accuracy"] for r in rows], label=name)
+        for e, r in zip(eps, rows, strict=True):
+            ends = [c[-1] for c in r["curves"]]
+            axis.plot([e] * len(ends), ends, ".", color=line.get_color(), alpha=0.5)
+    axis.legend(fontsize=8)
     axis.set(xlabel="certified eps", ylabel="test accuracy", title=training["origin"])
     figure.tight_layout()
     figure.savefig(path / "accuracy_against_eps.png", dpi=130)

@@ -1,6 +1,9 @@
 """Plan the budget, compute the figures, train through the shuffler."""
 
 import json
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +22,7 @@ from privacy.accounting.calibrate import calibrate
 from privacy.accounting.ledger import Ledger
 from privacy.shuffle import audit as attack
 from privacy.shuffle import federated, mechanisms, randomizers
-from privacy.shuffle.events import ShuffledReports
+from privacy.shuffle.events import GaussianReports, ShuffledReports
 
 
 def ledger(eps0: float, clients: int, rounds: int) -> Ledger:
@@ -61,6 +64,13 @@ def audit(config: Config) -> list[dict]:
             np.tile(np.eye(dimension, dtype=np.float32)[1], (n - 1, 1)),
             lambda reports: jnp.mean(reports[:, 0]),
         ),
+        "CLDP-SGD": (
+            randomizers.cldp(dimension, eps0),
+            mechanisms.OneBit(dimension),
+            (np.ones(dimension, np.float32), -np.ones(dimension, np.float32)),
+            np.zeros((n - 1, dimension), np.float32),
+            lambda reports: jnp.mean(reports[1].astype(jnp.float32)),
+        ),
     }
     rows = []
     for i, (name, (local, family, victims, others, score)) in enumerate(cases.items()):
@@ -85,13 +95,57 @@ def audit(config: Config) -> list[dict]:
     return rows
 
 
-def train(config: Config, task: tasks.Task, eps0: float, log) -> tuple[np.ndarray, Bound]:
-    """(accuracies (seeds, rounds), the certified privacy loss) at one local budget."""
-    clients = int(task.population.size.shape[0])
+class Slot(NamedTuple):
+    """What a client runs on its update, and what T rounds of it cost."""
+
+    make: Callable[[int], randomizers.Randomizer]  # dimension -> randomizer
+    bound: Bound
+    label: dict  # parameters, for the tables
+
+
+def pure(name: str, eps0: float, clients: int, config: Config) -> Slot:
+    """An eps0-LDP randomizer: T rounds are accounted by the universal bound."""
     bound = ledger(eps0, clients, config.train_rounds).epsilon(config.delta)
+    if name == "privunit":
+        return Slot(lambda d: randomizers.privunit(d, eps0), bound, {"eps0": eps0})
+
+    def cldp(d):
+        basis = randomizers.rotation(d, config.seed)
+        return randomizers.cldp(d, eps0, radius=config.spread / math.sqrt(d), basis=basis)
+
+    return Slot(cldp, bound, {"eps0": eps0})
+
+
+def noisy(eps: float, config: Config) -> Slot:
+    """The Gaussian randomizer with the noise that keeps T rounds within a central eps.
+
+    It is not pure, and in so many dimensions shuffling does not help it: what is certified is the
+    local guarantee.
+    """
+    rounds = lambda s: Ledger(Adjacency.REPLACE).record(GaussianReports(s), config.train_rounds)
+    sigma, bound = calibrate(rounds, eps, config.delta, 0.1, 1e4, grows=False)
+    return Slot(lambda d: randomizers.gaussian(1.0, sigma), bound, {"sigma": sigma})
+
+
+def slots(config: Config, clients: int) -> list[tuple[str, Slot]]:
+    """Every randomizer of the config at every privacy loss: what is trained."""
+    made = []
+    for name in config.randomizers:
+        errors.one_of("randomizer", name, ("privunit", "gaussian", "cldp"))
+        if name == "gaussian":  # at the same certified eps as the others
+            budgets = [pure("cldp", e, clients, config).bound.upper for e in config.eps0]
+            made += [(name, noisy(eps, config)) for eps in (*budgets, *config.unamplified)]
+        else:
+            made += [(name, pure(name, e, clients, config)) for e in config.eps0]
+    return made
+
+
+def train(config: Config, task: tasks.Task, name: str, made: Slot, log) -> dict:
+    """One row of the table: accuracies of all seeds beside the certified privacy loss."""
+    clients = int(task.population.size.shape[0])
     algorithm = federated.make(
         client=task.client,
-        randomizer=lambda dimension: randomizers.privunit(dimension, eps0),
+        randomizer=made.make,
         clients=clients,
         server=optax.sgd(config.rate),
         evaluate=tasks.accuracy,
@@ -104,12 +158,23 @@ def train(config: Config, task: tasks.Task, eps0: float, log) -> tuple[np.ndarra
         for r in range(config.train_rounds):
             state, info = step(state, (task.population, task.test), jax.random.key(seed))
             curve.append(float(info.metrics))
-            row = {"eps0": eps0, "seed": seed, "round": r + 1, "accuracy": curve[-1]}
-            log.write(json.dumps(row) + "\n")
+            row = {"randomizer": name, **made.label, "seed": seed, "round": r + 1}
+            log.write(json.dumps({**row, "accuracy": curve[-1]}) + "\n")
             log.flush()
-        print(f"eps0 {eps0:g}, seed {seed}: accuracy {curve[-1]:.4f}", flush=True)
+        print(f"{name} at {made.label}, seed {seed}: accuracy {curve[-1]:.4f}", flush=True)
         curves.append(curve)
-    return np.array(curves), bound
+    last = np.array(curves)[:, -1]
+    return {
+        "randomizer": name,
+        **made.label,
+        "eps": [made.bound.lower, made.bound.upper],
+        "status": made.bound.status.value,
+        "notes": list(made.bound.notes),
+        "accuracy": float(last.mean()),
+        "worst": float(last.min()),
+        "sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
+        "curves": curves,
+    }
 
 
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
@@ -146,25 +211,12 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         print(f"data: {task.origin}, {clients} one-image clients", flush=True)
         rows = []
         with open(directory.path / "metrics.jsonl", "a") as log:
-            for eps0 in config.eps0:
-                curves, bound = train(config, task, eps0, log)
-                last = curves[:, -1]
-                rows.append(
-                    {
-                        "eps0": eps0,
-                        "eps": [bound.lower, bound.upper],
-                        "status": bound.status.value,
-                        "accuracy": float(last.mean()),
-                        "worst": float(last.min()),
-                        "sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
-                        "curves": curves.tolist(),
-                    }
-                )
-                at = f"eps0={eps0:g}"
-                metrics[f"accuracy {at}"] = result.Metric(float(last.mean()), "share")
-                metrics[f"certified eps {at}"] = result.Metric(bound.upper, "nats")
+            for name, made in slots(config, clients):
+                rows.append(train(config, task, name, made, log))
+                at = f"{name}, eps={made.bound.upper:.3f}"
+                metrics[f"accuracy {at}"] = result.Metric(rows[-1]["accuracy"], "share")
         details["training"] = {"origin": task.origin, "clients": clients, "rows": rows}
-        best = rows[-1]
+        best = rows[len(config.eps0) - 1]
         headline["what"] = f"{config.dataset} test accuracy, shuffled FL"
         headline["ours"] = (
             f"{100 * best['accuracy']:.1f} % at eps {best['eps'][1]:.2f}, delta {config.delta:g}"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import model
+from fl_jax.bloom import decode, model
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
@@ -70,7 +70,8 @@ def generate(
 
     Args:
         params: as for `model.apply`.
-        config: the model's.
+        config: the model's; with `scan=False` a step costs least (`fl_jax.bloom.decode`), for
+            which the layers are held once more.
         tokens: prompts.
         mask: False for padding; prompts end at the right edge, so pad on the left.
         count: tokens to add.
@@ -107,14 +108,15 @@ def _generate(params, config, tokens, mask, count, sampling, key, capacity):
     batch = tokens.shape[0]
     params = jax.tree.map(lambda a: a.astype(config.dtype), params)  # once, not at every step
     cache = model.empty_cache(config, batch, capacity)
-    x, cache = model.hidden(params, config, tokens, mask, cache=cache)
-    out = jnp.full((batch, count), config.pad, jnp.int32)
-    done = jnp.zeros(batch, bool)
-    first = model.logits(params, config, x[:, -1:])[:, 0]
+    with jax.named_scope("prompt"):
+        x, cache = model.hidden(params, config, tokens, mask, cache=cache)
+        first = model.logits(params, config, x[:, -1:])[:, 0]
+    with jax.named_scope("layers"):
+        cache, advance, greedy = _steps(params, config, cache)
 
-    def draw(logits, i, done):
+    def draw(i, logits, out, done):
         if not sampling.temperature:
-            token = sample(None, logits, sampling)
+            token = greedy(logits)
         else:
             keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, i), r))(
                 jnp.arange(batch)
@@ -122,20 +124,45 @@ def _generate(params, config, tokens, mask, count, sampling, key, capacity):
             one = lambda k, row: sample(k, row[None], sampling)[0]
             token = jax.vmap(one)(keys, logits)
         token = jnp.where(done, config.pad, token)
-        return token, done | (token == config.eos)
+        out = jax.lax.dynamic_update_slice(out, token[:, None], (0, i))
+        return token, out, done | (token == config.eos)
 
     def unfinished(carry):
-        i, _, done, _, _ = carry
+        i, (_, _, done), _ = carry
         return (i < count) & ~jnp.all(done)
 
     def step(carry):
-        i, logits, done, cache, out = carry
-        token, done = draw(logits, i, done)
-        out = jax.lax.dynamic_update_slice(out, token[:, None], (0, i))
-        x, cache = model.hidden(params, config, token[:, None], cache=cache)
-        return i + 1, model.logits(params, config, x)[:, 0], done, cache, out
+        i, (token, out, done), cache = carry
+        logits, cache = advance(token, cache)
+        with jax.named_scope("draw"):
+            return i + 1, draw(i, logits, out, done), cache
 
-    return jax.lax.while_loop(unfinished, step, (jnp.int32(0), first, done, cache, out))[-1]
+    out = jnp.full((batch, count), config.pad, jnp.int32)
+    drawn = draw(jnp.int32(0), first, out, jnp.zeros(batch, bool))
+    _, (_, out, _), _ = jax.lax.while_loop(unfinished, step, (jnp.int32(1), drawn, cache))
+    return out
+
+
+def _steps(params, config, cache):
+    """(cache, function from last tokens and cache to logits and cache, the likeliest of logits).
+
+    Unrolled models are decoded by `decode`, which needs their layers apart, a second copy of the
+    weights; scanned ones, and the rounded ALiBi, run through the model as it is.
+    """
+    if not config.scan and config.alibi == "relative":
+        layers = decode.unstack(params, config)
+
+        def lean(token, cache):
+            logits, cache = decode.step(params, layers, config, token, cache)
+            return logits.T, cache
+
+        return decode.adopt(cache, config), lean, lambda logits: decode.likeliest(logits.T)
+
+    def whole(token, cache):
+        x, cache = model.hidden(params, config, token[:, None], cache=cache)
+        return model.logits(params, config, x)[:, 0], cache
+
+    return cache, whole, lambda logits: sample(None, logits, GREEDY)
 
 
 def pad_left(prompts: Sequence[Sequence[int]], pad: int, *, multiple: int = 1):

@@ -27,7 +27,7 @@ class Cache(NamedTuple):
     k: Float[Array, "layers batch capacity heads width"]
     v: Float[Array, "layers batch capacity heads width"]
     mask: Bool[Array, "batch capacity"]  # which places hold a real token
-    used: Int[Array, ""]  # places written so far
+    used: Int[Array, ""] | int  # places written so far; 0 of an empty one is known when compiling
 
 
 def shapes(config: Config) -> PyTree:
@@ -184,7 +184,7 @@ def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
     """Room for so many tokens of each sequence, padding included."""
     shape = (config.layers, batch, capacity, config.heads, config.head_dim)
     zeros = jnp.zeros(shape, config.dtype)
-    return Cache(zeros, zeros, jnp.zeros((batch, capacity), bool), jnp.zeros((), jnp.int32))
+    return Cache(zeros, zeros, jnp.zeros((batch, capacity), bool), 0)
 
 
 def check_tokens(tokens, config: Config) -> None:
@@ -212,7 +212,12 @@ class Context(NamedTuple):
     mask: Bool[Array, "batch keys"] | None
     segments: Int[Array, "batch time"] | None
     key: Key[Array, ""] | None
-    offset: Int[Array, ""] | None = None  # of the first token in the cache
+    offset: Int[Array, ""] | int | None = None  # of the first token in the cache
+
+    @property
+    def alone(self) -> bool:
+        """Whether these tokens see each other alone: no cache, or one that is known empty."""
+        return self.offset is None or (isinstance(self.offset, int) and self.offset == 0)
 
 
 def _with_cache(context, cache, tokens):
@@ -227,8 +232,10 @@ def _with_cache(context, cache, tokens):
         )
     new = jnp.ones((batch, time), bool) if context.mask is None else context.mask
     mask = jax.lax.dynamic_update_slice(cache.mask, new, (0, cache.used))
-    context = context._replace(mask=mask, offset=cache.used)
-    return context, cache._replace(mask=mask, used=cache.used + time)
+    context = context._replace(offset=cache.used)
+    if not context.alone:
+        context = context._replace(mask=mask)
+    return context, cache._replace(mask=mask, used=jnp.asarray(cache.used + time, jnp.int32))
 
 
 def _embed(table, tokens):
@@ -263,6 +270,7 @@ def _attend(context, a, kv, index, weights, adapters, key):
         start = (index, 0, context.offset, 0, 0)
         write = lambda old, new: jax.lax.dynamic_update_slice(old, new[None], start)
         kv = write(kv[0], k), write(kv[1], v)
+    if not context.alone:
         k, v = (jax.lax.dynamic_index_in_dim(old, index, keepdims=False) for old in kv)
     o = attention.attention(
         q,

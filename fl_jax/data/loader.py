@@ -110,10 +110,11 @@ def write_cache(
             array = np.asarray(document, np.int64)
             if not array.size:
                 continue
-            if array.min() < 0 or array.max() >= vocab:
+            low, high = int(array.min()), int(array.max())
+            if low < 0 or high >= vocab:
                 raise errors.DataError(
-                    f"document {len(offsets) - 1} has the token {int(array.max())}, outside a"
-                    f" vocabulary of {vocab}."
+                    f"document {len(offsets) - 1} has the token {low if low < 0 else high},"
+                    f" outside a vocabulary of {vocab}."
                 )
             file.write(array.astype(dtype).tobytes())
             offsets.append(offsets[-1] + array.size)

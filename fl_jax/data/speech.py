@@ -6,6 +6,7 @@ Speakers are naturally uneven participants: of the 299 in tiny Shakespeare the l
 
 import collections
 import gzip
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,32 @@ def shakespeare() -> dict[str, list[str]]:
     """
     path = sources.require("tinyshakespeare") / "input.txt.gz"
     return speeches(gzip.decompress(path.read_bytes()).decode())
+
+
+def reddit(least: int = 150, most: int = 500) -> dict[str, list[str]]:
+    """Author -> posts, from the comment dumps `$FL_JAX_DATA/reddit/*.jsonl.gz`.
+
+    A line is a JSON object with `author` and `body`, as in the monthly files of Reddit's comments;
+    the backdoor paper takes November 2017. Authors with fewer or more posts are left out, and so
+    are deleted ones.
+
+    Raises:
+        DataError: the folder is not there, or nobody in it has that many posts.
+    """
+    posts: dict[str, list[str]] = {}
+    for path in sorted(sources.require("reddit").glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                post = json.loads(line)
+                if post["author"] != "[deleted]":
+                    posts.setdefault(post["author"], []).append(post["body"])
+    kept = {name: said for name, said in posts.items() if least <= len(said) <= most}
+    if not kept:
+        raise errors.DataError(
+            f"the folder 'reddit' holds {len(posts)} authors, none of them with {least} to {most}"
+            " posts; put whole monthly files there."
+        )
+    return kept
 
 
 def speeches(text: str) -> dict[str, list[str]]:

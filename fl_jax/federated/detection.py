@@ -39,6 +39,18 @@ def distance(seen: Stacked) -> Float[Array, " cohort"]:
     return jnp.sum(apart, axis=1) / jnp.maximum(jnp.sum(there) - 1, 1)
 
 
+def distance_rank(seen: Stacked) -> Float[Array, " cohort"]:
+    """The share of the round's updates that lie no further from the others, in (0, 1].
+
+    1 is the one furthest away. A rank does not know how far, so that rounds early and late in
+    training, whose updates differ in length, can be held against one threshold.
+    """
+    there = (seen.weights > 0).astype(jnp.float32)
+    away = distance(seen)
+    below = (away[None, :] <= away[:, None]).astype(jnp.float32) * there[None, :]
+    return jnp.sum(below, axis=1) / jnp.maximum(jnp.sum(there), 1)
+
+
 def clusters(
     seen: Stacked, select: Callable[[PyTree], PyTree] = lambda update: update
 ) -> Float[Array, " cohort"]:
@@ -83,6 +95,7 @@ def inspect(
             "norm": norms(seen),
             "cosine": cosine(seen),
             "distance": distance(seen),
+            "distance rank": distance_rank(seen),
             "last-layer clusters": clusters(seen, select),
         }
 

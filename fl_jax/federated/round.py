@@ -112,7 +112,7 @@ def make(
     stacks |= attack is not None and attack.sees is Stacked
     rule = as_stacked(aggregator) if stacks else aggregator
     if secure is not None:
-        _check_secure(aggregator, defence, inspect, stacks)
+        _check_secure(aggregator, defence, inspect, stacks, attack)
 
     def init(variables: Variables) -> RoundState:
         # Two counters, two buffers: a state whose leaves share one cannot be donated.
@@ -137,6 +137,14 @@ def make(
             weight = weight * factor
             update = tree.where(weight > 0, update, tree.zeros_like(update))
         return update, weight, finite
+
+    def summand(state: RoundState):
+        """Shapes and dtypes of what one client adds to the sum."""
+        if rule.arrive is None:
+            return state.variables
+        return jax.eval_shape(
+            lambda update: rule.arrive(update, state.aggregator)[0], state.variables
+        )
 
     def hand_over(update, weight, place, session, key):
         """What reaches the server's sum from one client: its weighted update, masked if secure."""
@@ -261,7 +269,7 @@ def make(
             total, recovered = secure_sums.unmask(
                 session, rng.fold(key, "secure"), seen.total, weight > 0
             )
-            seen = Summed(secure_sums.decode(session, total, state.variables), seen.weight)
+            seen = Summed(secure_sums.decode(session, total, summand(state)), seen.weight)
             told = secure_sums.SecureInfo(clipped.astype(jnp.int32), recovered)
 
         inspection = () if inspect is None else inspect(seen)
@@ -296,7 +304,9 @@ def make(
     return Round(init, step)
 
 
-def _check_secure(aggregator: Aggregator, defence: Defence, inspect, stacks: bool) -> None:
+def _check_secure(
+    aggregator: Aggregator, defence: Defence, inspect, stacks: bool, attack: Attack | None
+) -> None:
     """Refuses whatever needs to see an update by itself where the server cannot."""
     looks = [
         name
@@ -318,6 +328,11 @@ def _check_secure(aggregator: Aggregator, defence: Defence, inspect, stacks: boo
         raise errors.ConfigError(
             "under secure aggregation every update weighs the same, but the aggregator weighs by"
             " examples; use mean(weight='uniform') or fedavg."
+        )
+    if attack is not None and aggregator.arrive is not None:
+        raise errors.ConfigError(
+            "under secure aggregation each client clips its own update, and nobody can make a"
+            " compromised one do so; leave out the attack, or secure aggregation."
         )
 
 

@@ -23,7 +23,7 @@ from fl_jax.nn import barrier, position
 
 IMPLEMENTATIONS = ("einsum", "blocked", "folded", "cudnn", "splash")
 HIDDEN = -1e30  # score of a key that is not seen: finite, so that a row of them has a derivative
-BLOCK = 128  # queries that `blocked` takes at once
+BLOCK, BLOCKS = 64, 16  # queries that `blocked` takes at once, unless those were more blocks
 
 
 class Seen(NamedTuple):
@@ -86,7 +86,8 @@ def attention(
     if name == "einsum":
         return _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key)
     if name == "blocked":
-        return _blocked(q, k, v, seen, tuple(np.asarray(slopes).tolist()), BLOCK)
+        block = max(BLOCK, -(-queries // BLOCKS))  # every block is compiled for itself
+        return _blocked(q, k, v, seen, tuple(np.asarray(slopes).tolist()), block)
     if name == "splash":
         return _splash(q, k, v, slopes, seen)
     return (_cudnn if name == "cudnn" else _folded)(q, k, v, slopes, seen)

@@ -17,8 +17,8 @@ from fl_jax.core.types import Array, Float
 from fl_jax.nn import winograd
 
 METHODS = ("auto", "patches", "rows", "winograd", "library")
-# Below this many input channels the products of the Winograd form are too thin to pay.
-_WINOGRAD_CHANNELS = 16
+# Below this many input channels the products of the other forms are too thin to pay.
+_WIDE = 16
 
 Padding = str | int | Sequence[tuple[int, int]]
 
@@ -51,8 +51,8 @@ def conv(
             1e-6 of the norm in float32 (`nn.winograd`).
             `library`: `jax.lax.conv_general_dilated`, the slow twin of the others on CPU and
             the fast path of accelerators.
-            `auto`: on CPU winograd where it applies (16 input channels and more), else rows with
-            stride 1 and patches otherwise; library on accelerators.
+            `auto`: on CPU patches below 16 input channels and with other strides than 1, else
+            winograd for 3 x 3 kernels and rows for the rest; library on accelerators.
 
     Returns:
         (n, ho, wo, o), of the dtype of x and kernel.
@@ -104,9 +104,9 @@ def resolve(method: str, kernel_shape: Sequence[int], strides: tuple[int, int]) 
         return method
     if jax.default_backend() != "cpu":
         return "library"
-    if fits and kernel_shape[2] >= _WINOGRAD_CHANNELS:
-        return "winograd"
-    return "rows" if strides == (1, 1) else "patches"
+    if kernel_shape[2] < _WIDE or strides != (1, 1):
+        return "patches"
+    return "winograd" if fits else "rows"
 
 
 def pixels(

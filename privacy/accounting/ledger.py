@@ -65,6 +65,7 @@ class Ledger:
             "; ".join(unique(p.theorem for p in profiles)),
             quantity,
             unique(a for p in profiles for a in p.assumptions),
+            unique(a for p in profiles for a in p.notes),
         )
 
     def epsilon(self, delta: float, *, rtol: float = 1e-3) -> Bound:

@@ -27,6 +27,7 @@ class Profile:
     backward: Curve | None = None  # D(Q||P); None = mirror images, or a supremum over both
     reach: float = float("inf")  # delta is 0 from here on
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def scale(self) -> float:
         """Standard deviation of the privacy loss, as a Gaussian of the same total variation."""

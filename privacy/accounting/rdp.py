@@ -1,10 +1,12 @@
 """Renyi accounting: curves over real orders, composition by addition, conversion both ways."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from privacy.accounting.errors import PrivacyError, positive, probability
+from privacy.accounting.profile import Profile
 
 ORDERS = 1 + np.geomspace(1e-2, 1e5, 160)
 """Orders that are looked at first; the best one is then refined."""
@@ -100,3 +102,95 @@ def sampled_gaussian(alpha: float, noise_multiplier: float, rate: float) -> floa
     logs = -x * x / (2 * s * s) + alpha * ratio
     total = np.logaddexp.reduce(logs) + np.log(step / (s * np.sqrt(2 * np.pi)))
     return max(float(total), 0.0) / (alpha - 1)
+
+
+def visible(alpha: float, rdp: float, rate: float) -> float:
+    """Renyi divergence of a round in which a user takes part, seen by all, with probability `rate`.
+
+    log(1 - q + q e^((alpha-1) rdp))/(alpha-1): given who takes part the loss is the round's or 0.
+    """
+    s = alpha - 1
+    if rate == 1 or s * rdp > 700:
+        return rdp + min(np.log(rate) / s, 0.0) + (np.exp(-700.0) if rate < 1 else 0.0)
+    return float(np.log1p(rate * np.expm1(s * rdp)) / s)
+
+
+class Table(NamedTuple):
+    """A privacy profile at points 0 = t_0 < t_1 < .. < t_k, where it is 0 from t_k on."""
+
+    eps: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def table(profile: Profile, points: int = 1200) -> Table:
+    """The values of a profile from which `of_table` bounds its Renyi divergences.
+
+    Raises:
+        PrivacyError: the profile has two directions, or never falls to 0.
+    """
+    if profile.backward is not None or not np.isfinite(profile.reach):
+        raise PrivacyError(
+            "only a mirror-symmetric profile of finite reach has its Renyi form here; compose this"
+            " one by loss distributions (Ledger.epsilon)."
+        )
+    reach = profile.reach
+    dense = min(12 * profile.scale(), reach)
+    probe = np.concatenate([np.linspace(0, dense, 200), np.linspace(dense, reach, 200)[1:]])
+    fall = -np.log(np.maximum(np.minimum.accumulate(profile.forward(probe)[1]), 1e-280))
+    # where delta falls by as much there are as many points, and no stretch goes without
+    length = fall - fall[0]
+    length = 2 * length / max(length[-1], 1e-300) + np.minimum(probe / dense, 1) + probe / reach
+    eps = np.interp(np.linspace(0, length[-1], points), length, probe)
+    eps = np.unique(np.concatenate([eps, [0.0, reach]]))
+    parts = np.array_split(eps, max(eps.size // 64, 1))  # a profile may need much memory for each
+    low, high = np.concatenate([np.stack(profile.forward(part)) for part in parts], axis=1)
+    low, high = np.minimum(low, high), np.minimum.accumulate(high)
+    return Table(eps, np.append(low[:-1], 0.0), np.append(high[:-1], 0.0))
+
+
+def of_table(alpha: float, table: Table) -> tuple[float, float]:
+    """Certified (lower, upper) of the Renyi divergence of the pair that a profile belongs to.
+
+    e^((alpha-1) D) = 1 + alpha (alpha-1) int_0^inf (e^((alpha-1) t) + e^(-alpha t)) delta(t) dt
+    for a pair of mirror images [Sason, Verdu, IEEE Trans. Inf. Theory 2016, as an integral of
+    hockey sticks]. delta is convex in e^t: between two points it lies below their chord, above its
+    value at the right one, and above the chord of the next two, continued to the left. Each is
+    linear in e^t, so a cell's integral is closed.
+    """
+    if alpha <= 1:
+        raise PrivacyError(f"alpha must be > 1, got {alpha:g}.")
+    t, low, high = table
+    # a cell must not span more than e^50 of the weight
+    parts = np.maximum(np.ceil(np.diff(t) * alpha / 50), 1).astype(int)
+    if parts.sum() > 200_000:
+        raise PrivacyError(f"the order {alpha:g} is out of reach of this profile's table.")
+    if parts.max() > 1:
+        fine = [
+            np.linspace(a, b, k, endpoint=False) for a, b, k in zip(t, t[1:], parts, strict=False)
+        ]
+        at = np.append(np.concatenate(fine), t[-1])
+        cell = np.append(np.repeat(np.arange(parts.size), parts), parts.size - 1)
+        share = np.expm1(at - t[cell]) / np.expm1(t[cell + 1] - t[cell])
+        high = high[cell] + (high[cell + 1] - high[cell]) * np.clip(share, 0, 1)
+        low = np.where(at == t[cell], low[cell], low[cell + 1])
+        low[-1] = 0.0
+        t = at
+    h = np.diff(t)
+    ahead = np.append(h[1:], h[-1])
+    after = np.append(high[2:], 0.0)
+    # continued to the left: low_1 + (low_1 - high_2) (e^t_1 - e^t)/(e^t_2 - e^t_1)
+    rise = np.maximum(low[1:] - after, 0.0) * -np.expm1(-h) / np.expm1(ahead)
+    logs = []
+    for left, right in ((low[1:] + rise, low[1:]), (high[:-1], high[1:])):
+        total = -np.inf
+        for a in (alpha - 1, -alpha):
+            whole = np.expm1(a * h) / a  # int e^(a u) du over the cell
+            tilt = np.expm1((a + 1) * h) / (a + 1) - whole  # int e^(a u) (e^u - 1) du
+            value = left * whole + (right - left) * tilt / np.expm1(h)
+            with np.errstate(divide="ignore"):
+                total = np.logaddexp(
+                    total, np.logaddexp.reduce(np.log(np.maximum(value, 0)) + a * t[:-1])
+                )
+        logs.append(np.logaddexp(0.0, np.log(alpha * (alpha - 1)) + total) / (alpha - 1))
+    return float(logs[0]) * (1 - 1e-9), float(logs[1]) * (1 + 1e-9)

@@ -9,6 +9,7 @@ check-in, count visible         mean of that over m ~ Bin(n, q): given the count
 participation visible           delta'(eps) = q delta_m(eps): hiding nothing, only being spared
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -23,13 +24,20 @@ def fixed_size(profile: Profile, rate: float) -> Profile:
     rate = fraction("sampling rate", rate)
 
     def curve(eps):
-        low, high = profile.forward(np.log1p(np.expm1(eps) / rate))
+        low, high = profile.forward(_shifted(eps, rate))
         return rate * low, rate * high
 
     reach = profile.reach
     if math.isfinite(reach):
         reach = math.log1p(math.expm1(reach) * rate) if reach < 700 else reach + math.log(rate)
     return _with(profile, curve, reach)
+
+
+def _shifted(eps, rate: float):
+    """log(1 + (e^eps - 1) / rate), also where e^eps is too large for a float."""
+    eps = np.asarray(eps, float)
+    exact = np.log1p(np.expm1(np.minimum(eps, 600.0)) / rate)
+    return np.where(eps < 600, exact, eps - math.log(rate))  # what is left out is below 1e-260
 
 
 def visible(profile: Profile, rate: float) -> Profile:
@@ -82,6 +90,4 @@ def check_in(
 
 
 def _with(profile, curve, reach):
-    return Profile(
-        curve, profile.adjacency, profile.status, profile.theorem, None, reach, profile.assumptions
-    )
+    return dataclasses.replace(profile, forward=curve, backward=None, reach=reach)

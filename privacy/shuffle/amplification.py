@@ -16,107 +16,15 @@ import math
 from typing import Any
 
 from privacy.accounting import errors
-from privacy.accounting.bound import Adjacency, Bound, Status
-from privacy.shuffle import attained, closed_form, mixture, pair, twolevel
-from privacy.shuffle.mechanisms import Mechanism
-
-BOUNDS = ("standard", "stronger", "conjecture", "blanket", "closed-standard", "closed-stronger")
-STANDARD = "standard clone [Feldman, McMillan, Talwar, FOCS 2021, Theorem 3.2]"
-STRONGER = "stronger clone [Feldman, McMillan, Talwar, SODA 2023, Theorem 3.1, with erratum]"
-BLANKET = "privacy blanket [Balle, Bell, Gascon, Nissim, CRYPTO 2019, Lemma 5.3]"
-HONEST = "n counts honest, shuffled reports; reports differ in nothing but their content"
-MOST = 10**13  # users
-LARGEST = 300.0  # eps0 to which blankets stay in double range
-CONDITION = "every randomizer satisfies condition (*) of privacy.shuffle.condition"
-
-
-def _arguments(eps0, n, mechanism, bound, delta0, shuffling, missing):
-    """Checked (eps0, n, name of the bound)."""
-    if shuffling != "reports":
-        right = {
-            "minibatches": "no amplification theorem for shuffled minibatches is offered here;"
-            " account the steps with privacy.accounting.events.SampledGaussian only if batches are"
-            " really Poisson samples",
-            "poisson": "use privacy.accounting.events.SampledGaussian",
-        }
-        known = errors.one_of("shuffling", shuffling, ("reports", *right))
-        raise errors.WrongAccountantError(
-            f"these theorems are about shuffled local reports, not about {known}: {right[known]}."
-        )
-    if delta0:
-        raise errors.WrongAccountantError(
-            f"these theorems are about pure eps0-LDP randomizers, got delta0 = {delta0:g}; for the"
-            " clipped Gaussian use privacy.shuffle.continuous.ClippedGaussian."
-        )
-    if mechanism is not None and not isinstance(mechanism, Mechanism):
-        raise errors.WrongAccountantError(
-            f"mechanism must be one of privacy.shuffle.mechanisms, got {type(mechanism).__name__};"
-            " central mechanisms are accounted by privacy.accounting.ledger, clipped Laplace and"
-            " Gaussian by privacy.shuffle.continuous."
-        )
-    eps0 = errors.positive("eps0", eps0)
-    n = errors.count("n", n)
-    missing = errors.count("colluders and dropouts", missing, 0)
-    if n > MOST:
-        raise errors.PrivacyError(
-            f"n is at most {MOST:.0e}, to which the arithmetic is tested, got {n:.3g}; more users"
-            f" never hurt, so the bound at {MOST:.0e} is valid."
-        )
-    if n - missing < 1:
-        raise errors.PrivacyError(f"no honest report is left of n = {n} after {missing} are lost.")
-    if bound is None:
-        bound = "standard" if mechanism is None else "blanket"
-    errors.one_of("bound", bound, BOUNDS)
-    if bound == "blanket" and mechanism is None:
-        raise errors.PrivacyError("the blanket bound is about one mechanism: give mechanism=.")
-    if bound.endswith("stronger") and mechanism is not None and not mechanism.condition:
-        raise errors.WrongAccountantError(
-            f"{type(mechanism).__name__} does not satisfy condition (*), so the stronger clone is"
-            ' not proved for it; use bound="blanket" or bound="standard".'
-        )
-    return eps0, n - missing, bound
-
-
-def require_replace(adjacency: Adjacency) -> None:
-    """Refuses add-or-remove neighbours: with n public reports there are none."""
-    if adjacency != Adjacency.REPLACE:
-        raise errors.WrongAccountantError(
-            f"shuffled reports are accounted for replace-one neighbours, not for {adjacency}; the"
-            " number of reports is public, so nobody can be added or removed."
-        )
-
-
-def _label(bound, mechanism):
-    """Keywords of the Bound that say what it is worth."""
-    if bound == "blanket":
-        status, theorem = mechanism.status, BLANKET
-        assumptions = (HONEST, *mechanism.assumptions)
-    elif bound.endswith("standard"):
-        status, theorem, assumptions = Status.UNIVERSAL, STANDARD, (HONEST,)
-    elif bound == "conjecture":
-        status, theorem = Status.CONJECTURE, STRONGER
-        assumptions = (HONEST, "conjectured without condition (*); not a guarantee")
-    else:
-        status, theorem, assumptions = Status.CONDITIONAL, STRONGER, (HONEST, CONDITION)
-        if mechanism is not None:  # (*) is known to hold
-            assumptions = (HONEST, f"every randomizer is {mechanism}")
-    return {
-        "status": status,
-        "theorem": theorem,
-        "assumptions": assumptions,
-        "adjacency": Adjacency.REPLACE,
-    }
-
-
-def _pair(bound, eps0, n):
-    return pair.standard(eps0, n) if bound == "standard" else pair.stronger(eps0, n)
+from privacy.accounting.bound import Bound
+from privacy.shuffle import attained, closed_form, mixture, pair, question, twolevel
 
 
 def _attained(mechanism, eps0, n, delta):
     """Largest known lower bound on the loss at delta, for the mechanism or for all."""
     if mechanism is None:
         return attained.epsilon(eps0, n, delta)
-    if eps0 > LARGEST:
+    if eps0 > question.LARGEST:
         return 0.0
     values = [
         attained.merged_epsilon(eps0, n, delta, only, shown)
@@ -165,38 +73,42 @@ def epsilon(
         >>> b.lower <= 0.16976975 <= b.upper, b.status.value
         (True, 'universal')
     """
-    eps0, n, bound = _arguments(eps0, n, mechanism, bound, delta0, shuffling, missing)
+    eps0, n, bound = question.check(eps0, n, mechanism, bound, delta0, shuffling, missing)
     delta = errors.probability("delta", delta)
     rtol = errors.probability("rtol", rtol)
     notes: tuple[str, ...] = ()
     if bound.startswith("closed"):
         form = closed_form.standard if bound == "closed-standard" else closed_form.stronger
         upper = form(eps0, n, delta)
-        low = pair.epsilon(_pair(bound.removeprefix("closed-"), eps0, n), delta, rtol).lower
+        part = question.clones(bound.removeprefix("closed-"), eps0, n)
+        low = pair.epsilon(part, delta, rtol).lower
         notes = ("closed form: looser than the numerical bound, which is `lower`",)
         solution = mixture.Solution(low, min(upper, eps0), False)
     elif bound == "blanket":
         solution, notes = _blanket(mechanism, eps0, n, delta, rtol)
     else:
-        solution = pair.epsilon(_pair(bound, eps0, n), delta, rtol)
+        solution = pair.epsilon(question.clones(bound, eps0, n), delta, rtol)
     if solution.upper >= eps0:
         notes = (*notes, "no amplification at this delta: the local guarantee")
+    if not bound.startswith("closed") and solution.upper > solution.lower * (1 + rtol):
+        notes = (*notes, f"the bracket is wider than {rtol:g}; its upper end is valid all the same")
     who = mechanism
     return Bound(
         solution.lower,
         solution.upper,
         notes=notes,
         _attained=lambda: _attained(who, eps0, n, delta),
-        **_label(bound, mechanism),
+        **question.label(bound, mechanism),
     )
 
 
 def _blanket(mechanism, eps0, n, delta, rtol):
     """The blanket's bracket, or the standard clone's upper end where that is smaller."""
-    if eps0 > LARGEST or mechanism.level(eps0).only <= 0:
-        return mixture.Solution(0.0, eps0, False), ("outside double range: the local guarantee",)
-    level = mechanism.level(eps0)
-    solution = twolevel.epsilon(level, n, delta, rtol)
+    if eps0 > question.LARGEST or mechanism.level(eps0).only <= 0:
+        universal = pair.epsilon(pair.standard(eps0, n), delta, rtol).upper
+        note = "the blanket leaves double range: the universal bound"
+        return mixture.Solution(0.0, universal, False), (note,)
+    solution = twolevel.epsilon(mechanism.level(eps0), n, delta, rtol)
     universal = pair.epsilon(pair.standard(eps0, n), delta, rtol)
     if universal.upper < solution.upper:
         lower = min(solution.lower, universal.upper)
@@ -226,21 +138,23 @@ def delta(
         >>> abs(b.upper / 1e-6 - 1) < 2e-3
         True
     """
-    eps0, n, bound = _arguments(eps0, n, mechanism, bound, delta0, shuffling, missing)
+    eps0, n, bound = question.check(eps0, n, mechanism, bound, delta0, shuffling, missing)
     eps = errors.non_negative("eps", eps)
     rtol = errors.probability("rtol", rtol)
     if bound.startswith("closed"):
         raise errors.PrivacyError(f"{bound} gives eps for a delta; use privacy.shuffle.epsilon.")
     if bound == "blanket":
-        if eps0 > LARGEST or mechanism.level(eps0).only <= 0:
-            low, high = 0.0, 1.0 if eps < eps0 else 0.0
+        if eps0 > question.LARGEST or mechanism.level(eps0).only <= 0:
+            low, high = 0.0, 1.0
         else:
             low, high = twolevel.delta(mechanism.level(eps0), n, eps, rtol)
+        high = min(high, pair.delta(pair.standard(eps0, n), eps, rtol)[1])
+        low = min(low, high)
     else:
-        low, high = pair.delta(_pair(bound, eps0, n), eps, rtol)
+        low, high = pair.delta(question.clones(bound, eps0, n), eps, rtol)
     who = mechanism
     reach = lambda: attained.delta(eps0, n, eps) if who is None else None
-    return Bound(low, high, quantity="delta", _attained=reach, **_label(bound, mechanism))
+    return Bound(low, high, quantity="delta", _attained=reach, **question.label(bound, mechanism))
 
 
 def local_epsilon(
@@ -251,12 +165,15 @@ def local_epsilon(
     mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
+    delta0: float = 0.0,
+    shuffling: str = "reports",
+    missing: int = 0,
     most: float = 50.0,
 ) -> Bound:
     """Largest eps0 that may be used locally so that the shuffled reports are (eps, delta)-DP.
 
     `.lower` is the safe end: its certified upper bound is at most eps. `.upper` is an eps0 at
-    which the pair's own eps is certified to exceed eps (or `most`).
+    which the pair's own eps is certified to exceed eps (or `most`). Arguments as in `epsilon`.
 
     Example:
         >>> b = local_epsilon(0.16976975, 100_000, 1e-6)
@@ -264,7 +181,17 @@ def local_epsilon(
         True
     """
     eps = errors.positive("eps", eps)
-    value = lambda e: epsilon(e, n, delta, mechanism=mechanism, bound=bound, rtol=rtol / 2)
+    value = lambda e: epsilon(
+        e,
+        n,
+        delta,
+        mechanism=mechanism,
+        bound=bound,
+        rtol=rtol / 2,
+        delta0=delta0,
+        shuffling=shuffling,
+        missing=missing,
+    )
     low, high = min(eps, most), most  # eps0 <= eps is always safe
     top = value(high)
     if top.upper <= eps:
@@ -289,21 +216,35 @@ def clients(
     mechanism: Any = None,
     bound: str | None = None,
     rtol: float = 1e-3,
+    delta0: float = 0.0,
+    shuffling: str = "reports",
+    missing: int = 0,
     most: int = 10**13,
 ) -> Bound:
     """Fewest users with which shuffled eps0-LDP reports are (eps, delta)-DP.
 
-    `.upper` is the safe end: a whole number of users that is certified to be enough; fewer than
-    `.lower` are certified not to be (for the pair that the bound is about).
+    `.upper` is the safe end: a whole number of users that is certified to be enough, with `missing`
+    of them colluding or silent; fewer than `.lower` are certified not to be (for the pair that the
+    bound is about). Other arguments as in `epsilon`.
 
     Raises:
         PrivacyError: not even `most` users are enough.
     """
     eps, eps0 = errors.positive("eps", eps), errors.positive("eps0", eps0)
-    value = lambda n: epsilon(eps0, n, delta, mechanism=mechanism, bound=bound, rtol=rtol / 2)
+    lost = errors.count("colluders and dropouts", missing, 0)
+    value = lambda n: epsilon(
+        eps0,
+        n,
+        delta,
+        mechanism=mechanism,
+        bound=bound,
+        rtol=rtol / 2,
+        delta0=delta0,
+        shuffling=shuffling,
+    )
     meta = _meta(value(2))
     if eps >= eps0:
-        return Bound(1, 1, quantity="n", **meta)
+        return Bound(1 + lost, 1 + lost, quantity="n", **meta)
     low, high = 1, 2
     while value(high).upper > eps:
         low, high = high, high * 8
@@ -318,7 +259,7 @@ def clients(
     below = low
     while below > 1 and value(below).lower <= eps:
         below = int(below / (1 + rtol))
-    return Bound(max(below, 1), high, quantity="n", **meta)
+    return Bound(max(below, 1) + lost, high + lost, quantity="n", **meta)
 
 
 def _meta(bound: Bound) -> dict:

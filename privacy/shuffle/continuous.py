@@ -3,25 +3,25 @@
 With a blanket density gamma w(y) = inf_x R(x)(y), and G = B (R(x0)(Y) - e^eps R(x1)(Y))/w(Y),
 Y ~ w, B ~ Bern(gamma), the blanket bound is E[(G_1 + ... + G_n)_+] / (gamma n) [Balle et al.,
 CRYPTO 2019, Lemma 5.3]. Outputs are cut into cells whose three probabilities (under w and the two
-inputs) are exact, so each cell's mean of G is exact; moving a cell's probability to the ends of
-G's range on it, and those to the grid, keeps every mean and enlarges the law in convex order:
-E[(sum)_+] can only grow. The n-fold sum is one FFT of the law tilted so that 0 is its centre.
+inputs) are exact, so each cell's mean of G is exact. Moving a cell's probability to the ends of
+G's range on it keeps the mean and enlarges the law in convex order, moving it to the mean makes it
+smaller: E[(sum)_+] can only grow, or fall, and `lattice` has certified values of both.
 
-Only the upper end is certified here (`lower` is 0), and for inputs at the two ends of the interval:
-that they are the worst is not proved, so the status is conditional.
+The inputs are the two ends of the interval: that they are the worst is not proved, so the status is
+conditional. What real data lose, `attained`, does not depend on that.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import special
 
-from privacy.accounting import errors, gaussian
+from privacy.accounting import errors, gaussian, roots
 from privacy.accounting.bound import Adjacency, Bound, Status
-from privacy.shuffle.amplification import BLANKET, HONEST
+from privacy.shuffle import attained, lattice
 from privacy.shuffle.mechanisms import FIXED
+from privacy.shuffle.question import BLANKET, HONEST
 
 ENDS = "the two ends of the interval are the worst inputs (not proved)"
 
@@ -36,7 +36,10 @@ class ClippedLaplace:
         errors.positive("eps0", self.eps0)
 
     def cells(self, count: int, spare: float):
-        """(blanket mass, x0 mass, x1 mass, ratio0, ratio1 at the cells' ends), residue."""
+        """Blanket, x0 and x1 mass of each cell, both ratios at the cells' ends, and two scalars.
+
+        The scalars: the victim's mass, and the blanket's, that lie beyond all cells.
+        """
         del spare
         e = self.eps0
         edges = np.concatenate([[-np.inf], np.linspace(0, 1, count + 1), [np.inf]])
@@ -50,12 +53,20 @@ class ClippedLaplace:
         inside = np.clip(edges, 0, 1)
         far = np.maximum(inside, 1 - inside)
         ratio0, ratio1 = np.exp(e * (far - inside)), np.exp(e * (far - (1 - inside)))
-        return blanket, mass0, mass1, ratio0, ratio1, 0.0
+        return blanket, mass0, mass1, ratio0, ratio1, 0.0, 0.0
 
     def local(self, delta: float) -> float:
         """Privacy loss of one report, unshuffled."""
         del delta
         return self.eps0
+
+    def attained(self, n: int, delta: float) -> float:
+        """eps that the reports really lose when every bystander holds 1/2."""
+        e = self.eps0
+        cuts = np.linspace(0.0, 0.45, 10)  # outer thirds: below the cut, above 1 - cut
+        low = 0.5 * np.exp(-e * (1 - cuts))
+        high, middle = 1 - 0.5 * np.exp(-e * cuts), 0.5 * np.exp(-e * (0.5 - cuts))
+        return max(_thirds(*ends, n, delta) for ends in zip(low, high, middle, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +101,15 @@ class ClippedGaussian:
         blanket = np.where(edges[:-1] + edges[1:] < 0, mass1, mass0)
         far = np.abs(edges)
         ratio0, ratio1 = np.exp(c * (far - edges)), np.exp(c * (far + edges))
-        return blanket, mass0, mass1, ratio0, ratio1, spare
+        return blanket, mass0, mass1, ratio0, ratio1, spare, 2 * special.ndtr(-reach - c)
+
+    def attained(self, n: int, delta: float) -> float:
+        """eps that the reports really lose when every bystander holds 0, in one dimension."""
+        c = self.radius / self.sigma
+        cuts = np.linspace(0.0, 6.0, 25)[1:]  # outer thirds: beyond +-cut
+        low, high = special.ndtr(-cuts - c), special.ndtr(-cuts + c)
+        middle = special.ndtr(-cuts)
+        return max(_thirds(*ends, n, delta) for ends in zip(low, high, middle, strict=True))
 
     def local(self, delta: float) -> float:
         """Privacy loss of one report at delta, unshuffled."""
@@ -106,125 +125,114 @@ class ClippedGaussian:
 Continuous = ClippedLaplace | ClippedGaussian
 
 
-def delta_upper(
-    mechanism: Continuous, n: int, eps: float, *, fine: int = 600, spare: float
-) -> float:
-    """Upper bound of delta(eps) by the blanket, for the two extreme inputs.
+def deltas(
+    mechanism: Continuous, n: int, eps: float, *, cells: int = 600, spare: float
+) -> tuple[float, float]:
+    """Certified (lower, upper) of the blanket bound's delta(eps), for the two extreme inputs.
 
-    `spare`: victim's mass that may lie beyond the cells; it is added.
+    Args:
+        mechanism: `ClippedLaplace` or one-dimensional `ClippedGaussian`.
+        n: users.
+        eps: >= 0.
+        cells: into how many the outputs are cut.
+        spare: victim's mass that may lie beyond the cells; the upper end counts it as lost, the
+            lower end as hidden.
+
+    Raises:
+        PrivacyError: the convolution is out of reach.
     """
-    blanket, mass0, mass1, ratio0, ratio1, residue = mechanism.cells(fine, spare)
+    blanket, mass0, mass1, ratio0, ratio1, residue, beyond = _cells(mechanism, cells, spare)
     e = math.exp(eps)
     # Laplace is its own mirror image and so is the Gaussian: one direction is enough
     mean = np.where(blanket > 0, (mass0 - e * mass1) / np.maximum(blanket, 1e-300), 0.0)
-    first = ratio0[:-1] - e * ratio1[:-1]
-    second = ratio0[1:] - e * ratio1[1:]
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    low, high = np.minimum(low, mean), np.maximum(high, mean)
-    gamma = float(blanket.sum())  # `mean` is L/gamma: the bound's 1/gamma is already in it
+    first, second = ratio0[:-1] - e * ratio1[:-1], ratio0[1:] - e * ratio1[1:]
+    low = np.minimum(np.minimum(first, second), mean)
+    high = np.maximum(np.maximum(first, second), mean)
+    rest = max(1 - float(blanket.sum()), 0.0)  # reports that are not the blanket's
     share = np.where(high > low, (mean - low) / np.where(high > low, high - low, 1.0), 0.0)
-    points = np.concatenate([low, high, [0.0]])
-    masses = np.concatenate([blanket * (1 - share), blanket * share, [max(1 - gamma, 0.0)]])
-    value = _positive_part(points, masses, n) / n
-    return min(value * (1 + 1e-9) + residue, 1.0)
+    wide = lattice.Law(
+        np.concatenate([low, high, [0.0]]),
+        np.concatenate([blanket * (1 - share), blanket * share, [rest]]),
+    )
+    # with a report beyond the cells the sum is anything: that case is left out below
+    narrow = lattice.Law(np.append(mean, 0.0), np.append(blanket, max(rest - beyond, 0.0)))
+    theta = lattice.tilt(wide, n)
+    weights = wide.masses * np.exp(theta * (wide.points - wide.points.max()))
+    step = math.sqrt(float(weights @ wide.points**2) / float(weights.sum())) / 30
+    step = min(step, 0.2 / theta)
+    # a coarser lattice is still a bound: for many users that is the price
+    step *= float(np.clip(2 * lattice.length(wide, n, theta, step) / lattice.LONGEST, 1, 6))
+    # `mean` is L/gamma: the bound's 1/gamma is already in it
+    least = lattice.lower(narrow, n, theta, step) / n * (1 - 1e-9)
+    most = lattice.upper(wide, n, theta, step) / n * (1 + 1e-9)
+    return least, min(most + residue, 1.0)
 
 
-def _positive_part(points, masses, n):
-    """Upper bound of E[(sum of n)_+] for a law with E < 0 given by atoms."""
-    tilt = _tilt(points, masses)
-    logs = np.where(masses > 0, np.log(np.maximum(masses, 1e-320)) + tilt * points, -np.inf)
-    scale = float(np.logaddexp.reduce(logs))
-    tilted = np.exp(logs - scale)
-    sigma = math.sqrt(max(float(tilted @ points**2), 1e-300))
-    step = sigma / 60
-    # on the grid, keeping masses and means of the untilted law (convex order), then tilting again
-    index = np.floor(points / step)
-    right = points / step - index
-    first = int(index.min())
-    size = int(index.max()) - first + 2
-    law = np.zeros(size)
-    np.add.at(law, (index - first).astype(int), masses * (1 - right))
-    np.add.at(law, (index - first).astype(int) + 1, masses * right)
-    grid = (first + np.arange(size)) * step
-    logs = np.where(law > 0, np.log(np.maximum(law, 1e-320)) + tilt * grid, -np.inf)
-    scale = float(np.logaddexp.reduce(logs))
-    tilted = np.exp(logs - scale)
-    centre = float(tilted @ grid)
-    variance = float(tilted @ (grid - centre) ** 2)
-    # Bernstein: beyond `half` on either side there is at most e^-46
-    widest = float(np.max(np.abs(grid[law > 0] - centre)))
-    t = 46.0
-    half = math.sqrt(2 * n * variance * t) + 2 * widest * t / 3
-    lo = math.floor((n * centre - half) / step)
-    length = 1 << int(2 * half / step + 3).bit_length()
-    if length > 1 << 23:
-        raise errors.PrivacyError(f"n = {n} needs a grid of {length} points; this is out of reach.")
-    folded = np.zeros(length)
-    np.add.at(folded, (first + np.arange(size)) % length, tilted)
-    total = np.maximum(np.fft.irfft(np.fft.rfft(folded) ** n, length), 0.0)
-    total = np.roll(total, -(lo % length))
-    sums = (lo + np.arange(length)) * step
-    kept = sums > 0
-    expected = float(np.sum(total[kept] * np.exp(-tilt * sums[kept]) * sums[kept]))
-    error = (2e-20 + 4e-16 * (n * 4e-2 + 60) * math.sqrt(length)) / (math.e * tilt)
-    return math.exp(n * scale) * (expected + error)
-
-
-def _tilt(points, masses):
-    """The root of d/dt E[e^(t G)] = 0: under e^(t G) the mean is 0."""
-    low, high = 0.0, 1.0 / max(float(points.max()), 1e-300)
-
-    def slope(t):
-        logs = np.log(np.maximum(masses, 1e-320)) + t * points
-        return float(np.sum(np.exp(logs - logs.max()) * points))
-
-    for _ in range(60):
-        if slope(high) > 0:
-            break
-        high *= 2
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return high
+def _cells(mechanism, count, spare):
+    """The cells, if their numbers are in double range."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = mechanism.cells(count, spare)
+    if not all(np.isfinite(part).all() for part in found):
+        raise errors.PrivacyError(f"the blanket of {mechanism} leaves double range.")
+    return found
 
 
 def epsilon(mechanism: Continuous, n: int, delta: float, *, rtol: float = 1e-3) -> Bound:
-    """Smallest eps found such that n shuffled reports are (eps, delta)-DP: an upper bound.
+    """Smallest eps such that n shuffled reports are (eps, delta)-DP, by the blanket.
 
     Args:
         mechanism: `ClippedLaplace` or `ClippedGaussian`.
         n: users; every one of them runs it.
         delta: in (0, 1).
-        rtol: of the search.
+        rtol: of the search; the gap that the cells leave comes on top.
 
     Returns:
-        A `Bound` with lower 0 (none is certified); the local guarantee, and a note that says so,
-        where shuffling cannot be shown to help.
+        A `Bound`; `.attained` is what thirds of the output attain among bystanders in the middle.
+        Where shuffling cannot be shown to help it is the local guarantee, with a note that says so.
     """
     n, delta = errors.count("n", n), errors.probability("delta", delta)
     local = mechanism.local(delta)
-    meta = (Status.CONDITIONAL, Adjacency.REPLACE, BLANKET)
-    assumptions = (HONEST, FIXED, ENDS)
-    note = "no amplification is shown here: the local guarantee"
     if getattr(mechanism, "dimension", 1) > 1:
-        return _local(local, note)
-    value: Callable[[float], float] = lambda eps: delta_upper(mechanism, n, eps, spare=delta / 100)
+        return _local(local)
+    ends = lambda eps: deltas(mechanism, n, eps, spare=delta / 1000)
+    logs = lambda side: lambda eps: math.log(max(ends(eps)[side], 1e-320) / delta)
+    last, tol = local * (1 - 1e-9), rtol / 8
     try:
-        low, high = 0.0, local
-        start = local / 2
-        while high - low > rtol * high:
-            middle = start if high == local else 0.5 * (low + high)
-            start = 0.5 * start
-            low, high = (low, middle) if value(middle) <= delta else (middle, high)
-            if high == local:
-                start = 0.5 * (low + high)
+        # the Gaussian limit: a standard deviation of sqrt(chi2/n)
+        blanket, mass0, mass1 = _cells(mechanism, 600, delta / 1000)[:3]
+        kept = blanket > 0
+        mu = math.sqrt(float(np.sum((mass0 - mass1)[kept] ** 2 / blanket[kept])) / n)
+        z = 1 + math.sqrt(-2 * math.log(delta))
+        high = roots.bracket(logs(1), 0.0, last, tol, min(mu * z, 0.5 * local), -z / mu)[1]
+        if not high < local:
+            return _local(local)
+        low = roots.bracket(logs(0), 0.0, high, tol, high * (1 - tol), -z / mu)[0]
     except errors.PrivacyError:
-        return _local(local, note)
-    if high >= local:
-        return _local(local, note)
-    return Bound(0.0, high, *meta, assumptions=assumptions)
+        return _local(local)
+    return Bound(
+        low,
+        high,
+        Status.CONDITIONAL,
+        Adjacency.REPLACE,
+        BLANKET,
+        assumptions=(HONEST, FIXED, ENDS),
+        _attained=lambda: mechanism.attained(n, delta),
+    )
 
 
-def _local(value: float, note: str) -> Bound:
+def _thirds(low: float, high: float, middle: float, n: int, delta: float) -> float:
+    """eps attained when reports are cut into low, neither and high.
+
+    Args:
+        low, high: probabilities of the high third under the two inputs, mirrored for the low one.
+        middle: probability of either outer third for a bystander in the middle of the interval.
+    """
+    if not 0 < low < high:
+        return 0.0
+    return attained.merged_epsilon(math.log(high / low), n, delta, low, middle)
+
+
+def _local(value: float) -> Bound:
     theorem = "local differential privacy, no shuffling"
+    note = "no amplification is shown here: the local guarantee"
     return Bound(0.0, value, Status.UNIVERSAL, Adjacency.REPLACE, theorem, notes=(note,))

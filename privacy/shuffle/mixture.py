@@ -77,7 +77,7 @@ def log_bounds(
 
     Floating-point error is not yet allowed for; `bracket` and `solve` do. Beyond `FAR` delta is
     bounded by its value there, since it falls with eps, by what eps0 alone gives, and from below
-    by 0.
+    by its first term, the one without any clone. What is not a number bounds nothing.
     """
     asked = np.atleast_1d(np.asarray(eps, float))
     eps = np.minimum(asked, FAR)
@@ -101,11 +101,16 @@ def log_bounds(
     scale = math.log(mixture.front) + np.logaddexp(0.0, eps)
     dead, far = asked >= eps0, asked > FAR
     high_log = np.minimum(np.logaddexp(high_log, outside) + scale, 0.0)
-    low_log = np.where(dead | far, -np.inf, low_log + scale)
-    with np.errstate(divide="ignore"):
-        alone = np.log(-np.expm1(np.minimum(asked - eps0, 0.0)))  # of any eps0-DP mechanism
-    high_log = np.where(far, np.minimum(high_log, alone), high_log)
-    return low_log, np.where(dead, -np.inf, high_log)
+    low_log = low_log + scale
+    if far.any():
+        with np.errstate(divide="ignore"):
+            alone = np.log(-np.expm1(np.minimum(asked - eps0, 0.0)))  # of any eps0-DP mechanism
+            # (1 + e^eps) call(1, y) = (1 - e^(eps - eps0))/(1 - e^-eps0)
+            first = np.log(float(low.weight[0])) if low.size[0] == 1 else -np.inf
+        high_log = np.where(far, np.minimum(high_log, alone), high_log)
+        low_log = np.where(far, math.log(mixture.front) + first + alone, low_log)
+    low_log = np.where(dead | np.isnan(low_log), -np.inf, low_log)
+    return low_log, np.where(dead, -np.inf, np.where(np.isnan(high_log), 0.0, high_log))
 
 
 def bracket(
@@ -172,7 +177,7 @@ def solve(
         blocks: how many to begin with.
     """
     exponent = (16.0 if rtol >= 1e-4 else 25.0) - math.log(delta)
-    last = min(eps0 * (1 - 1e-12), FAR)  # beyond, the local guarantee is given
+    last = eps0 * (1 - 1e-12)  # beyond, the local guarantee is given
     tol = min(rtol / 8, 1e-3)
     rules = [option.ROUGH, option.COARSE, option.FINE] if rtol >= 1e-4 else [option.FINE]
     best = Solution(0.0, eps0, False)

@@ -38,15 +38,22 @@ class Pair(NamedTuple):
         return Binomial(float(self.n - 1), self.rate, self.rest)
 
 
+# A clone rate below this counts as 0: among 1e13 users there is a clone with probability 1e-277,
+# far inside the allowance for rounding, while subnormal numbers would lose theirs.
+RARE = 1e-290
+
+
 def standard(eps0: float, n: int) -> Pair:
     """The standard clone: universal."""
-    return Pair(eps0, n, math.exp(-eps0), -math.expm1(-eps0))
+    small = math.exp(-eps0)
+    return Pair(eps0, n, small, -math.expm1(-eps0)) if small > RARE else Pair(eps0, n, 0.0, 1.0)
 
 
 def stronger(eps0: float, n: int) -> Pair:
     """The stronger clone: proved under condition (*)."""
     small = math.exp(-eps0)
-    return Pair(eps0, n, 2 * small / (1 + small), math.tanh(eps0 / 2))
+    rate, rest = 2 * small / (1 + small), math.tanh(eps0 / 2)
+    return Pair(eps0, n, rate, rest) if small > RARE else Pair(eps0, n, 0.0, 1.0)
 
 
 def guess(pair: Pair, delta: float) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from privacy.accounting.errors import PrivacyError, positive
@@ -221,38 +222,64 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
     return Randomizer(randomize, _mean)
 
 
-def cldp(dimension: int, eps0: float, *, radius: float = 1.0) -> Randomizer:
-    """CLDP-SGD's randomizer of the cube [-radius, radius]^d: one coordinate, one bit.
+def rotation(dimension: int, seed: int) -> Float[Array, "d d"]:
+    """A random orthonormal basis that everyone knows: (d, d) float32, rows are its vectors."""
+    draws = np.random.default_rng(seed).standard_normal((dimension, dimension))
+    basis, triangle = np.linalg.qr(draws)
+    return jnp.asarray(basis * np.sign(np.diag(triangle)), jnp.float32)
+
+
+def cldp(
+    dimension: int,
+    eps0: float,
+    *,
+    radius: float = 1.0,
+    basis: Float[Array, "d d"] | None = None,
+) -> Randomizer:
+    """CLDP-SGD's randomizer: one coordinate of a vector in [-radius, radius]^d, and one bit.
 
     A coordinate j is drawn uniformly and the sign b is + with probability
-    1/2 + x_j/(2 radius) (e^eps0-1)/(e^eps0+1); the report (j, b) stands for
-    d radius (e^eps0+1)/(e^eps0-1) b e_j, whose mean is x [Girgis et al., AISTATS 2021]. Coordinates
-    are clipped. Each (j, b) has probability between 1/(d(e^eps0+1)) and e^eps0 times that.
+
+        1/2 + x_j/(2 radius) (e^eps0-1)/(e^eps0+1);
+
+    the report (j, b) stands for d radius (e^eps0+1)/(e^eps0-1) b e_j, whose mean is x [Girgis,
+    Data, Diggavi, Kairouz, Suresh, AISTATS 2021]. Each (j, b) has a probability between
+    1/(d (e^eps0+1)) and e^eps0 times that, whatever x is: eps0-LDP (`cldp_matrix` enumerates it).
+
+    Args:
+        dimension: d.
+        eps0: local privacy loss (nats).
+        radius: coordinates are clipped to it; only what is not clipped is unbiased.
+        basis: orthonormal rows known to everyone (`rotation`): the coordinates of the vector in
+            this basis are reported, which spreads a vector of norm 1 evenly, about 1/sqrt(d) each.
     """
-    keep = math.tanh(eps0 / 2)
+    keep = math.tanh(positive("eps0", eps0) / 2)
 
     def randomize(key, x: Float[Array, " d"]):
         place, coin = jax.random.split(key)
         j = jax.random.randint(place, (), 0, dimension)
-        share = jnp.clip(x[j] / radius, -1.0, 1.0)
+        value = x[j] if basis is None else jnp.dot(basis[j], x)
+        share = jnp.clip(value / radius, -1.0, 1.0)
         b = jax.random.bernoulli(coin, 0.5 + 0.5 * keep * share)
         return j, jnp.where(b, 1, -1).astype(jnp.int8)
 
     def estimate(reports):
         j, b = reports
         total = jnp.zeros(dimension).at[j].add(b.astype(jnp.float32))
+        total = total if basis is None else total @ basis
         return total * (dimension * radius / keep / j.shape[0])
 
     return Randomizer(randomize, estimate)
 
 
-def cldp_matrix(dimension: int, eps0: float):
-    """(corners of the cube, outputs) probabilities of `cldp`: what proves its eps0."""
-    import itertools
+def cldp_matrix(shares: np.ndarray, eps0: float) -> np.ndarray:
+    """(inputs, 2 d) probabilities of `cldp`: what proves its eps0.
 
-    import numpy as np
-
-    keep = math.tanh(eps0 / 2)
-    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=dimension)))
-    plus = (0.5 + 0.5 * keep * corners) / dimension
-    return np.concatenate([plus, 1 / dimension - plus], axis=1)
+    Args:
+        shares: (inputs, d) coordinates over the radius, in [-1, 1]. Probabilities are linear in
+            them, so the 2^d corners bound what all inputs do.
+        eps0: local privacy loss (nats).
+    """
+    shares = np.asarray(shares, float)
+    plus = (0.5 + 0.5 * math.tanh(eps0 / 2) * shares) / shares.shape[1]
+    return np.concatenate([plus, 1 / shares.shape[1] - plus], axis=1)

@@ -25,7 +25,7 @@ import numpy as np
 
 from privacy.accounting import errors
 from privacy.accounting.bound import Bound
-from privacy.shuffle import amplification, binomial, pair
+from privacy.shuffle import binomial, pair, question
 from privacy.shuffle.pair import Pair
 
 
@@ -237,11 +237,11 @@ def rdp(
         >>> b.lower <= 0.00158873 <= b.upper
         True
     """
-    eps0, n, bound = amplification._arguments(eps0, n, None, bound, delta0, shuffling, missing)
+    eps0, n, bound = question.check(eps0, n, None, bound, delta0, shuffling, missing)
     alpha = errors.number("alpha", alpha)
     if alpha <= 1:
         raise errors.PrivacyError(f"alpha must be > 1, got {alpha:g}.")
     if bound not in ("standard", "stronger", "conjecture"):
         raise errors.PrivacyError(f"there is no Renyi form of the bound {bound!r}.")
-    low, high = bracket(amplification._pair(bound, eps0, n), alpha, rtol)
-    return Bound(low, high, quantity="rdp", **amplification._label(bound, None))
+    low, high = bracket(question.clones(bound, eps0, n), alpha, rtol)
+    return Bound(low, high, quantity="rdp", **question.label(bound, None))

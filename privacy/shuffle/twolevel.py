@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.shuffle import binomial, mixture, pair
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import errors, roots
+from privacy.shuffle import convex, lattice, mixture, pair
 
 
 class TwoLevel(NamedTuple):
@@ -101,33 +101,6 @@ def _nodes(n: np.ndarray, p: float, count: int, exponent: float, pull: float) ->
     return np.concatenate([np.zeros(n.shape), nodes, n], axis=-1)
 
 
-def _block_means(n, p, edges):
-    """(conditional mean, probability) of Bin(n, p) in the blocks that start at the edges."""
-    n = np.asarray(n, float)[..., None]
-    law = Binomial(n, p, 1 - p)
-    cuts = np.concatenate([np.zeros(n.shape), edges[..., 1:-1], n + 1], axis=-1)
-    mass = binomial.masses(cuts, law)
-    moment = law.mean * binomial.masses(np.maximum(cuts - 1, 0), law._replace(n=n - 1))
-    centre = np.clip(moment / np.maximum(mass, 1e-300), cuts[..., :-1], cuts[..., 1:])
-    return np.where(mass > 1e-290, centre, cuts[..., 1:]), mass
-
-
-def _convex(n, p, edges):
-    """(nodes, weights) whose law is larger in convex order than Bin(n, p), one row per n.
-
-    Probability in a block of whole numbers is moved to its ends so that the mean stays.
-    """
-    centre, mass = _block_means(n, p, edges)
-    left, right = edges[..., :-1], edges[..., 1:]
-    width = right - left
-    share = np.where(width > 0, np.clip((centre - left) / np.maximum(width, 1.0), 0, 1), 0.0)
-    share = np.where(mass > 1e-290, share, 0.0)
-    weights = np.zeros(edges.shape)
-    weights[..., :-1] += mass * (1 - share)
-    weights[..., 1:] += mass * share
-    return edges, weights
-
-
 def make(
     level: TwoLevel, n: int, blocks: int, exponent: float, at: Saddle, inner: int = 12
 ) -> mixture.Mixture:
@@ -149,9 +122,12 @@ def make(
     # Upper: calls shrink as s grows, and so does W/s; W itself is largest in law for the
     # smallest s, so within a block W comes from the last s and the call from the first.
     b_edges = _nodes(n - last, both, some, exponent, at.pull * e0) if both > 0 else None
-    b_nodes, b_weights = _convex(n - last, both, b_edges) if both > 0 else _none(last)
+    b_nodes, b_weights = _none(last)
+    if both > 0:
+        b_nodes, b_weights = b_edges, convex.chords(n - last, both, b_edges)
     others = n - last[:, None] - b_nodes
-    n_nodes, n_weights = _convex(others, apart, _nodes(others, apart, inner, exponent, at.pull))
+    n_nodes = _nodes(others, apart, inner, exponent, at.pull)
+    n_weights = convex.chords(others, apart, n_nodes)
     upper, dropped = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
         first[:, None, None],
@@ -163,14 +139,14 @@ def make(
     # blocks are independent of B, and the few others, which count with their mean.
     if both > 0:
         b_edges = _nodes(n - first, both, some, exponent, at.pull * e0)
-        b_means, b_weights = _block_means(n - first, both, b_edges)
+        b_means, b_weights = convex.means(n - first, both, b_edges)
         b_most = np.concatenate([b_edges[:, 1:-1] - 1, b_edges[:, -1:]], axis=1)
         b_most = np.maximum(b_most, np.concatenate([0 * b_edges[:, :1], b_edges[:, 1:-1]], axis=1))
     else:
         b_means, b_weights = _none(first)
         b_most = b_means
     sure = n - first[:, None] - b_most
-    n_means, n_weights = _block_means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
+    n_means, n_weights = convex.means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
     extra = np.maximum(b_most - b_means, 0.0) * apart
     lower, _ = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
@@ -218,21 +194,115 @@ def _inner(blocks: int) -> int:
     return int(12 * math.sqrt(max(blocks / 48, 1.0)))
 
 
+STEEP = 30.0  # eps0 up to which the lattice's numbers stay in double range
+
+
+def by_lattice(level: TwoLevel, n: int, eps: float, fine: float) -> tuple[float, float]:
+    """Certified (lower, upper) of the blanket bound's delta(eps), by an n-fold convolution.
+
+    Undoing the size bias, delta <= (e^eps0 - 1)(1 + e^eps)/(2 n) E[(Z_1 + ... + Z_n)_+] with
+    independent Z = 1 - y0 or -1 - y0 (`only` each), -y0 r e^eps0 (`both`), -y0 r (`neither`) or 0,
+    y0 = tanh(eps/2)/tanh(eps0/2) and r = 2/(e^eps0+1). In O(sqrt n log n), where blocks are free
+    of n but need many more of them for a small delta.
+
+    Args:
+        fine: lattice step, against the atoms' +-1.
+
+    Raises:
+        PrivacyError: the lattice would be too long.
+    """
+    y, z = (float(v[0]) for v in mixture.strike(np.array([eps]), level.eps0))
+    small = 2 / (math.exp(level.eps0) + 1)
+    a = y * small
+    masses = np.array([level.only, level.only, level.both, level.neither])
+    law = lattice.Law(
+        np.array([z, -1 - y, -y * (2 - small), -a, 0.0]),
+        np.append(masses, max(1 - masses.sum(), 0.0)),
+    )
+    # the most frequent small atom on the lattice, if that does not cost much
+    step = a / math.ceil(a / fine) if a > fine / 8 else fine
+    theta = lattice.tilt(law, n)
+    step = min(step, 1 / theta)  # the scale of what lies above 0
+    if lattice.length(law, n, theta, step) > lattice.LONGEST:
+        raise errors.PrivacyError("the lattice would be too long.")
+    front = math.expm1(level.eps0) * (1 + math.exp(eps)) / (2 * n)
+    ends = [front * side(law, n, theta, step) for side in (lattice.lower, lattice.upper)]
+    return ends[0] * (1 - 1e-12), min(ends[1] * (1 + 1e-12), 1.0)
+
+
+def _solve_by_lattice(level, n, delta, rtol, first):
+    """A bracket of eps; as good as a lattice of reasonable length makes it."""
+    best = mixture.Solution(0.0, level.eps0, False)
+    last, fine, tol = level.eps0 * (1 - 1e-12), 0.1, min(rtol / 8, 1e-3)
+    logs = lambda side: (
+        lambda eps: math.log(max(by_lattice(level, n, eps, fine)[side], 1e-320) / delta)
+    )
+    x, slope = first
+    try:
+        for _ in range(4):
+            high = roots.bracket(logs(1), 0.0, last, tol, x, slope)[1]
+            high = min(high, level.eps0)
+            low = roots.bracket(logs(0), 0.0, min(high, last), tol, high * (1 - tol), slope)[0]
+            best = mixture.Solution(max(best.lower, low), min(best.upper, high), False)
+            if high == 0.0 or best.upper <= best.lower * (1 + rtol):
+                break
+            x = 0.5 * (low + high)
+            gap = high / low - 1 if low > 0 else 1.0
+            fine *= min(max(0.7 * math.sqrt(rtol / gap), 0.05), 0.5)
+    except errors.PrivacyError:
+        pass
+    return best
+
+
+def _most(level: TwoLevel) -> int:
+    """Blocks that are affordable."""
+    return 192 if level.both > 0 else 2048
+
+
 def epsilon(level: TwoLevel, n: int, delta: float, rtol: float = 1e-3) -> mixture.Solution:
-    """Certified bracket of the blanket bound's eps."""
+    """Certified bracket of the blanket bound's eps: by blocks, by a lattice, or by both."""
     first = guess(level, n, delta)
     at = saddle(level, n, first[0])
     maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
-    most = 192 if level.both > 0 else 2048
-    return mixture.solve(maker, level.eps0, n, delta, rtol=rtol, guess=first, most=most)
+    by_blocks = lambda most: mixture.solve(
+        maker, level.eps0, n, delta, rtol=rtol, guess=first, most=most
+    )
+    found = by_blocks(48 if level.both > 0 else 192)
+    if level.eps0 <= STEEP and found.upper > found.lower * (1 + rtol):
+        found = _meet(found, _solve_by_lattice(level, n, delta, rtol, first))
+    if found.upper > found.lower * (1 + rtol):
+        found = _meet(found, by_blocks(_most(level)))
+    return found
+
+
+def _meet(one, other):
+    """What two brackets leave."""
+    low, high = max(one.lower, other.lower), min(one.upper, other.upper)
+    return mixture.Solution(low, high, one.exact or other.exact)
 
 
 def delta(level: TwoLevel, n: int, eps: float, rtol: float = 1e-3) -> tuple[float, float]:
     """Certified (lower, upper) of the blanket bound's delta(eps)."""
+    if eps >= level.eps0:
+        return 0.0, 0.0
     at = saddle(level, n, eps)
     maker = lambda blocks, exponent: make(level, n, blocks, exponent, at, _inner(blocks))
-    most = 192 if level.both > 0 else 2048
-    return mixture.delta(maker, level.eps0, n, eps, rtol, blocks=48, most=most)
+    by_blocks = lambda most: mixture.delta(maker, level.eps0, n, eps, rtol, blocks=48, most=most)
+    low, high = by_blocks(48 if level.both > 0 else 192)
+    if high < 1e-250:  # nothing more to know
+        return low, high
+    try:
+        for fine in (0.1, 0.02, 0.005, 0.001) if level.eps0 <= STEEP else ():
+            if high <= low * (1 + rtol):
+                break
+            found = by_lattice(level, n, eps, fine)
+            low, high = max(low, found[0]), min(high, found[1])
+    except errors.PrivacyError:
+        pass
+    if high > low * (1 + rtol):
+        found = by_blocks(_most(level))
+        low, high = max(low, found[0]), min(high, found[1])
+    return low, high
 
 
 def guess(level: TwoLevel, n: int, delta: float) -> tuple[float, float]:

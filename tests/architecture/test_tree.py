@@ -37,7 +37,9 @@ TESTED_BY = {
         "algorithmic/disks/test_lines.py"
     ),
     r"algorithmic/disks/forward": "algorithmic/disks/test_retrieval.py",
-    r"algorithmic/neighbors/(brute|distance|sharded|tree)": "algorithmic/neighbors/test_search.py",
+    r"algorithmic/neighbors/(blocks|brute|distance|sharded|tree)": (
+        "algorithmic/neighbors/test_search.py"
+    ),
     r"fl_jax/bloom/config": "bloom/test_model.py",
     r"fl_jax/bloom/sharding": "bloom/test_train.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",

@@ -36,27 +36,43 @@ def test_golden_continuation():
     np.testing.assert_array_equal(made, [[18] * 8])
 
 
-def test_a_padded_batch_gives_what_each_prompt_gives_alone(params):
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_padded_batch_gives_what_each_prompt_gives_alone(params, scan):
+    config = dataclasses.replace(CONFIG, scan=scan)
     prompts = [[5, 9, 2], [7, 3, 4, 5, 6, 1]]
     tokens, mask = generate.pad_left(prompts, CONFIG.pad)
-    made = generate.generate(params, CONFIG, tokens, mask, count=5)
+    made = generate.generate(params, config, tokens, mask, count=5)
     for row, prompt in zip(made, prompts, strict=True):
         assert np.asarray(row).tolist() == slow(params, CONFIG, prompt, 5)
 
 
-def test_a_finished_row_continues_with_padding(params):
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_finished_row_continues_with_padding(params, scan):
     first = slow(params, CONFIG, [5, 9, 2], 4)
-    config = dataclasses.replace(CONFIG, eos=first[1])
+    config = dataclasses.replace(CONFIG, eos=first[1], scan=scan)
     made = np.asarray(generate.generate(params, config, jnp.array([[5, 9, 2]]), count=4))[0]
     end = first.index(first[1])
     assert made.tolist() == [*first[: end + 1], *[3] * (3 - end)]
 
 
-def test_drawing_depends_on_key_and_row_alone(params, key):
+@pytest.mark.parametrize("scan", [True, False])
+def test_bfloat16(params, scan):
+    """Every token is the likeliest, or as good as that, after what was made before it."""
+    config = dataclasses.replace(CONFIG, dtype="bfloat16", scan=scan)
+    prompt = jnp.array([[5, 9, 2], [7, 3, 4]])
+    made = generate.generate(params, config, prompt, count=5)
+    logits = model.apply(params, CONFIG, jnp.concatenate([prompt, made], axis=1))[:, 2:-1]
+    chosen = jnp.take_along_axis(logits, made[..., None], axis=-1)[..., 0]
+    np.testing.assert_array_less(jnp.max(logits, axis=-1) - chosen, 0.05 * jnp.std(logits))
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_drawing_depends_on_key_and_row_alone(params, key, scan):
+    config = dataclasses.replace(CONFIG, scan=scan)
     drawn = generate.Sampling(temperature=1.0)
     prompt = jnp.array([[5, 9, 2]])
     make = lambda tokens, key: generate.generate(
-        params, CONFIG, tokens, count=6, sampling=drawn, key=key
+        params, config, tokens, count=6, sampling=drawn, key=key
     )
     two = make(jnp.tile(prompt, (2, 1)), key)
     np.testing.assert_array_equal(make(prompt, key)[0], two[0])

@@ -1,4 +1,6 @@
+import gzip
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -42,3 +44,16 @@ def test_without_the_folder_it_is_one_sentence(monkeypatch):
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
     with pytest.raises(errors.DataError, match="needs the data folder 'tinyshakespeare'"):
         speech.shakespeare()
+
+
+def test_reddits_authors_are_those_with_enough_posts(tmp_path, monkeypatch):
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    (tmp_path / "reddit").mkdir()
+    posts = [("ann", f"post {i}") for i in range(3)] + [("bob", "only one")]
+    posts += [("[deleted]", "gone")] * 3
+    with gzip.open(tmp_path / "reddit" / "one.jsonl.gz", "wt") as out:
+        for author, body in posts:
+            out.write(json.dumps({"author": author, "body": body, "score": 1}) + "\n")
+    assert speech.reddit(2, 3) == {"ann": ["post 0", "post 1", "post 2"]}
+    with pytest.raises(errors.DataError, match="holds 2 authors, none of them with 150 to 500"):
+        speech.reddit()

@@ -21,6 +21,13 @@ def test_scores_are_their_formulas():
         np.testing.assert_allclose(found["cosine"][i], 1 - cosine, rtol=1e-4, atol=1e-5)
         away = np.linalg.norm(rest - X[i], axis=1).mean()
         np.testing.assert_allclose(found["distance"][i], away, rtol=1e-4)
+    order = np.argsort(found["distance"])
+    np.testing.assert_allclose(found["distance rank"][order], np.arange(1, 9) / 8, rtol=1e-6)
+
+
+def test_a_rank_counts_only_those_who_arrived():
+    found = detection.distance_rank(SEEN._replace(weights=jnp.ones(8).at[2].set(0.0)))
+    assert sorted(np.asarray(found)[np.arange(8) != 2]) == pytest.approx(np.arange(1, 8) / 7)
 
 
 def test_the_smaller_cluster_is_further_from_the_larger_ones_centre():

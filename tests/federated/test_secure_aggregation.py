@@ -10,7 +10,7 @@ from scipy import stats
 from fl_jax.core import errors, tree
 from fl_jax.federated import detection, round, sampling
 from fl_jax.federated import secure_aggregation as secure
-from fl_jax.federated.aggregators import krum, mean
+from fl_jax.federated.aggregators import centred_clip, dp_fedavg, krum, mean
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.defences import norm_clip
 from tests.federated import toy
@@ -153,9 +153,49 @@ def test_drop_outs_in_a_round_leave_the_sum_of_the_others():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("quantile", [None, 0.5])
+def test_dp_fedavg_through_secure_aggregation_is_the_same(quantile):
+    rule = dp_fedavg.dp_fedavg(
+        bound=0.3, noise_multiplier=0.4, expected=COHORT, quantile=quantile, count_noise=1.0
+    )
+    found = []
+    for settings in (None, secure.make(clip=1.0)):
+        made = round.make(
+            client=toy.trainer(),
+            sampler=sampling.uniform(N, COHORT),
+            aggregator=rule,
+            secure=settings,
+        )
+        state = made.init(toy.variables(jax.random.key(0)))
+        found.append(jax.jit(made.step)(state, round.RoundData(toy.people()), jax.random.key(4)))
+    (plain, _), (masked, told) = found
+    assert bool(told.secure.recovered)
+    assert int(told.secure.clipped) == 0
+    both = zip(
+        jax.tree.leaves((plain.variables, plain.aggregator.bound)),
+        jax.tree.leaves((masked.variables, masked.aggregator.bound)),
+        strict=True,
+    )
+    for a, b in both:
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert (quantile is None) == (float(masked.aggregator.bound) == np.float32(0.3))
+
+
+def test_clients_that_clip_themselves_and_one_that_does_not_is_refused():
+    with pytest.raises(errors.ConfigError, match="nobody can make a compromised one do so"):
+        round.make(
+            client=toy.trainer(),
+            sampler=sampling.everyone(N),
+            aggregator=dp_fedavg.dp_fedavg(bound=1.0, noise_multiplier=1.0, expected=N),
+            attack=scaling.constrain_and_scale(toy.LOSS, optax.sgd(1.0), batch_size=4),
+            secure=secure.make(clip=1.0),
+        )
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
+        ({"aggregator": centred_clip.centred_clip(radius=1.0)}, "the aggregator looks at each"),
         ({"aggregator": krum.krum(attackers=1)}, "the aggregator looks at each of them"),
         ({"defence": norm_clip.norm_clip(bound=1.0)}, "the defence looks at each"),
         ({"inspect": detection.norms}, "`inspect` looks at each"),

@@ -38,21 +38,20 @@ class Visited(fedjax.ClientDataset):
         return self.batch(batch_size=hparams.batch_size)
 
 
-def main(source, target, backends):
+def main(source, target, backends, layers=LAYERS, model=None):
+    model = model or fedjax.models.emnist.create_conv_model()
     given = dict(np.load(source))
     params = {
         theirs: {NAMES[leaf]: jnp.asarray(given[f"{ours}/{leaf}"]) for leaf in NAMES}
-        for ours, theirs in LAYERS.items()
+        for ours, theirs in layers.items()
     }
 
     def flat(tree):
         return {
             f"{ours}/{leaf}": np.asarray(tree[theirs][NAMES[leaf]])
-            for ours, theirs in LAYERS.items()
+            for ours, theirs in layers.items()
             for leaf in NAMES
         }
-
-    model = fedjax.models.emnist.create_conv_model()
 
     def loss(params, batch, rng):
         del rng  # the evaluation pass: dropout off

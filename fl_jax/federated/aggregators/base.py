@@ -62,6 +62,7 @@ class Aggregator(NamedTuple):
     """(variables, state, key) -> state, before anyone trains"""
     arrive: Callable[[PyTree, PyTree], tuple[PyTree, Float[Array, ""]]] | None = None
     """(one update, state) -> (what is summed or stacked, factor of its weight); None: as it is"""
+    local: bool = False  # whether a client can do `arrive` itself: it needs no other update
     score: Callable[[PyTree, Stacked, PyTree], Float[Array, ""]] | None = None
     """(one update, the others, state) -> how suspicious the rule finds it; differentiable"""
     memory: str = "sum"  # a key of MEMORY
@@ -70,7 +71,7 @@ class Aggregator(NamedTuple):
     @property
     def inspects(self) -> bool:
         """Whether the server looks at single updates, which secure aggregation forbids."""
-        return self.sees is Stacked or self.arrive is not None
+        return self.sees is Stacked or (self.arrive is not None and not self.local)
 
 
 def stateless(variables: PyTree) -> tuple:

@@ -45,7 +45,8 @@ def dp_fedavg(
     a `quantile` gamma, C follows it: C <- C exp(-rate (b - gamma)), b being the noisy share of
     updates below C. The count has noise sigma_b of its own, and the updates then get
     z_delta = (z^-2 - (2 sigma_b)^-2)^(-1/2), so that both together cost what z does. A ledger
-    records `SampledGaussian(z, q)` for each round.
+    records `SampledGaussian(z, q)` for each round. Under secure aggregation clients clip for
+    themselves and the server, which sees their sum alone, adds the noise.
 
     Args:
         bound: C, or where it starts.
@@ -106,4 +107,4 @@ def dp_fedavg(
         del others
         return jnp.maximum(tree.norm(update) / state.bound - 1, 0)
 
-    return Aggregator(init, update, begin=begin, arrive=arrive, score=score)
+    return Aggregator(init, update, begin=begin, arrive=arrive, local=True, score=score)

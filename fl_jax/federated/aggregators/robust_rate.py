@@ -49,6 +49,7 @@ def robust_rate(*, threshold: float) -> Aggregator:
         stateless,
         update,
         arrive=arrive,
+        local=True,
         score=score,
         properties=frozenset({"permutation", "scale"}),
     )

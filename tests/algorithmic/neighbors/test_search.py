@@ -1,9 +1,8 @@
-import jax
 import numpy as np
 import pytest
 
 from algorithmic import neighbors
-from algorithmic.neighbors import brute, search, tree
+from algorithmic.neighbors import blocks, brute, tree
 from fl_jax.core import errors
 from fl_jax.train import mesh as meshes
 
@@ -54,18 +53,41 @@ def test_all_dimensions(kind, d, k):
     np.testing.assert_array_equal(at, order)
 
 
-def test_a_first_try_that_is_too_narrow_says_so_and_more_effort_settles_it():
-    points, queries = rows("random", 2500, 3), rows("random", 32 * 8, 3, 1)
+@pytest.mark.parametrize("kind", ["random", "clustered", "tied"])
+def test_blocks_of_queries_are_exact_where_they_say_so(kind):
+    points = rows(kind, 20000, 3)
+    queries = np.concatenate([points[:900], rows("random", 124, 3, 1)])
     index = tree.build(points)
-    narrow = tree.Width(1, 1)
-    _near, at, sure = tree.search(index, queries.reshape(32, 8, 3), 7, narrow)
-    _wanted, order = oracle(queries, points, 7)
-    sure = np.asarray(sure).ravel()
-    assert (~sure).sum() > 0  # one leaf is not enough for every query
-    np.testing.assert_array_equal(np.asarray(at).reshape(-1, 7)[sure], order[sure])
-    np.testing.assert_array_equal(
-        neighbors.knn(queries, points, 7, index=index, threads=1)[1], order
-    )
+    assert index.near.shape[1] < index.low.shape[1]  # the lists do not hold everything
+    near, at, sure = blocks.search(index, queries, 7, lanes=8, threads=1)
+    wanted, order = oracle(queries, points, 7)
+    np.testing.assert_array_equal(at[sure], order[sure])
+    np.testing.assert_array_equal(np.sqrt(near[sure]), wanted[sure])
+    assert (sure.mean() > 0.1) == (kind != "tied")  # with 125 places, the ties go on for ever
+    if kind != "tied":
+        single = blocks.search(index, queries, 7, lanes=1, threads=2)
+        assert single[2].mean() > sure.mean()
+        np.testing.assert_array_equal(single[1][single[2]], order[single[2]])
+
+
+def test_queries_outside_go_through_the_whole_tree():
+    points = rows("random", 20000, 3)
+    queries = np.concatenate([points[:20] + np.float32(3), points[:20]])
+    index = tree.build(points)
+    sure = blocks.search(index, queries, 7, lanes=1, threads=1)[2]
+    assert not sure[:20].any() and sure[20:].all()
+    _, order = oracle(queries, points, 7)
+    _near, at, wide = blocks.search_wide(index, queries, 7, 256)
+    assert wide.any()
+    np.testing.assert_array_equal(at[wide], order[wide])
+    np.testing.assert_array_equal(neighbors.knn(queries, points, 7, index=index)[1], order)
+
+
+@pytest.mark.parametrize(("m", "d", "lanes"), [(1, 1, 8), (37, 3, 8), (64, 2, 1), (9, 4, 8)])
+def test_every_query_is_in_a_block(m, d, lanes):
+    order = blocks.nearby(rows("random", m, d), lanes)
+    assert order.shape[1] == lanes
+    assert set(order.ravel()) == set(range(m))
 
 
 def test_points_over_devices_give_the_same():
@@ -87,9 +109,9 @@ def test_the_same_shapes_compile_once():
     points, queries = rows("random", 2500, 3), rows("random", 256, 3, 1)
     index = tree.build(points)
     neighbors.knn(queries, points, 7, index=index, threads=1)
-    size = tree.search._cache_size()
-    neighbors.knn(queries + 0.01, points, 7, index=index, threads=1)
-    assert tree.search._cache_size() == size
+    size = blocks._keys._cache_size()
+    neighbors.knn(queries, points, 7, index=index, threads=1)
+    assert blocks._keys._cache_size() == size
 
 
 def test_bad_input_is_a_sentence():
@@ -104,8 +126,3 @@ def test_bad_input_is_a_sentence():
         neighbors.knn(bad, good, 1)
     near, at = neighbors.knn(np.zeros((0, 2)), good, 2)
     assert near.shape == at.shape == (0, 2)
-
-
-def test_rounding_up_to_few_shapes():
-    assert [search._round(n) for n in (1, 2, 3, 4, 5, 6, 7, 9)] == [1, 2, 3, 4, 6, 6, 8, 12]
-    assert jax.devices()[0].platform == "cpu"

@@ -3,7 +3,7 @@ import pytest
 from experiments import __main__ as command
 
 
-@pytest.mark.parametrize("name", ["grid", "sweeps", "words"])
+@pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private"])
 def test_bad_words_are_one_sentence(name, capsys, tmp_path):
     out = ["--out", str(tmp_path)]
     for words, said in {
@@ -22,6 +22,8 @@ def test_words_without_the_folder_is_one_sentence(monkeypatch, capsys, tmp_path)
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
     assert command.main(["backdoor", "words", "--out", str(tmp_path)]) == 2
     assert "needs the data folder 'tinyshakespeare'" in capsys.readouterr().err
+    assert command.main(["backdoor", "words", "--preset", "paper", "--out", str(tmp_path)]) == 2
+    assert "needs the data folder 'reddit'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

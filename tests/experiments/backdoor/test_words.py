@@ -66,6 +66,9 @@ def test_accuracies_are_shares_of_what_counts(key):
 def test_the_arms_run_whole():
     found = words.run(CONFIG, SAID, TRIGGERS)
     shape = (1, 2, CONFIG.follow_rounds + 1)
-    arms = [name for name in found if name not in ("task", "pretrain")]
-    assert arms == ["single shot", "replacement, 1 speaker", "poisoning, 2 speakers"]
-    assert all(found[arm]["backdoor"].shape == shape for arm in arms)
+    assert list(found) == ["task", "pretrain", "single shot", "repeated", "repeated, plain mean"]
+    repeated = [found["repeated"], found["repeated, plain mean"]]
+    arms = ["replacement, 1 speaker", "poisoning, 2 speakers"]
+    assert all(list(part) == arms for part in repeated)
+    for arm in (found["single shot"], *repeated[0].values(), *repeated[1].values()):
+        assert arm["backdoor"].shape == arm["main"].shape == shape

@@ -1,8 +1,53 @@
-"""Renyi conversion keeps above the truth; more in test_ledger and test_gaussian."""
+"""Renyi conversions against loss distributions are in test_ledger; here the curves themselves."""
+
+import math
+
+import numpy as np
+import pytest
 
 from privacy.accounting import gaussian, rdp
+from privacy.accounting.bound import Adjacency, Status
+from privacy.accounting.errors import PrivacyError
+from privacy.accounting.profile import Profile
 
 
 def test_conversion_is_valid():
     eps, order = rdp.epsilon(lambda a: rdp.gaussian(a, 0.3), 1e-6)
     assert order > 1 and float(gaussian.delta(eps, 0.3)) <= 1e-6
+
+
+def test_full_sampling_is_the_gaussian():
+    assert rdp.sampled_gaussian(3.5, 2.0, 1.0) == rdp.gaussian(3.5, 0.5)
+
+
+@pytest.mark.parametrize("eps0", [0.1, 1.0, 6.0])
+@pytest.mark.parametrize("alpha", [1.001, 1.5, 2.0, 30.0, 1000.0])
+def test_a_profiles_renyi_divergence_is_an_integral(eps0, alpha):
+    """Binary randomized response: profile and divergence are both closed."""
+    w0 = 1 / (1 + math.exp(-eps0))
+    delta = lambda eps: np.maximum(w0 - np.exp(eps) * (1 - w0), 0)
+    profile = Profile(
+        lambda eps: (delta(eps), delta(eps)),
+        Adjacency.REPLACE,
+        Status.UNIVERSAL,
+        "binary randomized response",
+        reach=eps0,
+    )
+    low, high = rdp.of_table(alpha, rdp.table(profile))
+    logs = [
+        alpha * math.log(a) + (1 - alpha) * math.log(b) for a, b in ((w0, 1 - w0), (1 - w0, w0))
+    ]
+    exact = float(np.logaddexp(*logs)) / (alpha - 1)
+    assert low <= exact * (1 + 1e-9) and exact <= high * (1 + 1e-9)
+    assert high <= low * 1.001
+
+
+def test_what_has_no_table_is_refused():
+    with pytest.raises(PrivacyError, match="finite reach"):
+        rdp.table(gaussian.profile(1.0, Adjacency.REPLACE))
+
+
+def test_seen_participation_scales_the_moment():
+    assert rdp.visible(2.0, 0.3, 1.0) == 0.3
+    assert rdp.visible(2.0, 0.3, 0.25) == pytest.approx(math.log1p(0.25 * math.expm1(0.3)))
+    assert rdp.visible(1001.0, 0.9, 0.25) == pytest.approx(0.9 + math.log(0.25) / 1000)

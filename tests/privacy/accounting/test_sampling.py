@@ -11,3 +11,14 @@ def test_seen_participation_only_scales():
     eps = np.array([0.0, 0.5])
     seen = sampling.visible(profile, 0.3).forward(eps)[1]
     np.testing.assert_allclose(seen, 0.3 * profile.forward(eps)[1])
+
+
+def test_a_fixed_subset_at_an_eps_whose_exponential_overflows():
+    whole = gaussian.profile(0.05, Adjacency.REPLACE)
+    part = sampling.fixed_size(whole, 0.25)
+    eps = np.array([599.9, 600.1, 750.0])
+    low, high = part.forward(eps)
+    expected = 0.25 * whole.forward(eps + np.log(4))[1]
+    np.testing.assert_allclose(high, expected, rtol=1e-6)
+    assert (low <= high).all()
+    assert high[0] > high[1] > high[2] > 0

@@ -71,13 +71,17 @@ def test_closed_forms_hold_in_their_region_and_raise_outside():
     assert 0.1675386 <= shuffle.epsilon(4.0, 100_000, 1e-6).upper <= 0.1727906
 
 
-@pytest.mark.parametrize("eps0", [1e-6, 0.1, 30.0, 257.0, 490.0, 680.0, 1000.0])
+@pytest.mark.parametrize("eps0", [1e-6, 0.1, 30.0, 257.0, 490.0, 680.0, 731.0, 744.0, 1000.0])
 @pytest.mark.parametrize("n", [1, 2, 1000, 10**12])
 @pytest.mark.parametrize("delta", [1e-30, 0.3])
 def test_extremes_end_and_are_never_nan(eps0, n, delta):
     for bound in ("standard", "stronger"):
         found = shuffle.epsilon(eps0, n, delta, bound=bound)
         assert 0 <= found.lower <= found.upper <= eps0
+        if eps0 > 100:  # there are no clones: delta(eps) is 1 - e^(eps - eps0) of one report
+            alone = eps0 + math.log1p(-delta)
+            assert found.lower * (1 - 1e-12) <= alone <= found.upper * (1 + 1e-12)
+            assert found.gap <= 1e-3
     for mechanism in (RandomizedResponse(4), mechanisms.UnaryEncoding(10)):
         found = shuffle.epsilon(eps0, n, delta, mechanism=mechanism, rtol=0.1)
         assert 0 <= found.lower <= found.upper <= eps0
@@ -109,6 +113,11 @@ def test_inverses_return_the_safe_end():
     found = shuffle.clients(0.5, 4.0, 1e-6)
     assert shuffle.epsilon(4.0, int(found.upper), 1e-6, rtol=5e-4).upper <= 0.5
     assert shuffle.epsilon(4.0, int(found.lower) - 1 or 1, 1e-6).upper > 0.5 * (1 - 2e-3)
+    lost = shuffle.clients(0.5, 4.0, 1e-6, missing=7)
+    assert lost.upper == found.upper + 7
+    assert shuffle.epsilon(4.0, int(lost.upper), 1e-6, missing=7, rtol=5e-4).upper <= 0.5
+    with pytest.raises(WrongAccountantError, match="SampledGaussian"):
+        shuffle.local_epsilon(0.5, 10_000, 1e-6, shuffling="poisson")
     with pytest.raises(PrivacyError, match="not even"):
         shuffle.clients(1e-9, 4.0, 1e-6)
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from privacy import shuffle
@@ -11,18 +12,47 @@ from privacy.shuffle import continuous
 
 
 def test_one_user_is_the_local_divergence():
-    laplace = continuous.delta_upper(continuous.ClippedLaplace(1.5), 1, 0.5, spare=1e-12)
-    expected = 1 - math.exp(-0.5)
-    assert expected <= laplace <= expected * 1.002
-    made = continuous.delta_upper(continuous.ClippedGaussian(2.0), 1, 0.5, spare=1e-12)
-    expected = float(gaussian.delta(0.5, 1.0))
-    assert expected <= made <= expected * 1.002
+    low, high = continuous.deltas(continuous.ClippedLaplace(1.5), 1, 0.5, spare=1e-12)
+    assert low <= 1 - math.exp(-0.5) <= high <= low * 1.002
+    low, high = continuous.deltas(continuous.ClippedGaussian(2.0), 1, 0.5, spare=1e-12)
+    assert low <= float(gaussian.delta(0.5, 1.0)) <= high <= low * 1.002
 
 
-def test_laplace_is_amplified_below_the_universal_bound():
-    found = continuous.epsilon(continuous.ClippedLaplace(1.0), 1000, 1e-5, rtol=1e-2)
-    assert found.status is Status.CONDITIONAL and found.lower == 0
-    assert 0.05 < found.upper < shuffle.epsilon(1.0, 1000, 1e-5).upper
+@pytest.mark.parametrize("n", [2, 3])
+def test_two_and_three_users_by_quadrature(n):
+    """E[(sum of n)_+]/n over blanket reports and others, on a fine grid of outputs."""
+    eps0, eps, cells = 1.0, 0.2, 400
+    y = (np.arange(cells) + 0.5) / cells
+    inner = np.maximum(y, 1 - y)  # distance to the farther end
+    weight = np.concatenate(
+        [0.5 * eps0 * np.exp(-eps0 * inner) / cells, [0.5 * math.exp(-eps0)] * 2]
+    )
+    first = np.concatenate([np.exp(eps0 * (inner - y)), [math.exp(eps0), 1.0]])
+    second = np.concatenate([np.exp(eps0 * (inner - 1 + y)), [1.0, math.exp(eps0)]])
+    gain = first - math.exp(eps) * second
+    weight, gain = np.append(weight, 1 - weight.sum()), np.append(gain, 0.0)
+    total, mass = gain, weight
+    for _ in range(n - 2):
+        total, mass = (total[:, None] + gain).ravel(), (mass[:, None] * weight).ravel()
+    expected = (
+        sum(float(mass @ np.maximum(total + g, 0)) * w for g, w in zip(gain, weight, strict=True))
+        / n
+    )
+    low, high = continuous.deltas(continuous.ClippedLaplace(eps0), n, eps, spare=1e-12)
+    assert low <= expected * (1 + 1e-4) and expected * (1 - 1e-4) <= high <= low * 1.001
+
+
+@pytest.mark.parametrize(
+    "mechanism", [continuous.ClippedLaplace(1.0), continuous.ClippedGaussian(2.0)]
+)
+@pytest.mark.parametrize("delta", [1e-5, 1e-15])
+def test_amplified_and_bracketed(mechanism, delta):
+    found = continuous.epsilon(mechanism, 3000, delta)
+    assert found.status is Status.CONDITIONAL
+    assert 0 < found.attained <= found.lower <= found.upper <= found.lower * 1.01
+    assert found.upper < 0.3 * mechanism.local(delta)
+    if isinstance(mechanism, continuous.ClippedLaplace):
+        assert found.upper < shuffle.epsilon(1.0, 3000, delta).lower
 
 
 def test_gaussian_is_local_in_many_dimensions_and_says_so():
@@ -30,3 +60,19 @@ def test_gaussian_is_local_in_many_dimensions_and_says_so():
     found = continuous.epsilon(mechanism, 10_000, 1e-6)
     assert found.upper == pytest.approx(mechanism.local(1e-6))
     assert any("local guarantee" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        continuous.ClippedLaplace(1e-3),
+        continuous.ClippedLaplace(800.0),
+        continuous.ClippedGaussian(1e-3),
+        continuous.ClippedGaussian(1e4),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 50, 10**12])
+def test_extremes_fall_back_to_the_local_guarantee(mechanism, n):
+    for delta in (1e-30, 0.3):
+        found = continuous.epsilon(mechanism, n, delta)
+        assert 0 <= found.lower <= found.upper <= mechanism.local(delta) * (1 + 1e-9)

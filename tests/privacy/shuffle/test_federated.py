@@ -67,6 +67,29 @@ def test_the_server_sees_an_exchangeable_array():
     np.testing.assert_allclose(place, 1 / CLIENTS, atol=0.03)
 
 
+@pytest.mark.parametrize("name", ["cldp", "gaussian"])
+def test_other_randomizers_fill_the_slot(name):
+    """A report of two parts is shuffled as one, and the mean that comes back is the update's."""
+    if name == "cldp":
+        made = lambda d: randomizers.cldp(d, 6.0, radius=1.0, basis=randomizers.rotation(d, 0))
+    else:
+        made = lambda d: randomizers.gaussian(1.0, 0.05)
+    algorithm, plain = make(randomizer=made), make(randomizer=identity)
+    state = algorithm.init(INITIAL)
+    seen, _ = algorithm.reports(state, people(), jax.random.key(2))
+    assert all(leaf.shape[0] == CLIENTS for leaf in jax.tree.leaves(seen))
+    estimate = jax.jit(
+        jax.vmap(lambda k: made(12).estimate(algorithm.reports(state, people(), k)[0]))
+    )
+    found = np.asarray(estimate(jax.random.split(jax.random.key(3), 800)))
+    sent = np.asarray(plain.reports(state, people(), jax.random.key(3))[0]).mean(0)
+    # the clients' own randomness differs between rounds, so the mean converges on the update
+    assert np.abs(found.mean(0) - sent).max() < 5 * found.std(0).max() / np.sqrt(800) + 1e-3
+    assert np.isfinite(
+        np.asarray(jax.jit(algorithm.step)(state, (people(), ()), jax.random.key(1))[1].step)
+    )
+
+
 def test_plans_agree_and_the_second_call_compiles_nothing():
     outcome = []
     for plan in ("vmap", "chunk:5"):

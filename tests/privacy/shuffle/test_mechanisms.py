@@ -117,7 +117,7 @@ def test_opposite_inputs_are_the_worst(level, n):
 def test_one_bit_is_its_matrix():
     from privacy.shuffle import randomizers
 
-    matrix = randomizers.cldp_matrix(3, EPS0)
+    matrix = randomizers.cldp_matrix(np.array(list(itertools.product((-1, 1), repeat=3))), EPS0)
     level = mechanisms.OneBit(3).level(EPS0)
     assert matrix.min(0).sum() == pytest.approx(level.gamma, rel=1e-12)
     assert np.abs(matrix[0] - matrix[-1]).sum() / 2 == pytest.approx(level.only * (E0 - 1))

@@ -1,5 +1,6 @@
 """Every randomizer: unbiased estimates, probabilities as the accountant has them."""
 
+import itertools
 import math
 
 import jax
@@ -63,13 +64,48 @@ def test_a_zero_record_becomes_a_random_direction(key):
     assert np.abs(np.asarray(made.estimate(reports))).max() < 0.3
 
 
-def test_cldp_is_unbiased_and_its_eps0_is_the_enumerated_one(key):
-    matrix = randomizers.cldp_matrix(3, 1.2)
-    assert condition.local_epsilon(matrix) == pytest.approx(1.2, rel=1e-12)
-    made = randomizers.cldp(3, 1.2, radius=0.5)
+CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+
+
+@pytest.mark.parametrize("eps0", [0.3, 1.2, 5.0])
+def test_cldp_has_its_eps0_by_enumeration(eps0):
+    """Over all corners of the cube and inputs inside it; the corners attain it exactly."""
+    inside = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    matrix = randomizers.cldp_matrix(np.concatenate([CORNERS, inside]), eps0)
+    np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-12)
+    assert condition.local_epsilon(matrix) == pytest.approx(eps0, rel=1e-12)
+    assert condition.local_epsilon(matrix[8:]) < eps0
+    d = 3
+    low = 1 / (d * (math.exp(eps0) + 1))
+    assert matrix.min() == pytest.approx(low, rel=1e-12)
+    assert matrix.max() == pytest.approx(low * math.exp(eps0), rel=1e-12)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_cldp_reports_as_enumerated_and_is_unbiased(turned, key):
+    d, eps0, radius = 3, 1.2, 0.5
+    basis = randomizers.rotation(d, 1) if turned else None
+    made = randomizers.cldp(d, eps0, radius=radius, basis=basis)
     x = jnp.array([0.5, -0.2, 0.0])
-    reports = jax.jit(jax.vmap(made.randomize, (0, None)))(jax.random.split(key, USERS), x)
-    np.testing.assert_allclose(made.estimate(reports), x, atol=0.08)
+    coordinates = np.asarray(x if basis is None else basis @ x)
+    assert np.abs(coordinates).max() <= radius  # nothing is clipped
+    j, b = jax.jit(jax.vmap(made.randomize, (0, None)))(jax.random.split(key, USERS), x)
+    seen = np.bincount(np.asarray(j) + d * (np.asarray(b) < 0), minlength=2 * d) / USERS
+    expected = randomizers.cldp_matrix(coordinates[None] / radius, eps0)[0]
+    np.testing.assert_allclose(seen, expected, atol=5 * math.sqrt(0.16 / USERS))
+    np.testing.assert_allclose(made.estimate((j, b)), x, atol=0.08)
+
+
+def test_cldp_clips_what_is_outside_its_cube(key):
+    made = randomizers.cldp(2, 8.0, radius=1.0)
+    reports = jax.vmap(made.randomize, (0, None))(jax.random.split(key, 2_000), jnp.full(2, 9.0))
+    assert np.mean(np.asarray(reports[1]) == 1) > 0.995
+
+
+def test_a_rotation_is_orthonormal_and_spreads():
+    basis = np.asarray(randomizers.rotation(256, 3))
+    np.testing.assert_allclose(basis @ basis.T, np.eye(256), atol=1e-5)
+    assert np.abs(basis[:, 0]).max() < 5 / 16
 
 
 def test_clipped_noise_is_unbiased(key):

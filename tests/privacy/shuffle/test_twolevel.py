@@ -90,3 +90,24 @@ def test_two_symbols_are_the_stronger_pair():
         one = twolevel.delta(level, n, 0.1, 1e-3)
         other = pair.delta(pair.stronger(1.5, n), 0.1)
         assert one[0] <= other[1] * (1 + 1e-9) and other[0] <= one[1] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 6, 40])
+@pytest.mark.parametrize(
+    "mechanism", [RandomizedResponse(2), RandomizedResponse(9), SubsetSelection(6, 3)]
+)
+def test_the_lattice_and_the_blocks_agree(n, mechanism):
+    level = mechanism.level(1.2)
+    for eps in (0.01, 0.3, 1.1):
+        one = blanket(level, n, eps)
+        other = twolevel.by_lattice(level, n, eps, 0.01)
+        assert other[0] <= one[1] * (1 + 1e-9) + 1e-300 and one[0] <= other[1] * (1 + 1e-9) + 1e-300
+        assert other[1] <= other[0] * 1.02 + 1e-300
+
+
+@pytest.mark.parametrize("eps0, k, n, delta", [(0.36, 15, 3302, 1e-23), (1.2, 27, 577, 1e-30)])
+def test_tiny_deltas_keep_a_narrow_bracket(eps0, k, n, delta):
+    from privacy.shuffle.mechanisms import LocalHashing
+
+    found = twolevel.epsilon(LocalHashing(k).level(eps0), n, delta)
+    assert 0 < found.lower <= found.upper <= found.lower * 1.001

@@ -1,0 +1,164 @@
+"""DP-FedAvg against the backdoor: what a noise multiplier costs and buys, with its epsilon.
+
+From the converged models of the main experiment, rounds of DP-FedAvg with each noise multiplier:
+once with honest participants alone, through secure aggregation (they clip themselves, the server
+sees their sum and adds the noise), once with compromised ones who replace whenever they are drawn.
+Epsilon is that of these rounds for a participant who is exchanged for another one: cohorts have a
+fixed size. The pre-training is not part of it.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.backdoor import grid, stages, summary, sweeps
+from experiments.backdoor import task as tasks
+from experiments.backdoor.config import SMALL, SMOKE, Config
+from fl_jax.core import rng
+from fl_jax.federated import round, sampling, secure_aggregation
+from fl_jax.federated.aggregators import dp_fedavg
+from fl_jax.federated.attacks import constrain_and_scale as scaling
+from fl_jax.train import optimizer
+from privacy.accounting.bound import Adjacency, Bound
+from privacy.accounting.events import SampledGaussian
+from privacy.accounting.ledger import Ledger
+
+
+@dataclasses.dataclass(frozen=True)
+class Private:
+    """What is compared."""
+
+    config: Config = SMALL  # data, network, pre-training, the attack
+    multipliers: tuple[float, ...] = (0.1, 0.5, 2.0)  # z: noise of the sum over the bound
+    cohort: int = 30  # m, participants a round
+    attackers: int = 2  # of all participants
+    rounds: int = 20
+    clip: float = 1.0  # the bound, over the median norm of benign updates
+    epochs: int = 3  # of the attackers
+    delta: float = 1e-3
+
+
+SMALL_PRIVATE = Private()
+SMOKE_PRIVATE = Private(SMOKE, multipliers=(1.0,), cohort=6, rounds=2, epochs=1)
+
+
+def spent(private: Private, multiplier: float) -> Bound:
+    """Epsilon of the rounds with this noise multiplier at `delta`.
+
+    Example:
+        >>> bound = spent(Private(cohort=10, rounds=60), 1.0)
+        >>> bool(18.71 < bound.lower <= bound.upper < 18.72)
+        True
+    """
+    rate = private.cohort / private.config.participants
+    event = SampledGaussian(multiplier, rate, "fixed")
+    return Ledger(Adjacency.REPLACE).record(event, private.rounds).epsilon(private.delta)
+
+
+def run(private: Private) -> list[dict[str, Any]]:
+    """One row a noise multiplier; accuracies in percent, [mean over seeds, margin]."""
+    config = private.config
+    task = tasks.make(config)
+    keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
+    _, models = sweeps.checkpoints(config, task, keys, 0)
+    bound = private.clip * grid.benign_norm(grid.Grid(config), task, models, keys)
+    honest = sampling.uniform(config.participants, private.cohort)
+    compromised = sampling.uniform(
+        config.participants, private.cohort, attackers=range(private.attackers)
+    )
+    rows = []
+    for z in private.multipliers:
+        rule = dp_fedavg.dp_fedavg(bound=bound, noise_multiplier=z, expected=private.cohort)
+        # No coordinate of an update is longer than the bound, so that nothing is cut.
+        sums = secure_aggregation.make(clip=bound)
+        common = {"private": private, "task": task, "models": models, "keys": keys, "rule": rule}
+        alone, info = follow(**common, sampler=honest, secure=sums)
+        attacked, _ = follow(**common, sampler=compromised, attack=_attack(private, task))
+        epsilon = spent(private, z)
+        spread = lambda v: [float(100 * v.mean()), summary.margin(100 * v)]
+        rows.append(
+            {
+                "noise multiplier": z,
+                "epsilon": [epsilon.lower, epsilon.upper],
+                "main before": spread(alone["main"][:, 0]),
+                "main": spread(alone["main"][:, -1]),
+                "clipped": int(info.secure.clipped.sum()),
+                "recovered": bool(info.secure.recovered.all()),
+                "main, attacked": spread(attacked["main"][:, -1]),
+                "backdoor before": spread(attacked["backdoor"][:, 0]),
+                "backdoor": spread(attacked["backdoor"][:, -1]),
+            }
+        )
+    return rows
+
+
+def follow(private: Private, task: tasks.Task, models, keys, *, rule, sampler, **parts):
+    """(accuracies (seeds, rounds + 1), the rounds' infos) of one rule and schedule."""
+    config = private.config
+    backdoor = task.backdoors["pixel pattern"]
+    poison = scaling.poison(
+        stages.attackers_share(config, task),
+        backdoor.train,
+        per_batch=config.backdoor_per_batch,
+        epochs=private.epochs,
+        rate=config.attacker_rate,
+        gamma=float(private.cohort),  # n/eta of the plain mean
+    )
+    evaluate = tasks.evaluate(task)
+    evaluation = jax.tree.map(jnp.asarray, {"main": task.test, "backdoor": backdoor.test})
+    algorithm = round.make(
+        client=stages.client_of(config, task),
+        sampler=sampler,
+        aggregator=rule,
+        evaluate=evaluate,
+        **parts,
+    )
+    many = round.repeat(algorithm.step, private.rounds)
+
+    @jax.jit
+    def run(models, keys):
+        def seed(item):
+            model, key = item
+            data = round.RoundData(task.population, poison, evaluation)
+            _, info = many(algorithm.init(model), data, rng.fold(key, "private"))
+            join = lambda a, b: jnp.concatenate([a[None], b])
+            return jax.tree.map(join, evaluate(model, evaluation), info.metrics), info
+
+        return jax.lax.map(seed, (models, keys))
+
+    return jax.device_get(run(models, keys))
+
+
+def _attack(private: Private, task: tasks.Task):
+    config = private.config
+    unit_rate = optimizer.Optimizer(
+        "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    return scaling.constrain_and_scale(
+        task.train_loss,
+        optimizer.make(unit_rate),
+        batch_size=config.batch,
+        test_loss=task.test_loss,
+        drop_every=config.attacker_drop_every,
+        attackers=private.attackers,
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    show = lambda v: f"{v[0]:.1f}{summary.plus(v[1])}"
+    lines = [
+        "| z | epsilon | main, honest | main, attacked | backdoor before | backdoor |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shown = [show(row[k]) for k in ("main", "main, attacked", "backdoor before", "backdoor")]
+        lines.append(
+            f"| {row['noise multiplier']:g} | {np.ceil(10 * row['epsilon'][1]) / 10:,.1f} | "
+            + " | ".join(shown)
+            + " |"
+        )
+    return "\n".join(lines)
