@@ -21,7 +21,6 @@ from fl_jax.core import rng
 from fl_jax.federated import round, sampling, secure_aggregation
 from fl_jax.federated.aggregators import dp_fedavg
 from fl_jax.federated.attacks import constrain_and_scale as scaling
-from fl_jax.train import optimizer
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.ledger import Ledger
@@ -69,6 +68,7 @@ def run(private: Private) -> list[dict[str, Any]]:
     compromised = sampling.uniform(
         config.participants, private.cohort, attackers=range(private.attackers)
     )
+    attack = stages.attack_of(config, task, attackers=private.attackers)
     rows = []
     for z in private.multipliers:
         rule = dp_fedavg.dp_fedavg(bound=bound, noise_multiplier=z, expected=private.cohort)
@@ -76,7 +76,7 @@ def run(private: Private) -> list[dict[str, Any]]:
         sums = secure_aggregation.make(clip=bound)
         common = {"private": private, "task": task, "models": models, "keys": keys, "rule": rule}
         alone, info = follow(**common, sampler=honest, secure=sums)
-        attacked, _ = follow(**common, sampler=compromised, attack=_attack(private, task))
+        attacked, _ = follow(**common, sampler=compromised, attack=attack)
         epsilon = spent(private, z)
         spread = lambda v: [float(100 * v.mean()), summary.margin(100 * v)]
         rows.append(
@@ -130,21 +130,6 @@ def follow(private: Private, task: tasks.Task, models, keys, *, rule, sampler, *
         return jax.lax.map(seed, (models, keys))
 
     return jax.device_get(run(models, keys))
-
-
-def _attack(private: Private, task: tasks.Task):
-    config = private.config
-    unit_rate = optimizer.Optimizer(
-        "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    return scaling.constrain_and_scale(
-        task.train_loss,
-        optimizer.make(unit_rate),
-        batch_size=config.batch,
-        test_loss=task.test_loss,
-        drop_every=config.attacker_drop_every,
-        attackers=private.attackers,
-    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -126,7 +126,7 @@ def follow(setting: Setting) -> Stage:
             config.participants, config.cohort, attackers=[ATTACKER], rounds=[0]
         ),
         aggregator=mean.fedavg(eta=config.eta, participants=config.participants),
-        attack=_attack(config, task),
+        attack=attack_of(config, task),
         evaluate=tasks.evaluate(task),
         plan=plan,
         mesh=mesh,
@@ -226,7 +226,8 @@ def client_of(config: Config, task: tasks.Task, *, capacity: int = 0) -> client.
     )
 
 
-def _attack(config: Config, task: tasks.Task):
+def attack_of(config: Config, task: tasks.Task, *, attackers: int = 1, shared: bool = True):
+    """What the paper's attacker does, alone or several with one poison or one each."""
     unit_rate = optimizer.Optimizer(
         "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
     )
@@ -237,6 +238,8 @@ def _attack(config: Config, task: tasks.Task):
         anomaly=anomaly.by_name(config.anomaly),
         test_loss=task.test_loss,
         drop_every=config.attacker_drop_every,
+        attackers=attackers,
+        shared=shared,
     )
 
 

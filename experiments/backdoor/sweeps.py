@@ -20,7 +20,7 @@ from fl_jax.federated import round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.attacks import replacement
-from fl_jax.train import cohort, optimizer
+from fl_jax.train import cohort
 from fl_jax.train.state import Variables
 
 
@@ -108,23 +108,12 @@ def follow(
     trials = stack([jax.tree.map(jnp.asarray, backdoor.test) for backdoor in chosen])
     test = jax.tree.map(jnp.asarray, task.test)
     eta = config.participants / config.cohort if plain_mean else config.eta
-    unit_rate = optimizer.Optimizer(
-        "sgd", rate=1.0, momentum=config.momentum, weight_decay=config.weight_decay
-    )
     evaluate = tasks.evaluate(task)
     algorithm = round.make(
         client=stages.client_of(config, task),
         sampler=sampler,
         aggregator=mean.fedavg(eta=eta, participants=config.participants),
-        attack=scaling.constrain_and_scale(
-            task.train_loss,
-            optimizer.make(unit_rate),
-            batch_size=config.batch,
-            test_loss=task.test_loss,
-            drop_every=config.attacker_drop_every,
-            attackers=most,
-            shared=shared,
-        ),
+        attack=stages.attack_of(config, task, attackers=most, shared=shared),
         evaluate=evaluate,
     )
     many = round.repeat(algorithm.step, config.follow_rounds)
