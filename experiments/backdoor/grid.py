@@ -206,7 +206,7 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
         plan=cohort.Plan("scan"),
     )
     many = round.repeat(algorithm.step, grid.attacked + grid.after)
-    population, test = task.population, task.test
+    population, test = task.population, jax.tree.map(jnp.asarray, task.test)
 
     def cell(defence, attack, material, poisons, tests):
         """One attack on one defence, all seeds: the numbers stay outside the mapped axis."""
