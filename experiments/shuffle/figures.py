@@ -83,7 +83,7 @@ def point(eps0: float, n: int, delta: float) -> dict:
     """Every bound at one (eps0, n)."""
     standard = shuffle.epsilon(eps0, n, delta)
     stronger = shuffle.epsilon(eps0, n, delta, bound="stronger")
-    krr = shuffle.epsilon(eps0, n, delta, mechanism=RandomizedResponse(K))
+    krr = shuffle.epsilon(eps0, n, delta, mechanism=RandomizedResponse(K), bound="blanket")
     return {
         "eps0": eps0,
         "n": n,

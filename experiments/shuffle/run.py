@@ -31,10 +31,12 @@ def ledger(eps0: float, clients: int, rounds: int) -> Ledger:
 
 
 def plan(config: Config) -> dict:
-    """The largest eps0 for the budget, at the safe end, and what it costs."""
+    """The largest eps0 for the budget (eps 1 if none is asked for), at the safe end; its cost."""
+    budget = config.eps or 1.0
     make = lambda eps0: ledger(eps0, config.clients, config.rounds)
-    value, bound = calibrate(make, config.eps, config.delta, 1e-3, 12.0, grows=True)
+    value, bound = calibrate(make, budget, config.delta, 1e-3, 12.0, grows=True)
     return {
+        "budget": budget,
         "eps0": value,
         "lower": bound.lower,
         "upper": bound.upper,
@@ -180,32 +182,33 @@ def train(config: Config, task: tasks.Task, name: str, made: Slot, log) -> dict:
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
     """Runs the parts that the config asks for; a run of minutes starts afresh on --resume."""
     del resume
-    for part in config.parts:
+    doing = ("plan",) if config.eps else config.parts
+    for part in doing:
         errors.one_of("part", part, ("plan", "figures", "audit", "training"))
     metrics, details = {}, {}
     headline = {"what": "certified eps of the plan", "ours": None, "published": None}
-    if "plan" in config.parts:
+    if "plan" in doing:
         details["plan"] = found = plan(config)
         print(
-            f"budget eps {config.eps:g}, delta {config.delta:g}: {config.rounds} rounds of"
+            f"budget eps {found['budget']:g}, delta {config.delta:g}: {config.rounds} rounds of"
             f" {config.clients} clients may use eps0 = {found['eps0']:.4f}"
             f" (certified eps in [{found['lower']:.4f}, {found['upper']:.4f}], {found['status']},"
             f" {found['adjacency']})",
             flush=True,
         )
         metrics["planned_eps0"] = result.Metric(found["eps0"], "nats")
-        headline["ours"] = f"eps0 {found['eps0']:.3f} for eps {config.eps:g}"
-    if "figures" in config.parts:
+        headline["ours"] = f"eps0 {found['eps0']:.3f} for eps {found['budget']:g}"
+    if "figures" in doing:
         details["figures"] = figures.compute(config)
         for row in details["figures"]["by_eps0"]:
             at = f"eps0={row['eps0']:g},n={row['n']}"
             metrics[f"standard upper {at}"] = result.Metric(row["standard"][1], "nats")
             metrics[f"stronger upper {at}"] = result.Metric(row["stronger"][1], "nats")
-    if "audit" in config.parts:
+    if "audit" in doing:
         details["audit"] = audit(config)
         for row in details["audit"]:
             metrics[f"audited eps, {row['randomizer']}"] = result.Metric(row["proved"], "nats")
-    if "training" in config.parts:
+    if "training" in doing:
         task = tasks.make(config)
         clients = int(task.population.size.shape[0])
         print(f"data: {task.origin}, {clients} one-image clients", flush=True)

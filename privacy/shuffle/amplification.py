@@ -9,15 +9,18 @@ the reports in uniformly random order. Neighbouring data sets differ in one user
     stronger     clone rate 2/(e^eps0+1)  randomizers with condition (*)             conditional
     conjecture   the same pair            any eps0-LDP randomizers: no proof         conjecture
     blanket      two-level blanket        the named mechanism, one round             mechanism-exact
+    exact        all bystanders, searched k-ary randomized response, one round       mechanism-exact
     closed-...   closed forms             see `closed_form`; raise outside a region
 """
 
 import math
 from typing import Any
 
+import numpy as np
+
 from privacy.accounting import errors
 from privacy.accounting.bound import Bound
-from privacy.shuffle import attained, closed_form, mixture, pair, question, twolevel
+from privacy.shuffle import attained, closed_form, mixture, pair, question, twolevel, worst
 
 
 def _attained(mechanism, eps0, n, delta):
@@ -54,7 +57,9 @@ def epsilon(
         n: users whose reports are shuffled.
         delta: in (0, 1).
         mechanism: a randomizer of `privacy.shuffle.mechanisms`; None = any eps0-LDP ones.
-        bound: a name from the table above; None = `blanket` for a mechanism, else `standard`.
+        bound: a name from the table above; None = `standard` without a mechanism, else `blanket`;
+            for randomized response `exact` where the search takes no more than a few seconds
+            (asked for by name it may take minutes). Only `epsilon` and `delta` know `exact`.
         rtol: upper/lower - 1 that is worked for; the gap reached is `.gap`.
         delta0: refused unless 0.
         shuffling: refused unless "reports".
@@ -73,6 +78,7 @@ def epsilon(
         >>> b.lower <= 0.16976975 <= b.upper, b.status.value
         (True, 'universal')
     """
+    asked = bound
     eps0, n, bound = question.check(eps0, n, mechanism, bound, delta0, shuffling, missing)
     delta = errors.probability("delta", delta)
     rtol = errors.probability("rtol", rtol)
@@ -84,10 +90,18 @@ def epsilon(
         low = pair.epsilon(part, delta, rtol).lower
         notes = ("closed form: looser than the numerical bound, which is `lower`",)
         solution = mixture.Solution(low, min(upper, eps0), False)
-    elif bound == "blanket":
+    elif bound in ("blanket", "exact"):
         solution, notes = _blanket(mechanism, eps0, n, delta, rtol)
     else:
         solution = pair.epsilon(question.clones(bound, eps0, n), delta, rtol)
+    reached = None
+    if work := _searched(asked, mechanism, eps0):
+        response = worst.Response(mechanism.k, eps0, n)
+        low = _attained(mechanism, eps0, n, delta)
+        ends = worst.epsilon(response, delta, low, solution.upper, rtol, work)
+        reached = ends.lower
+        if ends.upper < solution.upper or bound == "exact":
+            bound, solution, notes = "exact", mixture.Solution(*ends, False), ()
     if solution.upper >= eps0:
         notes = (*notes, "no amplification at this delta: the local guarantee")
     if not bound.startswith("closed") and solution.upper > solution.lower * (1 + rtol):
@@ -97,9 +111,25 @@ def epsilon(
         solution.lower,
         solution.upper,
         notes=notes,
-        _attained=lambda: _attained(who, eps0, n, delta),
+        _attained=lambda: _attained(who, eps0, n, delta) if reached is None else reached,
         **question.label(bound, mechanism),
     )
+
+
+def _attained_delta(response, eps0, n, eps):
+    """delta(eps) of randomized response with unanimous bystanders, from below."""
+    if response.k == 2:
+        return attained.binary_delta(eps0, n, eps)
+    only, shown = response.bystanders(eps0)[0]
+    part = twolevel.merged(eps0, n, only, shown, 512, 60.0)
+    return float(mixture.bracket(part, np.array([eps]), n)[0][0])
+
+
+def _searched(bound, mechanism, eps0):
+    """How much work the search for the worst bystanders may take; 0 = none is asked for."""
+    if mechanism is None or not mechanism.searched or eps0 > question.LARGEST:
+        return 0.0
+    return {None: worst.QUICK, "exact": worst.THOROUGH}.get(bound, 0.0)
 
 
 def _blanket(mechanism, eps0, n, delta, rtol):
@@ -138,12 +168,13 @@ def delta(
         >>> abs(b.upper / 1e-6 - 1) < 2e-3
         True
     """
+    asked = bound
     eps0, n, bound = question.check(eps0, n, mechanism, bound, delta0, shuffling, missing)
     eps = errors.non_negative("eps", eps)
     rtol = errors.probability("rtol", rtol)
     if bound.startswith("closed"):
         raise errors.PrivacyError(f"{bound} gives eps for a delta; use privacy.shuffle.epsilon.")
-    if bound == "blanket":
+    if bound in ("blanket", "exact"):
         if eps0 > question.LARGEST or mechanism.level(eps0).only <= 0:
             low, high = 0.0, 1.0
         else:
@@ -152,8 +183,13 @@ def delta(
         low = min(low, high)
     else:
         low, high = pair.delta(question.clones(bound, eps0, n), eps, rtol)
-    who = mechanism
-    reach = lambda: attained.delta(eps0, n, eps) if who is None else None
+    reach = lambda: attained.delta(eps0, n, eps) if mechanism is None else None
+    if eps < eps0 and (work := _searched(asked, mechanism, eps0)):
+        reached = _attained_delta(mechanism, eps0, n, eps)
+        ends = worst.delta(worst.Response(mechanism.k, eps0, n), eps, reached, high, rtol, work)
+        reach = lambda: ends.lower
+        if ends.upper < high or bound == "exact":
+            bound, (low, high) = "exact", ends
     return Bound(low, high, quantity="delta", _attained=reach, **question.label(bound, mechanism))
 
 
@@ -181,6 +217,7 @@ def local_epsilon(
         True
     """
     eps = errors.positive("eps", eps)
+    bound = _plain(bound, mechanism)
     value = lambda e: epsilon(
         e,
         n,
@@ -232,6 +269,7 @@ def clients(
     """
     eps, eps0 = errors.positive("eps", eps), errors.positive("eps0", eps0)
     lost = errors.count("colluders and dropouts", missing, 0)
+    bound = _plain(bound, mechanism)
     value = lambda n: epsilon(
         eps0,
         n,
@@ -260,6 +298,11 @@ def clients(
     while below > 1 and value(below).lower <= eps:
         below = int(below / (1 + rtol))
     return Bound(max(below, 1) + lost, high + lost, quantity="n", **meta)
+
+
+def _plain(bound, mechanism):
+    """The bound that an inverse question means by None: one that is instant."""
+    return "blanket" if bound is None and mechanism is not None else bound
 
 
 def _meta(bound: Bound) -> dict:

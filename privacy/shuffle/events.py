@@ -44,6 +44,11 @@ class ShuffledReports:
         found = question.check(
             self.eps0, self.clients, self.mechanism, self.bound, 0.0, "reports", self.missing
         )
+        if found[2] == "exact":
+            raise errors.PrivacyError(
+                "the worst bystanders vary with eps, so they have no privacy profile to compose;"
+                ' use bound="blanket".'
+            )
         if found[2].startswith("closed"):
             raise errors.PrivacyError(
                 f"{found[2]} has no privacy profile to compose; use bound="

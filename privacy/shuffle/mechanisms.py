@@ -31,6 +31,7 @@ class Mechanism(abc.ABC):
     status: ClassVar[Status] = Status.MECHANISM_EXACT
     assumptions: ClassVar[tuple[str, ...]] = (FIXED,)
     condition: ClassVar[bool] = False  # whether (*) holds, so that the stronger clone applies
+    searched: ClassVar[bool] = False  # whether `privacy.shuffle.worst` finds its worst bystanders
 
     @abc.abstractmethod
     def level(self, eps0: float) -> TwoLevel:
@@ -56,6 +57,7 @@ class RandomizedResponse(Mechanism):
 
     k: int = 2
     condition: ClassVar[bool] = True
+    searched: ClassVar[bool] = True
 
     def __post_init__(self):
         count("k", self.k, 2)

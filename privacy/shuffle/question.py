@@ -11,10 +11,12 @@ from privacy.accounting.bound import Adjacency, Status
 from privacy.shuffle import pair
 from privacy.shuffle.mechanisms import Mechanism
 
-BOUNDS = ("standard", "stronger", "conjecture", "blanket", "closed-standard", "closed-stronger")
+CLOSED = ("closed-standard", "closed-stronger")
+BOUNDS = ("standard", "stronger", "conjecture", "blanket", "exact", *CLOSED)
 STANDARD = "standard clone [Feldman, McMillan, Talwar, FOCS 2021, Theorem 3.2]"
 STRONGER = "stronger clone [Feldman, McMillan, Talwar, SODA 2023, Theorem 3.1, with erratum]"
 BLANKET = "privacy blanket [Balle, Bell, Gascon, Nissim, CRYPTO 2019, Lemma 5.3]"
+EXACT = "largest loss over all bystanders, by search [privacy.shuffle.worst]"
 HONEST = "n counts honest, shuffled reports; reports differ in nothing but their content"
 MOST = 10**13  # users
 LARGEST = 300.0  # eps0 to which blankets stay in double range
@@ -73,6 +75,11 @@ def check(
     errors.one_of("bound", bound, BOUNDS)
     if bound == "blanket" and mechanism is None:
         raise errors.PrivacyError("the blanket bound is about one mechanism: give mechanism=.")
+    if bound == "exact" and not (mechanism is not None and mechanism.searched):
+        raise errors.WrongAccountantError(
+            "the worst bystanders are searched for mechanism=RandomizedResponse(k) only; use"
+            ' bound="blanket" for another mechanism.'
+        )
     if bound.endswith("stronger") and mechanism is not None and not mechanism.condition:
         raise errors.WrongAccountantError(
             f"{type(mechanism).__name__} does not satisfy condition (*), so the stronger clone is"
@@ -92,8 +99,8 @@ def require_replace(adjacency: Adjacency) -> None:
 
 def label(bound: str, mechanism: Mechanism | None) -> dict:
     """Keywords of the `Bound` that say what it is worth."""
-    if bound == "blanket":
-        status, theorem = mechanism.status, BLANKET
+    if bound in ("blanket", "exact"):
+        status, theorem = mechanism.status, BLANKET if bound == "blanket" else EXACT
         assumptions = (HONEST, *mechanism.assumptions)
     elif bound.endswith("standard"):
         status, theorem, assumptions = Status.UNIVERSAL, STANDARD, (HONEST,)

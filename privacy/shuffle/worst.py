@@ -1,0 +1,225 @@
+"""k-ary randomized response with its worst bystanders: the loss itself, from both sides.
+
+A data set is described by how many bystanders hold each of the victim's two symbols and, by the
+theorem of `many_symbols`, how many hold one third symbol. The lower end is the loss on the worst
+data set that was met. The upper end must hold on all of them. Data sets that agree in all but w
+bystanders are covered by the data set without these w: whoever attacks one of them could as well
+have been shown w reports less, as he can draw these himself. So the data sets are cut into blocks,
+and those into smaller ones, until every block is covered. Few are needed: the loss falls off
+quickly once bystanders hold both of the victim's symbols.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from privacy.accounting import errors
+from privacy.shuffle import many_symbols, two_symbols
+
+PARTS = 8  # into which a block is cut, at most
+BUDGET = 5000  # data sets that are evaluated for one answer
+QUICK = 1.5e8  # cells of their transforms: a few seconds
+THOROUGH = 1e11  # the same when asked for: minutes
+TRIED = 100  # data sets below which a search is hopeless
+ENOUGH = 4e-3  # from three symbols on a blanket this close to the attained loss is left alone
+
+
+class Bystanders(NamedTuple):
+    """How many hold the victim's first symbol, its second one, and a third."""
+
+    ones: int
+    twos: int
+    rest: int
+
+
+class Block(NamedTuple):
+    """Data sets with `ones` and `twos` in these ranges, ends included."""
+
+    ones: tuple[int, int]
+    twos: tuple[int, int]
+
+
+class Ends(NamedTuple):
+    """(lower, upper) of the loss; `lower` is attained."""
+
+    lower: float
+    upper: float
+
+
+class Response(NamedTuple):
+    """k-ary randomized response among n users."""
+
+    k: int
+    eps0: float
+    n: int
+
+    def delta(self, eps: float, others: Bystanders, tail: float) -> tuple[float, float]:
+        """Certified (lower, upper) of delta(eps) with these bystanders."""
+        if self.k == 2:
+            return two_symbols.delta(self.eps0, eps, others.ones, others.twos)
+        return many_symbols.delta(self.k, self.eps0, eps, others, tail)
+
+    def cost(self, tail: float) -> float:
+        """Cells of the transform for one data set; extended precision counts six times."""
+        if self.k == 2:
+            return 1.0
+        others = Bystanders(0, 0, self.n - 1)
+        cells = math.prod(many_symbols.window(self.k, self.eps0, 0.0, others, tail))
+        return cells * (6.0 if many_symbols.extended(self.n, tail) else 1.0)
+
+    def budget(self, tail: float, work: float) -> int:
+        """Data sets that may be evaluated.
+
+        Raises:
+            PrivacyError: too few for a search.
+        """
+        affordable = min(BUDGET, work / self.cost(tail))
+        if affordable < TRIED:
+            raise errors.PrivacyError("the bystanders cannot be searched with the work allowed.")
+        return int(affordable)
+
+    def blocks(self) -> Block:
+        """All data sets."""
+        most = self.n - 1
+        return Block((0, most), (0, most if self.k > 2 else 0))
+
+    def common(self, block: Block) -> Bystanders | None:
+        """The bystanders that the block's data sets share; None where the block is empty."""
+        (a, b), (c, d) = block
+        most = self.n - 1
+        if self.k == 2:
+            return Bystanders(a, most - b, 0)
+        return Bystanders(a, c, max(most - b - d, 0)) if a + c <= most else None
+
+
+def uncovered(
+    response: Response, value: Callable[[Bystanders], float], target: float, budget: float
+) -> Bystanders | None:
+    """A data set of `response` whose value is above target, or None: all are at most target.
+
+    value: an upper bound of delta with these bystanders. budget: how often it may be called.
+
+    Raises:
+        PrivacyError: the budget is spent.
+    """
+    todo, most, spent = [response.blocks()], response.n - 1, 0
+    rate = -math.log(target) / max(most, 1)  # roughly what log delta gains by a bystander less
+    while todo:
+        block = todo.pop()
+        others = response.common(block)
+        if others is None:
+            continue
+        spent += 1
+        if spent > budget:
+            raise errors.PrivacyError(
+                f"more than {budget:.0f} data sets would have to be looked at."
+            )
+        found = value(others)
+        if found <= target:
+            continue
+        missing = most - sum(others)
+        if missing == 0:
+            return others
+        kept = missing - math.log(found / target) / rate
+        todo += _parts(block, min(math.ceil(missing / max(kept, 1.0)), PARTS))
+    return None
+
+
+def _parts(block: Block, count: int) -> list[Block]:
+    """The block cut into at least two, at most `count`, along its longer side."""
+    sides = list(block)
+    longer = 0 if block.ones[1] - block.ones[0] >= block.twos[1] - block.twos[0] else 1
+    lo, hi = sides[longer]
+    count = min(max(count, 2), hi - lo + 1)
+    ends = [lo + (hi - lo + 1) * i // count for i in range(count + 1)]
+    cut = []
+    for first, last in itertools.pairwise(ends):
+        sides[longer] = (first, last - 1)
+        cut.append(Block(*sides))
+    return cut
+
+
+def epsilon(
+    response: Response,
+    delta: float,
+    attained: float,
+    upper: float,
+    rtol: float,
+    work: float = QUICK,
+) -> Ends:
+    """Both ends of the largest eps over all bystanders.
+
+    Args:
+        delta: in (0, 1).
+        attained: eps of one data set.
+        upper: a valid bound; it comes back where none better is found with the work allowed.
+        rtol: upper/lower - 1 that is worked for.
+        work: cells of transforms that may be computed for one try.
+    """
+    if response.n < 2 or upper <= attained * (1 + (rtol if response.k == 2 else ENOUGH)):
+        return Ends(attained, upper)
+    tail = min(0.1 * rtol, 1e-4) * delta
+    worse_at = lambda eps: uncovered(
+        response, lambda others: response.delta(eps, others, tail)[1], delta, budget
+    )
+    raised = lambda others: _attained(response, others, delta, attained, upper, tail)
+    try:
+        budget = response.budget(tail, work)
+        if response.k > 2:
+            attained = raised(Bystanders(0, 0, response.n - 1))
+        if attained <= 0 and worse_at(0.0) is None:
+            return Ends(0.0, 0.0)
+        step = 0.9 * (rtol if response.k < 4 else max(rtol, ENOUGH))
+        while 0 < attained * (1 + step) < upper:
+            worse = worse_at(attained * (1 + step))
+            if worse is None:
+                return Ends(attained, attained * (1 + step))
+            better = raised(worse)
+            if better <= attained * (1 + 0.1 * rtol):
+                step *= 2
+            attained = better
+    except errors.PrivacyError:
+        pass
+    return Ends(attained, upper)
+
+
+def _attained(response, others, delta, low, high, tail):
+    """The eps in [low, high] that these bystanders attain, and `low` where they attain less."""
+    while high - low > 1e-5 * high:
+        middle = 0.5 * (low + high)
+        enough = response.delta(middle, others, tail)[0] >= delta
+        low, high = (middle, high) if enough else (low, middle)
+    return low
+
+
+def delta(
+    response: Response,
+    eps: float,
+    attained: float,
+    upper: float,
+    rtol: float,
+    work: float = QUICK,
+) -> Ends:
+    """Both ends of the largest delta(eps) over all bystanders; arguments as in `epsilon`."""
+    close = 10 * (rtol if response.k == 2 else ENOUGH)  # a little eps is much delta
+    if response.n < 2 or upper <= attained * (1 + close):
+        return Ends(attained, upper)
+    tail = min(0.1 * rtol, 1e-4) * attained
+    value = lambda others: response.delta(eps, others, tail)
+    try:
+        budget, step = response.budget(tail, work), 0.5 * close
+        if response.k > 2:
+            attained = max(attained, value(Bystanders(0, 0, response.n - 1))[0])
+        while attained * (1 + step) < upper:
+            target = attained * (1 + step)
+            worse = uncovered(response, lambda others: value(others)[1], target, budget)
+            if worse is None:
+                return Ends(attained, target)
+            better = max(attained, value(worse)[0])
+            if better <= attained * (1 + 0.1 * step):
+                step *= 2
+            attained = better
+    except errors.PrivacyError:
+        pass
+    return Ends(attained, upper)
