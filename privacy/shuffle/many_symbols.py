@@ -1,44 +1,80 @@
 """Shuffled k-ary randomized response, k >= 3, with given bystanders: delta from both sides.
 
 The victim holds symbol 1 in one data set and 2 in the other; `ones` bystanders hold 1, `twos` hold
-2, and the `rest` hold one third symbol. That is no restriction:
+2 and `rest` hold other symbols, the same or different ones. The lower end is attained where these
+are unanimous; the upper end holds whatever they hold.
 
-Theorem. Among bystanders that hold neither 1 nor 2 the loss is largest when all hold the same.
-Proof. Let every such bystander's report y outside {1, 2} carry a label, the holder's symbol v, and
-tell whether y = v. Any other report outside {1, 2} - the victim's, or that of a holder of 1 or 2;
-it is uniform on the k - 2 symbols - takes the label of one of the labelled bystanders that did
-report 1 or 2, drawn at random without replacement, and a third symbol when none is left. Given the
-number of reports outside {1, 2} the multiset of labels is then the same in both data sets, namely a
-uniformly random subset, and a report agrees with its label with a probability that does not depend
-on the label. So the labelled reports say as much as the numbers of ones, twos, agreements and
-disagreements do, which is what unanimous bystanders show; the histogram is what is left of the
-labelled reports when labels are forgotten, and so says no more.
+Of c reports outside {1, 2}, j are guests: the victim's, and those of holders of 1 and 2. A guest is
+uniform on the k - 2 other symbols. Given N1, N2 (and so c) let kappa_j be the coefficient of "j
+guests" in P - e^eps Q; delta(eps) is the sum over N1, N2 and all histograms of the c reports of the
+positive part of sum_j kappa_j Pr[histogram | j guests].
 
-With l_v the linear form sum_y Pr[y | v] z_y, delta(eps) is the sum of the positive coefficients of
-(l_1 - e^eps l_2) l_1^ones l_2^twos l_3^rest in z_1, z_2, z_3 (the other symbols' variables are 1):
-one Fourier transform on a window that holds all but a stated part of the mass.
+Lemma. For c <= rest that is largest when the holders of other symbols are unanimous.
+Proof. Let a holder's report y carry a label, the holder's symbol v, and let each guest take the
+label of one of the holders that did report 1 or 2, drawn without replacement. The labels are then a
+uniformly random c of all, whatever j is, and the guests sit at uniformly random places among them;
+whether y = v has a probability that depends on being a guest and not on v. So the labelled reports
+say as much about j as the number of agreements does, which is all that unanimous bystanders show;
+and the histogram is what is left of the labelled reports when the labels are forgotten.
+
+For c > rest at least c - rest of the guests find no label. The upper end shows the attacker so many
+random ones of them, which are noise, and the lemma applies to the others. With three symbols there
+is nothing to tell in a histogram of one symbol, and delta is exact.
+
+The coefficients of (l_1 - e^eps l_2) l_1^ones l_2^twos l_3^rest, l_v the linear form that counts
+what a holder of v reports, are one Fourier transform on a window that holds all but a stated part
+of the mass.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
 from privacy.accounting import errors
+from privacy.shuffle import agreements
 
-LARGEST = 1 << 21  # cells of a transform
+LARGEST = 1 << 22  # cells of a transform
 
 
-def window(k: int, eps0: float, eps: float, others: tuple[int, int, int], tail: float) -> list[int]:
-    """How many values of each count are told apart; arguments as in `delta`."""
-    p, h = _probabilities(k, eps0)
-    own, n = np.array(others)[: 3 if k > 3 else 2], sum(others)
-    variance = own * h * (1 - h) + (n - own) * p * (1 - p) + 0.25
+class Window(NamedTuple):
+    """Which values of each count are told apart: ones, twos and, for k > 3, guests."""
+
+    first: tuple[int, ...]
+    width: tuple[int, ...]
+
+    @property
+    def cells(self) -> int:
+        return math.prod(self.width)
+
+
+def window(k: int, eps0: float, eps: float, others: tuple[int, int, int], tail: float) -> Window:
+    """The window that leaves at most `tail` of P + e^eps Q outside; arguments as in `delta`."""
+    rates, n = np.array(_rates(k, eps0)), sum(others)
+    mean = np.array(others) @ rates + 0.5
+    variance = np.array(others) @ (rates * (1 - rates)) + 0.25
     # Bernstein's inequality, either side of each count
-    exponent = math.log(2 * own.size * (1 + math.exp(eps)) / tail)
-    third = exponent / 3
-    reach = third + np.sqrt(third * third + 2 * variance * exponent)
-    return [fft.next_fast_len(min(math.ceil(2 * r) + 3, n + 2), real=True) for r in reach]
+    third = math.log(2 * variance.size * (1 + math.exp(eps)) / tail) / 3
+    reach = 1 + third + np.sqrt(third * third + 6 * variance * third)  # 1: the victim's report
+    most = [n + 1, n + 1, others[0] + others[1] + 1][: mean.size]
+    first = [max(math.floor(m - r), 0) for m, r in zip(mean, reach, strict=True)]
+    last = [min(math.ceil(m + r), top) for m, r, top in zip(mean, reach, most, strict=True)]
+    width = [fft.next_fast_len(b - a + 1, real=True) for a, b in zip(first, last, strict=True)]
+    return Window(tuple(first), tuple(width))
+
+
+def _rates(k, eps0):
+    """Probabilities of the counted reports of a holder of 1, of 2, and of another symbol."""
+    p, h = _probabilities(k, eps0)
+    guest = (k - 2) * p
+    return ((h, p), (p, h), (p, p)) if k == 3 else ((h, p, guest), (p, h, guest), (p, p, 0.0))
+
+
+def _probabilities(k, eps0):
+    """(of each symbol but the own, of the own)."""
+    small = math.exp(-eps0)
+    return small / (1 + (k - 1) * small), 1 / (1 + (k - 1) * small)
 
 
 def extended(n: int, tail: float) -> bool:
@@ -60,28 +96,36 @@ def delta(
         tail: of P + e^eps Q, how much may lie outside the window.
 
     Raises:
-        PrivacyError: the window has more than LARGEST cells.
+        PrivacyError: the window, or a table of agreements, is too large.
     """
-    widths = window(k, eps0, eps, others, tail)
-    if math.prod(widths) > LARGEST:
-        raise errors.PrivacyError(f"a window of {widths} cells is out of reach.")
-    n, axes = sum(others), len(widths)
-    precise = np.longdouble if extended(n, tail) else np.float64
-    p, h = (precise(value) for value in _probabilities(k, eps0))
-    extra, high = np.exp(precise(eps)), h - p
-    z = [_roots(w, axis, axes, precise) for axis, w in enumerate(widths)]
-    common = p * sum(z) + (k - axes) * p
-    forms = [common + high * one for one in (z[0], z[1], z[2] if k > 3 else 1.0)]
-    spectrum = forms[0] - extra * forms[1]
+    seen = window(k, eps0, eps, others, tail)
+    if seen.cells > LARGEST or (k > 3 and sum(others) + 1 > agreements.MOST):
+        raise errors.PrivacyError(f"a window of {seen.width} cells is out of reach.")
+    real = np.longdouble if extended(sum(others), tail) else np.float64
+    cells = _coefficients(_rates(k, eps0), eps, others, seen.width, real)
+    # rounding: of the powers and of the transform, in the 2-norm; the sum feels sqrt(cells) of it
+    norm, unit = math.sqrt(float(np.sum(cells * cells))), float(np.finfo(real).eps) / 2
+    error = 16 * (sum(others) + 1) + 8 * math.log2(cells.size)
+    error = math.sqrt(cells.size) * norm * unit * error
+    if k == 3:
+        low = high = float(np.maximum(cells, 0).sum())
+    else:
+        low, high = _agreeing(k, eps0, others, seen, cells.astype(float))
+        error += 1e-14 * math.sqrt(cells.size) * norm
+    return max(low - error, 0.0), high + error + tail
+
+
+def _coefficients(rates, eps, others, width, real):
+    """kappa on the window, each count modulo its width."""
+    z = [_roots(w, axis, len(width), real) for axis, w in enumerate(width)]
+    forms = []
+    for each in rates:
+        exact = [real(rate) for rate in each]
+        forms.append(sum(r * one for r, one in zip(exact, z, strict=True)) + (1 - sum(exact)))
+    spectrum = forms[0] - np.exp(real(eps)) * forms[1]
     for form, count in zip(forms, others, strict=True):
         spectrum = _times_power(spectrum, form, count)
-    cells = fft.irfftn(spectrum, s=widths)
-    value = float(np.maximum(cells, 0).sum())
-    # rounding: of the powers and of the transform, in the 2-norm; the sum feels sqrt(cells) of it
-    norm = math.sqrt(float(np.sum(cells * cells)))
-    unit = float(np.finfo(precise).eps) / 2
-    error = math.sqrt(cells.size) * norm * unit * (16 * (n + 1) + 8 * math.log2(cells.size))
-    return max(value - error, 0.0), value + error + tail
+    return fft.irfftn(spectrum, s=width)
 
 
 def _times_power(product, form, count):
@@ -94,16 +138,35 @@ def _times_power(product, form, count):
     return product
 
 
-def _probabilities(k, eps0):
-    """(of each symbol but the own, of the own)."""
-    small = math.exp(-eps0)
-    return small / (1 + (k - 1) * small), 1 / (1 + (k - 1) * small)
-
-
 def _roots(width, axis, axes, real):
     """The roots of unity at which an axis is evaluated, along that axis; half of the last one's."""
     count = width // 2 + 1 if axis == axes - 1 else width
     angle = 2 * np.arccos(real(-1)) * np.arange(count).astype(real) / width
-    return (np.cos(angle) - 1j * np.sin(angle)).reshape(
-        [-1 if i == axis else 1 for i in range(axes)]
-    )
+    shape = [-1 if i == axis else 1 for i in range(axes)]
+    return (np.cos(angle) - 1j * np.sin(angle)).reshape(shape)
+
+
+def _agreeing(k, eps0, others, seen, cells):
+    """(unanimous, any) delta from the coefficients: the guests' number is known by agreements."""
+    p, h = _probabilities(k, eps0)
+    reports, rest = sum(others) + 1, others[2]
+    tables = agreements.tables(h / (1 - 2 * p), 1 / (k - 2), reports)
+    for axis, first in enumerate(seen.first):  # from remainders to values, ascending
+        cells = np.roll(cells, -(first % seen.width[axis]), axis)
+    ones, twos = (seen.first[axis] + np.arange(seen.width[axis]) for axis in (0, 1))
+    sums = np.add.outer(ones, twos)
+    low = high = 0.0
+    for total in np.unique(sums[sums <= reports]):
+        kappa, c, guests = cells[sums == total], reports - int(total), seen.first[2]
+        kappa = kappa[:, : max(c - guests + 1, 0)]
+        if not kappa.size:
+            continue
+        rows = slice(guests, guests + kappa.shape[1])
+        shown = float(np.maximum(kappa @ tables[c][rows], 0).sum())
+        low += shown
+        if c > rest:
+            extra = c - rest  # guests that find no label
+            kappa, start = kappa[:, max(extra - guests, 0) :], max(guests - extra, 0)
+            shown = float(np.maximum(kappa @ tables[rest][start : start + kappa.shape[1]], 0).sum())
+        high += shown
+    return low, high

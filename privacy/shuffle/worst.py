@@ -64,8 +64,8 @@ class Response(NamedTuple):
         """Cells of the transform for one data set; extended precision counts six times."""
         if self.k == 2:
             return 1.0
-        others = Bystanders(0, 0, self.n - 1)
-        cells = math.prod(many_symbols.window(self.k, self.eps0, 0.0, others, tail))
+        others = Bystanders((self.n - 1) // 2, 0, self.n - 1 - (self.n - 1) // 2)
+        cells = many_symbols.window(self.k, self.eps0, 0.0, others, tail).cells
         return cells * (6.0 if many_symbols.extended(self.n, tail) else 1.0)
 
     def budget(self, tail: float, work: float) -> int:
