@@ -112,7 +112,8 @@ def delta(
     else:
         low, high = _agreeing(k, eps0, others, seen, cells.astype(float))
         error += 1e-14 * math.sqrt(cells.size) * norm
-    return max(low - error, 0.0), high + error + tail
+    moved = 4e-16 * (sum(others) + 8)  # by the rounding of the probabilities themselves
+    return max(low - error, 0.0) * (1 - moved), (high + error) * (1 + moved) + tail
 
 
 def _coefficients(rates, eps, others, width, real):
