@@ -99,7 +99,7 @@ def delta(
         PrivacyError: the window, or a table of agreements, is too large.
     """
     seen = window(k, eps0, eps, others, tail)
-    if seen.cells > LARGEST or (k > 3 and sum(others) + 1 > agreements.MOST):
+    if seen.cells > LARGEST:
         raise errors.PrivacyError(f"a window of {seen.width} cells is out of reach.")
     real = np.longdouble if extended(sum(others), tail) else np.float64
     cells = _coefficients(_rates(k, eps0), eps, others, seen.width, real)
@@ -110,7 +110,7 @@ def delta(
     if k == 3:
         low = high = float(np.maximum(cells, 0).sum())
     else:
-        low, high = _agreeing(k, eps0, others, seen, cells.astype(float))
+        low, high = _agreeing(k, eps0, others, seen, cells.astype(float), tail)
         error += 1e-14 * math.sqrt(cells.size) * norm
     moved = 4e-16 * (sum(others) + 8)  # by the rounding of the probabilities themselves
     return max(low - error, 0.0) * (1 - moved), (high + error) * (1 + moved) + tail
@@ -147,27 +147,38 @@ def _roots(width, axis, axes, real):
     return (np.cos(angle) - 1j * np.sin(angle)).reshape(shape)
 
 
-def _agreeing(k, eps0, others, seen, cells):
-    """(unanimous, any) delta from the coefficients: the guests' number is known by agreements."""
+def _agreeing(k, eps0, others, seen, cells, tail):
+    """(unanimous, any) delta from the coefficients: the guests' number shows in disagreements."""
     p, h = _probabilities(k, eps0)
     reports, rest = sum(others) + 1, others[2]
-    tables = agreements.tables(h / (1 - 2 * p), 1 / (k - 2), reports)
+    guests = 1 << (seen.first[2] + seen.width[2] - 1).bit_length()
+    # every user disagrees with probability (k-3)p, whatever it holds
+    wrong = _beyond(reports, (k - 3) * p, math.log(1 / tail))
+    tables = agreements.tables(h / (1 - 2 * p), 1 / (k - 2), reports, guests, wrong)
     for axis, first in enumerate(seen.first):  # from remainders to values, ascending
         cells = np.roll(cells, -(first % seen.width[axis]), axis)
     ones, twos = (seen.first[axis] + np.arange(seen.width[axis]) for axis in (0, 1))
     sums = np.add.outer(ones, twos)
     low = high = 0.0
     for total in np.unique(sums[sums <= reports]):
-        kappa, c, guests = cells[sums == total], reports - int(total), seen.first[2]
-        kappa = kappa[:, : max(c - guests + 1, 0)]
-        if not kappa.size:
-            continue
-        rows = slice(guests, guests + kappa.shape[1])
-        shown = float(np.maximum(kappa @ tables[c][rows], 0).sum())
+        kappa, c = cells[sums == total], reports - int(total)
+        shown = _shown(kappa, tables[c], seen.first[2], c)
         low += shown
-        if c > rest:
-            extra = c - rest  # guests that find no label
-            kappa, start = kappa[:, max(extra - guests, 0) :], max(guests - extra, 0)
-            shown = float(np.maximum(kappa @ tables[rest][start : start + kappa.shape[1]], 0).sum())
+        if c > rest:  # so many guests more than there are labels
+            shown = _shown(kappa, tables[rest], seen.first[2] - (c - rest), rest)
         high += shown
-    return low, high
+    return low, high + tail
+
+
+def _shown(kappa, table, guests, c):
+    """Sum over cells and disagreements of (sum_j kappa_j Pr[d | j])_+, j from `guests` to c."""
+    kappa = kappa[:, max(-guests, 0) : max(c - guests + 1, 0)]
+    start = max(guests, 0)
+    return float(np.maximum(kappa @ table[start : start + kappa.shape[1]], 0).sum())
+
+
+def _beyond(n, p, exponent):
+    """The least w with Pr[Bin(n, p) >= w] <= e^-exponent by Bernstein's inequality."""
+    third = exponent / 3
+    reach = third + math.sqrt(third * third + 2 * n * p * (1 - p) * exponent)
+    return min(math.ceil(n * p + reach) + 1, n + 1)

@@ -1,16 +1,24 @@
-"""Tables of agreements: sums of Bernoulli variables of two kinds."""
+"""Tables of disagreements: sums of Bernoulli variables of two kinds."""
 
 import numpy as np
 import pytest
 
+from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import agreements
 
 
-def test_a_row_is_the_law_of_a_sum():
-    tables = agreements.tables(0.7, 0.25, 9)
+def test_an_entry_is_the_law_of_a_sum():
+    tables = agreements.tables(0.7, 0.25, 9, 7, 6)
     for c, guests in ((0, 0), (1, 1), (9, 0), (9, 4), (6, 6)):
         law = np.ones(1)
         for i in range(c):
             share = 0.25 if i < guests else 0.7
-            law = np.convolve(law, [1 - share, share])
-        assert tables[c][guests] == pytest.approx(law, rel=1e-13)
+            law = np.convolve(law, [share, 1 - share])
+        expected = np.pad(law, (0, 6))[:6]
+        assert tables[c, guests] == pytest.approx(expected, rel=1e-13)
+    assert not tables[2, 3].any()
+
+
+def test_tables_out_of_reach_are_refused():
+    with pytest.raises(PrivacyError, match="out of reach"):
+        agreements.tables(0.7, 0.25, 10**5, 100, 100)

@@ -73,7 +73,8 @@ def test_the_sandwich_is_within_half_a_percent(k, eps0, delta, times):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "k, eps0, n, delta", [(4, 1.0, 86, 1e-9), (5, 2.0, 342, 2.4e-8), (20, 3.0, 587, 1e-9)]
+    "k, eps0, n, delta",
+    [(4, 1.0, 86, 1e-9), (5, 2.0, 342, 2.4e-8), (20, 3.0, 587, 1e-9), (4, 4.0, 870, 1e-9)],
 )
 def test_the_sandwich_of_many_symbols_when_asked_for(k, eps0, n, delta):
     found = shuffle.epsilon(eps0, n, delta, mechanism=RandomizedResponse(k), bound="exact")
