@@ -13,6 +13,7 @@ the reports in uniformly random order. Neighbouring data sets differ in one user
     closed-...   closed forms             see `closed_form`; raise outside a region
 """
 
+import functools
 import math
 from typing import Any
 
@@ -217,18 +218,8 @@ def local_epsilon(
         True
     """
     eps = errors.positive("eps", eps)
-    bound = _plain(bound, mechanism)
-    value = lambda e: epsilon(
-        e,
-        n,
-        delta,
-        mechanism=mechanism,
-        bound=bound,
-        rtol=rtol / 2,
-        delta0=delta0,
-        shuffling=shuffling,
-        missing=missing,
-    )
+    ask = _asking(mechanism, bound, rtol, delta0, shuffling)
+    value = lambda e: ask(e, n, delta, missing=missing)
     low, high = min(eps, most), most  # eps0 <= eps is always safe
     top = value(high)
     if top.upper <= eps:
@@ -269,17 +260,8 @@ def clients(
     """
     eps, eps0 = errors.positive("eps", eps), errors.positive("eps0", eps0)
     lost = errors.count("colluders and dropouts", missing, 0)
-    bound = _plain(bound, mechanism)
-    value = lambda n: epsilon(
-        eps0,
-        n,
-        delta,
-        mechanism=mechanism,
-        bound=bound,
-        rtol=rtol / 2,
-        delta0=delta0,
-        shuffling=shuffling,
-    )
+    ask = _asking(mechanism, bound, rtol, delta0, shuffling)
+    value = lambda n: ask(eps0, n, delta)
     meta = _meta(value(2))
     if eps >= eps0:
         return Bound(1 + lost, 1 + lost, quantity="n", **meta)
@@ -300,9 +282,18 @@ def clients(
     return Bound(max(below, 1) + lost, high + lost, quantity="n", **meta)
 
 
-def _plain(bound, mechanism):
-    """The bound that an inverse question means by None: one that is instant."""
-    return "blanket" if bound is None and mechanism is not None else bound
+def _asking(mechanism, bound, rtol, delta0, shuffling):
+    """`epsilon` as an inverse question asks it: twice as sharp; None means a bound at once."""
+    if bound is None and mechanism is not None:
+        bound = "blanket"
+    return functools.partial(
+        epsilon,
+        mechanism=mechanism,
+        bound=bound,
+        rtol=rtol / 2,
+        delta0=delta0,
+        shuffling=shuffling,
+    )
 
 
 def _meta(bound: Bound) -> dict:
