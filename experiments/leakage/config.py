@@ -51,6 +51,8 @@ class Config:
     pool: int = 32  # innocent updates a recorded round; 0 = fresh ones [authors]
     classifiers: tuple[str, ...] = ("random forest", "logistic", "mlp")  # the first is the main one
 
+    permutations: int = 5  # of the property labels: what is learnt from none
+
     shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of property records in a batch
     participants: tuple[int, ...] = (2, 5, 10, 20, 30)  # K
     share: float = 1.0  # of property records in the victim's batches, with more parties
@@ -106,13 +108,9 @@ _NATURAL = Config(
 MNIST = dataclasses.replace(
     _NATURAL,
     dataset="mnist",
-    seeds=3,
-    participants=(2, 5, 10, 30),
-    alphas=(0.0, 0.7),
+    active_seeds=8,
     active_participants=10,
     active_share=0.2,
-    averaging_participants=(2,),
-    local_steps=3,
 )
 CIFAR10 = dataclasses.replace(
     _NATURAL, dataset="cifar10", seeds=3, parts=("two-party", "fraction", "parties", "inversion")
