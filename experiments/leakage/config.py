@@ -117,7 +117,8 @@ CIFAR10 = dataclasses.replace(
     # A third pooling would leave 2 x 2 positions: fewer features than on the paper's images.
     channels=(16, 32),
     participants=(2, 5, 10, 20),
-    alphas=(0.0, 0.3, 0.7),
+    alphas=(0.0, 0.7),
+    active_seeds=5,
     dropouts=(),
     portions=(0.1,),
     noises=(1.0,),
