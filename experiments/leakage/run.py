@@ -45,7 +45,8 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         shown.update(len(cells))
         for part, rows in (("words", words.run), ("inversion", pictures.run)):
             if part in config.parts and not any(key[0] == part for key in done):
-                for row in rows(config, task, directory.path):
+                # All or none: a resumed run takes a part with a row for done.
+                for row in list(rows(config, task, directory.path)):
                     log.write({"part": part, **row})
     about = {
         "origin": task.origin,
