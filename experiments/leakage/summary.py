@@ -8,6 +8,7 @@ from scipy import stats
 from experiments import result
 from experiments.leakage.config import Config
 from privacy.accounting.bound import Adjacency
+from privacy.accounting.errors import PrivacyError
 from privacy.accounting.events import Gaussian
 from privacy.accounting.ledger import Ledger
 from privacy.leakage import scores
@@ -110,11 +111,18 @@ def active(rows: list[dict]) -> list[dict]:
 
 
 def privacy(config: Config) -> list[dict]:
-    """The privacy loss of participant-level DP over the run, everyone taking part each round."""
+    """The privacy loss of participant-level DP over the run, everyone taking part each round.
+
+    None where it is beyond a million.
+    """
     made = []
     for noise in config.noises:
         ledger = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(noise), config.rounds)
-        made.append({"noise": noise, "eps": float(ledger.epsilon(config.delta).upper)})
+        try:
+            eps = float(ledger.epsilon(config.delta).upper)
+        except PrivacyError:  # so little noise that eps is beyond a million
+            eps = None
+        made.append({"noise": noise, "eps": eps})
     return made
 
 
