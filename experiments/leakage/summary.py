@@ -21,11 +21,12 @@ def summarise(config: Config, rows: list[dict], about: dict, preset: str) -> res
     table = [summary for group in groups(rows).values() if (summary := _group(group))]
     details: dict[str, Any] = {"about": about, "table": table}
     metrics = {f"{line['part']}, {line['name']}: AUC": result.Metric(line["auc"]) for line in table}
-    if "active" in config.parts:
+    done = {row["part"] for row in rows}  # parts of earlier calls too
+    if "active" in done:
         details["active"] = active(rows)
         for line in details["active"]:
             metrics[f"active over passive, {line['name']}: p"] = result.Metric(line["p"])
-    if "defences" in config.parts:
+    if "defences" in done:
         details["privacy"] = privacy(config)
     for part in ("words", "inversion"):
         details[part] = [row for row in rows if row["part"] == part]
