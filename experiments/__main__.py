@@ -53,7 +53,8 @@ def run(name: str, argv: list[str]) -> int:
     directory.write_config()
     start = time.perf_counter()
     outcome = experiment.run(asked.config, directory, resume=asked.resume)
-    directory.write_result(outcome, time.perf_counter() - start)
+    # What the calls before a resumed one took is not known.
+    directory.write_result(outcome, None if asked.resume else time.perf_counter() - start)
     if not result.first_process():
         return 0
     text = systems.module(name, "report").report(outcome, directory)

@@ -130,7 +130,11 @@ class RunDirectory:
                 " choose another --out."
             )
         new = json.loads(json.dumps(dataclasses.asdict(self.config)))
-        differ = [k for k in {**old["config"], **new} if old["config"].get(k) != new.get(k)]
+        differ = [
+            k
+            for k in {**old["config"], **new}
+            if old["config"].get(k) != new.get(k) and k != "parts"  # what is done, not how
+        ]
         if differ:
             shown = ", ".join(
                 f"{k} is {new.get(k)!r} but was {old['config'].get(k)!r}" for k in differ
@@ -161,7 +165,7 @@ class RunDirectory:
             },
         )
 
-    def write_result(self, result: Result, seconds: float) -> None:
+    def write_result(self, result: Result, seconds: float | None) -> None:
         """result.json, as the run contract has it."""
         self.write_json(
             "result.json",
@@ -171,7 +175,7 @@ class RunDirectory:
                 "seed": getattr(self.config, "seed", None),
                 "device": device(),
                 "versions": versions(),
-                "seconds": round(seconds, 1),
+                "seconds": None if seconds is None else round(seconds, 1),
                 "metrics": {k: dataclasses.asdict(m) for k, m in result.metrics.items()},
                 "headline": result.headline,
                 "details": result.details,

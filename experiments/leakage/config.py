@@ -50,6 +50,7 @@ class Config:
     every: int = 5  # the victim's batch has the property each so many rounds [authors]
     pool: int = 32  # innocent updates a recorded round; 0 = fresh ones [authors]
     classifiers: tuple[str, ...] = ("random forest", "logistic", "mlp")  # the first is the main one
+    permutations: int = 5  # of the property labels: what is learnt from none
 
     shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of property records in a batch
     participants: tuple[int, ...] = (2, 5, 10, 20, 30)  # K
@@ -106,16 +107,23 @@ _NATURAL = Config(
 MNIST = dataclasses.replace(
     _NATURAL,
     dataset="mnist",
-    seeds=3,
-    participants=(2, 5, 10, 30),
-    alphas=(0.0, 0.7),
+    active_seeds=8,
     active_participants=10,
     active_share=0.2,
-    averaging_participants=(2,),
-    local_steps=3,
 )
 CIFAR10 = dataclasses.replace(
-    _NATURAL, dataset="cifar10", seeds=3, parts=("two-party", "fraction", "parties", "inversion")
+    _NATURAL,
+    dataset="cifar10",
+    seeds=3,
+    # A third pooling would leave 2 x 2 positions: fewer features than on the paper's images.
+    channels=(16, 32),
+    participants=(2, 5, 10, 20),
+    alphas=(0.0, 0.7),
+    active_seeds=5,
+    dropouts=(),
+    portions=(0.1,),
+    noises=(1.0,),
+    parts=("two-party", "fraction", "parties", "active", "defences", "inversion"),
 )
 ADULT = dataclasses.replace(
     _NATURAL,

@@ -106,7 +106,8 @@ def active_table(rows: list[dict]) -> str:
 
 def privacy_text(rows: list[dict], config) -> str:
     """The privacy loss of each noise."""
-    shown = ", ".join(f"noise {row['noise']:g}: eps {row['eps']:.3g}" for row in rows)
+    eps = lambda row: "above 1e6" if row["eps"] is None else f"{row['eps']:.3g}"
+    shown = ", ".join(f"noise {row['noise']:g}: eps {eps(row)}" for row in rows)
     return (
         f"Participant-level DP over {config.rounds} rounds, bound {config.clip:g}, delta"
         f" {config.delta:g}, add-or-remove-one: {shown}."

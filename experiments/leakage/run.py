@@ -45,7 +45,8 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         shown.update(len(cells))
         for part, rows in (("words", words.run), ("inversion", pictures.run)):
             if part in config.parts and not any(key[0] == part for key in done):
-                for row in rows(config, task, directory.path):
+                # All or none: a resumed run takes a part with a row for done.
+                for row in list(rows(config, task, directory.path)):
                     log.write({"part": part, **row})
     about = {
         "origin": task.origin,
@@ -73,9 +74,13 @@ def evaluate(config: Config, cell: grid.Cell, record: arms.Record) -> dict[str, 
         for name in others:
             fit = classifiers.make(name, seed=cell.seed).fit
             row[name] = scores.auc(fit(record.auxiliary, record.labels)(observed), truth)
-        shuffled = np.random.default_rng(cell.seed).permutation(record.labels)
+        # The rounds with the property lie close together, so a forest that has learnt nothing
+        # ranks them by chance as one: only the mean over permutations tells about the labels.
+        draw = np.random.default_rng(cell.seed)
         fit = classifiers.make(first, seed=cell.seed).fit
-        row["shuffled"] = scores.auc(fit(record.auxiliary, shuffled)(observed), truth)
+        shuffled = (draw.permutation(record.labels) for _ in range(config.permutations))
+        areas = [scores.auc(fit(record.auxiliary, labels)(observed), truth) for labels in shuffled]
+        row["shuffled"] = float(np.mean(areas))
     if cell.part == "fraction":
         share = record.shares[warm:]
         row["shares"] = {

@@ -8,6 +8,7 @@ from scipy import stats
 from experiments import result
 from experiments.leakage.config import Config
 from privacy.accounting.bound import Adjacency
+from privacy.accounting.errors import PrivacyError
 from privacy.accounting.events import Gaussian
 from privacy.accounting.ledger import Ledger
 from privacy.leakage import scores
@@ -20,11 +21,12 @@ def summarise(config: Config, rows: list[dict], about: dict, preset: str) -> res
     table = [summary for group in groups(rows).values() if (summary := _group(group))]
     details: dict[str, Any] = {"about": about, "table": table}
     metrics = {f"{line['part']}, {line['name']}: AUC": result.Metric(line["auc"]) for line in table}
-    if "active" in config.parts:
+    done = {row["part"] for row in rows}  # parts of earlier calls too
+    if "active" in done:
         details["active"] = active(rows)
         for line in details["active"]:
             metrics[f"active over passive, {line['name']}: p"] = result.Metric(line["p"])
-    if "defences" in config.parts:
+    if "defences" in done:
         details["privacy"] = privacy(config)
     for part in ("words", "inversion"):
         details[part] = [row for row in rows if row["part"] == part]
@@ -110,11 +112,18 @@ def active(rows: list[dict]) -> list[dict]:
 
 
 def privacy(config: Config) -> list[dict]:
-    """The privacy loss of participant-level DP over the run, everyone taking part each round."""
+    """The privacy loss of participant-level DP over the run, everyone taking part each round.
+
+    None where it is beyond a million.
+    """
     made = []
     for noise in config.noises:
         ledger = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(noise), config.rounds)
-        made.append({"noise": noise, "eps": float(ledger.epsilon(config.delta).upper)})
+        try:
+            eps = float(ledger.epsilon(config.delta).upper)
+        except PrivacyError:  # so little noise that eps is beyond a million
+            eps = None
+        made.append({"noise": noise, "eps": eps})
     return made
 
 

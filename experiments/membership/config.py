@@ -28,7 +28,7 @@ class Config:
     [paper]: Shokri et al. 2017, from memory unless said otherwise.
     """
 
-    dataset: str = "location30"  # location30, purchase100, texas100, adult, digits, mnist, cifar10
+    dataset: str = "location30"  # or purchase100, texas100, adult, digits, mnist, cifar10 or 100
     seed: int = 0  # of everything: splits, weights, draws
     seeds: int = 5  # repetitions of the whole attack, from `seed` on
     parts: tuple[str, ...] = PARTS  # what is done

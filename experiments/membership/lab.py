@@ -77,15 +77,17 @@ class Lab:
     def train(self, what: str, recipes: shadow.Recipe, task: tasks.Task) -> Variables:
         """The models of the recipes; goes on from what is saved under this name."""
         count = len(recipes.id)
+        stride = min(self.config.stride, count)
+        steps = -(-count // stride) * stride  # the last dispatch is filled up
         folder = self.directory.path / "checkpoints" / what.replace(" ", "_")
         with (
             checkpoint.Checkpoints(folder, keep=1) as kept,
-            metrics.Progress(count, what=f"{what}: model") as shown,
+            metrics.Progress(steps, what=f"{what}: model") as shown,
         ):
             return shadow.train(
                 task.fit, recipes, task.examples, self.key,
-                plan=self.plan, mesh=self.mesh, stride=self.config.stride,
-                checkpoints=kept, save_every=4 * self.config.stride, progress=shown,
+                plan=self.plan, mesh=self.mesh, stride=stride,
+                checkpoints=kept, save_every=4 * stride, progress=shown,
             )  # fmt: skip
 
     def cells(

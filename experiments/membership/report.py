@@ -4,11 +4,10 @@ from typing import Any
 
 from experiments import plots, result
 from experiments.membership import summary
-from experiments.membership.attacks import NAMES
+from experiments.membership.attacks import DRAWN, NAMES
 
 COLOURS = ("#c1272d", "#0b6aa2", "#2c8c4a", "#e08e0b", "#7a4fa3", "#444444", "#d45fa8", "#3fb5b5")
 WIDE = (*COLOURS, "#8c5a2b", "#9aa02c")
-DRAWN = ("shokri", "lira pooled", "lira example", "rmia", "bavaria", "calibrated", "loss", "gap")
 TABLE_III = {  # Purchase-100: attack accuracy, precision, recall [from memory]
     "none": (0.92, 0.87, 1.00),
     "top k = 3": (0.92, 0.87, 0.99),

@@ -14,7 +14,12 @@ from fl_jax.nn import conv, network
 from fl_jax.train import optimizer
 from privacy.membership import design, shadow
 
-IMAGES = {"digits": 16.0, "mnist": 255.0, "cifar10": 255.0}  # largest pixel value
+IMAGES = {
+    "digits": 16.0,
+    "mnist": 255.0,
+    "cifar10": 255.0,
+    "cifar100": 255.0,
+}  # largest pixel value
 
 
 class MLP(nnx.Module):

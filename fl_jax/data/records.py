@@ -6,6 +6,8 @@ shape can be, which says so in its `origin` and is never to be quoted beside the
 
 import hashlib
 import json
+import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,11 +106,12 @@ def published(name: str) -> Records:
 
     `$FL_JAX_DATA/<name>/<name>.npz` with `features` (n, d) and `labels` (n,) or one-hot (n, 100);
     or the first publication's text: `dataset_purchase` (label, then features, by commas), or
-    `feats` and `labels`. The file's git blob id is compared with the published one and the
-    outcome put into `origin`; shape, values and labels must be right in any case.
+    `feats` and `labels`. The git blob id of the features is compared with the published one, of
+    which seven digits are known; any other copy is pinned by `pinned`. What came of it stands in
+    `origin`. Shape, values and labels must be right in any case.
 
     Raises:
-        DataError: no such file, or not the data set.
+        DataError: no such file, not the data set, or not the copy that was pinned.
     """
     folder, shape = sources.require(name), SHAPES[name]
     packed = folder / f"{name}.npz"
@@ -137,8 +140,9 @@ def published(name: str) -> Records:
             f" in {shape.classes} classes, but holds {found.records} of {found.features} in"
             f" {found.classes}{'' if binary else ', not binary'}; put the published file there."
         )
+    files = [path] if path.name != "feats" else [path, folder / "labels"]
     known = blob(path).startswith(BLOBS[name])
-    note = "checksum as published" if known else "checksum unknown"
+    note = "checksum as published" if known else pinned(files)
     return Records(x.astype(np.uint8), y, shape.classes, f"$FL_JAX_DATA/{name} ({note})")
 
 
@@ -176,6 +180,36 @@ def check_sha256(path, expected: str) -> None:
             f"{path.name} has the SHA-256 {found[:12]}..., expected {expected[:12]}...; it is"
             " damaged or another file: put the published one in its place."
         )
+
+
+def pinned(files: Sequence[pathlib.Path]) -> str:
+    """Records the files' SHA-256 beside them when they are first read, verifies it after.
+
+    They stand in `SHA256SUMS`, which `sha256sum --check` reads too. For sets whose publisher gave
+    no checksum: every later run is on the copy of the first.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: a file is not the one that was recorded; it names both.
+    """
+    sums = files[0].parent / "SHA256SUMS"
+    lines = [line.split() for line in sums.read_text().splitlines()] if sums.is_file() else []
+    recorded = {name.removeprefix("*"): digest for digest, name in lines}
+    fresh = [path for path in files if path.name not in recorded]
+    for path in files:
+        if path.name in recorded:
+            check_sha256(path, recorded[path.name])
+    if not fresh:
+        return "checksum as first recorded"
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in fresh}
+    try:
+        with sums.open("a") as file:
+            file.writelines(f"{digest}  {name}\n" for name, digest in digests.items())
+    except OSError:  # a folder that others own and we may only read
+        return "checksum unknown: the folder cannot be written"
+    return "checksum recorded"
 
 
 def blob(path) -> str:

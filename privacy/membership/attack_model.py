@@ -26,7 +26,7 @@ class Config:
     hidden: int = 64  # ReLU units of the one hidden layer [paper, from memory]; 0 = softmax alone
     rate: float = 3e-3  # of Adam
     steps: int = 500  # optimizer steps
-    batch: int = 100  # rows a step, drawn with replacement
+    batch: int = 100  # rows a step, in shuffled passes over the class's rows
     l2: float = 0.0  # sum of squares, added to the loss; 1e-6 in the released code
 
 
@@ -68,30 +68,37 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
             f"class {int(np.argmin(worst))} of {classes} has no {kind} among the shadow rows;"
             " take larger shadow sets, more shadows, or leave the class out."
         )
-    table, size = _by_class(labels, classes)
+    walks = _walks(labels, classes, config.steps * config.batch, rng.fold(key, "order"))
     x, y = jnp.asarray(answers, jnp.float32), jnp.asarray(member.astype(np.int32))
-    params = _train(x, y, table, size, key, config)
+    params = _train(x, y, walks.reshape(classes, config.steps, config.batch), key, config)
     return Attack(params, classes)
 
 
-def _by_class(labels, classes):
-    """(classes, most) row numbers by class, and how many of them count."""
-    size = np.bincount(labels, minlength=classes).astype(np.int32)
-    table = np.zeros((classes, size.max()), np.int32)
+def _walks(labels, classes: int, count: int, key) -> np.ndarray:
+    """(classes, count) row numbers: each class's rows pass after pass, every pass shuffled."""
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    walks = np.empty((classes, count), np.int32)
     for c in range(classes):
-        table[c, : size[c]] = np.flatnonzero(labels == c)
-    return jnp.asarray(table), jnp.asarray(size)
+        own = np.flatnonzero(labels == c)
+        passes = [draw.permutation(own) for _ in range(-(-count // len(own)))]
+        walks[c] = np.concatenate(passes)[:count]
+    return walks
 
 
 def _init(key, inputs, hidden):
     if not hidden:
         return {"out": jnp.zeros((inputs, 2)), "out_bias": jnp.zeros(2)}
-    first, second = jax.random.split(key)
-    scale = lambda n: jnp.sqrt(2.0 / n).astype(jnp.float32)
+    first, second, bias = jax.random.split(key, 3)
+
+    def draw(key, shape, units):  # Glorot uniform
+        limit = (6.0 / units) ** 0.5
+        return jax.random.uniform(key, shape, jnp.float32, -limit, limit)
+
     return {
-        "in": jax.random.normal(first, (inputs, hidden)) * scale(inputs),
-        "in_bias": jnp.zeros(hidden),
-        "out": jax.random.normal(second, (hidden, 2)) * scale(hidden),
+        "in": draw(first, (inputs, hidden), inputs + hidden),
+        # Answers sum to 1: without biases every unit would bend at the same point, the origin.
+        "in_bias": draw(bias, (hidden,), inputs + hidden),
+        "out": draw(second, (hidden, 2), hidden + 2),
         "out_bias": jnp.zeros(2),
     }
 
@@ -103,11 +110,11 @@ def _logits(params, x):
 
 
 @jax.jit(static_argnames="config")
-def _train(x, y, table, size, key, config):
+def _train(x, y, walks, key, config):
     optimizer = optax.adam(config.rate)
 
     def one(item):
-        label, rows, size = item
+        label, walk = item
         own = rng.fold(key, "attack", label)
 
         def loss(params, at):
@@ -117,16 +124,15 @@ def _train(x, y, table, size, key, config):
 
         def descend(i, carry):
             params, state = carry
-            draw = jax.random.randint(rng.fold(own, i), (config.batch,), 0, size)
-            updates, state = optimizer.update(jax.grad(loss)(params, rows[draw]), state)
+            updates, state = optimizer.update(jax.grad(loss)(params, walk[i]), state)
             return optax.apply_updates(params, updates), state
 
         params = _init(rng.fold(own, "init"), x.shape[1], config.hidden)
         return jax.lax.fori_loop(0, config.steps, descend, (params, optimizer.init(params)))[0]
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        labels = jnp.arange(table.shape[0], dtype=jnp.int32)
-        return cohort.map(one, (labels, table, size), plan=cohort.Plan("vmap"))
+        labels = jnp.arange(walks.shape[0], dtype=jnp.int32)
+        return cohort.map(one, (labels, jnp.asarray(walks)), plan=cohort.Plan("vmap"))
 
 
 @jax.jit

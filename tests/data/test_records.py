@@ -1,4 +1,5 @@
 import hashlib
+import pathlib
 
 import numpy as np
 import pytest
@@ -52,7 +53,11 @@ def test_published_sets_are_read_and_checked(tmp_path, monkeypatch):
     for name in ("purchase100", "texas100"):
         found = records.load(name)
         assert np.array_equal(found.x, x) and np.array_equal(found.y, y - 1) and found.real
-        assert "checksum unknown" in found.origin
+        assert "checksum recorded" in found.origin
+        assert "checksum as first recorded" in records.load(name).origin
+    (tmp_path / "texas100/labels").write_text("1\n2\n3\n3\n2\n1\n")
+    with pytest.raises(errors.DataError, match="labels has the SHA-256"):
+        records.load("texas100")
     packed = tmp_path / "purchase100/purchase100.npz"
     np.savez(packed, features=x, labels=np.eye(3)[y - 1])
     monkeypatch.setitem(records.BLOBS, "purchase100", records.blob(packed)[:7])
@@ -62,8 +67,21 @@ def test_published_sets_are_read_and_checked(tmp_path, monkeypatch):
         records.load("purchase100")
 
 
+def test_what_may_not_be_written_is_not_pinned(tmp_path, monkeypatch):
+    path = tmp_path / "feats"
+    path.write_text("1,0\n")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "read_bytes", lambda self: b"1,0\n")
+        assert "cannot be written" in records.pinned([path])
+    assert not (tmp_path / "SHA256SUMS").exists()
+
+
 def test_a_git_blob_id():
-    import pathlib
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

@@ -77,3 +77,24 @@ def test_mnist_is_real():
     images = sources.images("mnist")
     assert len(images.train_y) == 17_435
     assert len(images.test_y) == 10_000
+
+
+def test_what_tfds_prepared_is_read(monkeypatch, tmp_path):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    rows = [{"image": np.full((32, 32, 3), i, np.uint8), "label": 33 * i} for i in range(4)]
+
+    class Builder:
+        def as_data_source(self, split):
+            return {"train": rows[:3], "test": rows[3:]}[split]
+
+    def builder(name, *, file_format):
+        assert (name, file_format) == ("cifar100", "array_record")
+        return Builder()
+
+    monkeypatch.setattr(tfds, "builder", builder)
+    found = sources.images("cifar100")
+    assert found.train_x.shape == (3, 32, 32, 3) and found.train_y.tolist() == [0, 33, 66]
+    assert found.test_y.tolist() == [99] and found.classes == 100
+    assert found.origin == "TensorFlow Datasets cifar100"

@@ -28,6 +28,12 @@ def test_the_smoke_run_leaves_what_the_contract_names_and_resumes(tmp_path, caps
     (out / "metrics.jsonl").write_bytes(whole[: len(whole) * 9 // 10])
     assert run(out, *PARTS, *QUICK, "--resume") == 0
     assert (out / "metrics.jsonl").read_bytes() == whole
+    # Other parts of the same run: what was done before stays in the report.
+    assert run(out, "--parts", "record", *QUICK, "--resume") == 0
+    text = (out / "report.md").read_text()
+    assert "| record | batch 8 |" in text and "| two-party | K = 2 |" in text
+    assert "| active | AUC over alpha = 0 |" in text
+    assert run(out, *PARTS, *QUICK, "--resume", "--seed", "1") == 2  # nothing else may differ
 
 
 @pytest.mark.slow
