@@ -40,6 +40,7 @@ def settings(config: Config) -> training.Training:
         batch=config.batch,
         steps=config.chunk,
         lengths=config.lengths,
+        close=config.close,
         optimizer=adam,
         clip=config.clip,
         update=config.update,
