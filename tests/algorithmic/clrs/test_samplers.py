@@ -84,6 +84,8 @@ def test_training_settings_are_the_papers():
     assert samplers.training("bridges").p == pytest.approx(np.arange(1, 10) / 20)
     assert samplers.training("kmp_matcher") == samplers.Options(needle=-8, random_pos=True)
     assert samplers.training("minimum").p is None
+    assert samplers.training("minimum", 0.3).close == 0.3
+    assert samplers.training("segments_intersect", 0.3) == samplers.training("segments_intersect")
 
 
 @pytest.mark.parametrize("name", ["minimum", "binary_search"])
