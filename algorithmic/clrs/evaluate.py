@@ -40,14 +40,19 @@ def counts(
         config: the network, for its Sinkhorn temperature.
     """
     truth = jax.tree.map(lambda v: v[0], lane.outputs)
-    size = truth.node.shape[1]
-    at = jnp.arange(size, dtype=jnp.int32)
+    at = jnp.arange(truth.node.shape[1], dtype=jnp.int32)
     mask = (at[None] < lane.nodes[0][:, None]).astype(jnp.float32)
+    return _counts(layout.slots(name, specs.OUTPUT), logits, truth, mask, config)
+
+
+def _counts(slots, logits, truth, mask, config):
+    """Counts of the probes in these slots; scalars, which are not right or wrong, have none."""
+    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
     pairs = mask[:, :, None] * mask[:, None, :]
-    slots = layout.slots(name, specs.OUTPUT)
     out = {}
     ones = {}
-    weight = {"node": mask, "edge": pairs, "graph": jnp.ones_like(mask[:, 0])}
+    there = (jnp.sum(mask, axis=1) > 0).astype(jnp.float32)
+    weight = {"node": mask, "edge": pairs, "graph": there}
     for where in ("node", "edge", "graph"):
         at_channel = 0
         for probe, p in getattr(slots, where):
@@ -57,10 +62,12 @@ def counts(
             at_channel += width
             if p.kind == specs.MASK:
                 out[probe] = _f1_counts(x[..., 0] > 0, y[..., 0], weight[where])
+            elif p.kind == specs.SCALAR:
+                continue
             elif p.kind == specs.MASK_ONE:
                 best = jnp.argmax(jnp.where(mask > 0, x[..., 0], losses.GONE), axis=1)
                 ones[probe] = best
-                out[probe] = _right(best == jnp.argmax(y[..., 0], axis=1), jnp.ones(len(best)))
+                out[probe] = _right(best == jnp.argmax(y[..., 0], axis=1), there)
             else:
                 asked = jnp.all(y != -1, axis=-1).astype(jnp.float32) * weight[where]
                 out[probe] = _right(jnp.argmax(x, -1) == jnp.argmax(y, -1), asked)
@@ -89,12 +96,12 @@ def _target(logits, mask):
 
 
 def _right(right, weight):
-    hit = jnp.sum(right * weight)
+    hit = jnp.sum(jnp.where(right, weight, 0.0))
     return Counts(hit, jnp.zeros(()), jnp.sum(weight) - hit)
 
 
 def _f1_counts(predicted, truth, weight):
-    weight = weight * (truth != -1)
+    weight = jnp.where(truth != -1, weight, 0.0)
     positive = truth > 0.5
     return Counts(
         jnp.sum((predicted & positive) * weight),
@@ -110,16 +117,16 @@ def score(name: str, total: dict[str, Counts]) -> float:
         >>> score("activity_selector", {"selected": Counts(6, 2, 4)})
         0.6666666666666666
     """
-    each = []
-    for probe, (hit, false_positive, missed) in total.items():
-        hit, false_positive, missed = float(hit), float(false_positive), float(missed)
-        if specs.of(name)[probe].kind == specs.MASK:
-            # 2 tp / (2 tp + fp + fn), 1 where nothing was to be found and nothing was claimed.
-            asked = 2 * hit + false_positive + missed
-            each.append(2 * hit / asked if asked else 1.0)
-        else:
-            each.append(hit / (hit + missed))
+    each = [float(_share(name, probe, found)) for probe, found in total.items()]
     return sum(each) / len(each)
+
+
+def _share(name, probe, found):
+    """F1 of a mask, 1 where nothing was to be found and nothing was claimed; else right / all."""
+    hit, false_positive, missed = (np.asarray(v, float) for v in found)
+    twice = 2 if specs.of(name)[probe].kind == specs.MASK else 1
+    asked = twice * hit + false_positive + missed
+    return np.where(asked > 0, twice * hit / np.maximum(asked, 1), 1.0)
 
 
 def test_size(name: str) -> int:
@@ -196,6 +203,45 @@ def task(
         found = jax.device_get(_count(name, group, shared, mine, table, config, steps, runs))
         total = found if total is None else jax.tree.map(np.add, total, found)
     return score(name, total), total
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 5, 6))
+def _follow(name, group, shared, own, table, config, steps, runs):
+    slots = layout.slots(name, specs.HINT)
+
+    def watch(logits, truth, mask, valid):
+        # a lane without this step counts for nothing: it has no nodes
+        there = mask * valid.astype(mask.dtype)[:, None]
+        return _counts(slots, logits, truth, there, config)
+
+    return net.follow(shared, own, table, lanes.whole(runs, steps), config, watch)
+
+
+def hints(
+    name: str,
+    group: net.Group,
+    shared: PyTree,
+    own: PyTree,
+    config: net.Config,
+    key: Key[Array, ""],
+    *,
+    length: int = 64,
+    samples: int = 32,
+    options: samplers.Options = samplers.Options(),
+) -> dict[str, np.ndarray]:
+    """How right the hints are after each step, when every step is fed what the last one said.
+
+    Arguments as in `task`. Returns, by probe, an array over the steps: F1 of masks, else the share
+    that is right. Scalar hints are left out.
+    """
+    held = trajectory.rooms(name, samplers.nodes(name, length))[-1]
+    index = group.names.index(name)
+    mine = jax.tree.map(lambda v: v[index], own)
+    table = jax.tree.map(lambda v: v[index], net.tables(group))
+    runs = _draw(name, group, rng.fold(key, name, length, 0), samples, length, held, options)
+    steps = int(jnp.max(runs.length)) - 1
+    found = jax.device_get(_follow(name, group, shared, mine, table, config, steps, runs))
+    return {probe: _share(name, probe, each) for probe, each in found.items()}
 
 
 def means(scores: dict[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ hint is fed in, later ones see what the network itself predicted.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -150,6 +151,30 @@ def run(
     Returns:
         (output logits (S B, ...), the outputs' tally, the hints' tally).
     """
+    logits, outputs, hints, _ = _run(shared, own, table, lanes, config, permutation, key, None)
+    return logits, outputs, hints
+
+
+def follow(
+    shared: PyTree,
+    own: PyTree,
+    table: Tables,
+    lanes: Lanes,
+    config: Config,
+    watch: Callable[[Values, Values, Array, Array], PyTree],
+) -> PyTree:
+    """What `watch` says of the hints after every step, stacked over the steps.
+
+    Args:
+        watch: of the hints' logits (B, ...), the true hints (B, ...), the nodes that are there
+            (B, N) and the lanes that have such a step (B,).
+        shared, own, table, lanes, config: as in `run`.
+    """
+    return _run(shared, own, table, lanes, config, False, None, watch)[3]
+
+
+def _run(shared, own, table, lanes, config, permutation, key, watch):
+    """(output logits, the outputs' tally, the hints' tally, what `watch` said)."""
     places, batch = lanes.nodes.shape
     size = lanes.inputs.node.shape[2]
     parts = _prepare(shared, own, table, config)
@@ -170,11 +195,14 @@ def run(
         given = encoders.one_hot(given, size)
         after, logits, state = _one_step(parts, table, apply, given, hints, hidden, mask)
         tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
+        said = (
+            watch(_batch_first(logits), _plain_first(following), mask.T, valid) if watch else None
+        )
         predicted = losses.soften(logits, table.hints, mask)
         if places == 1:
             keep = lambda a, c: jnp.where(last, a, c)
-            return (after, predicted, jax.tree.map(keep, state, kept)), (tallied, None)
-        return (after, predicted, None), (tallied, state)
+            return (after, predicted, jax.tree.map(keep, state, kept)), (tallied, None, said)
+        return (after, predicted, None), (tallied, state, said)
 
     start = jax.tree.map(lambda v: jnp.zeros_like(v[0]), now)
     predicted = jax.tree.map(jnp.zeros_like, encoders.one_hot(start, size))
@@ -184,7 +212,8 @@ def run(
     kept = None
     if places == 1:
         kept = _nothing_kept(config, batch, size, parts.encoder.edge.shape[0])
-    (_, _, kept), (hint_tallies, states) = jax.lax.scan(body, (hidden, predicted, kept), xs)
+    (_, _, kept), seen = jax.lax.scan(body, (hidden, predicted, kept), xs)
+    hint_tallies, states, said = seen
     # Places side by side: (C, ..., S B).
     flat = lambda v: jnp.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], places * batch)
     # (S, L, B): the steps after which a trajectory ends; one that was cut short has none.
@@ -207,7 +236,7 @@ def run(
         logits = logits._replace(pointer=jnp.moveaxis(batched, 0, -1))
     outputs = losses.tally(logits, truth, table.outputs, mask, finished.astype(jnp.float32))
     hints = jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
-    return _batch_first(logits), outputs, hints
+    return _batch_first(logits), outputs, hints, said
 
 
 def _prepare(shared, own, table, config) -> Prepared:
@@ -245,10 +274,14 @@ def _batch_last(values, lead):
 
 def _batch_first(logits: Values) -> Values:
     """Plain probes (B, ..., C), pointers (B, P, ...)."""
-    plain = lambda v: jnp.moveaxis(jnp.moveaxis(v, -1, 0), 1, -1)
     pointing = lambda v: None if v is None else jnp.moveaxis(v, -1, 0)
-    node, edge, graph = (plain(v) for v in logits[:3])
+    node, edge, graph = _plain_first(logits[:3])
     return Values(node, edge, graph, pointing(logits.pointer), pointing(logits.edge_pointer))
+
+
+def _plain_first(values):
+    """(C, ..., B) -> (B, ..., C) of everything in there."""
+    return jax.tree.map(lambda v: jnp.moveaxis(jnp.moveaxis(v, -1, 0), 1, -1), values)
 
 
 def _adjacency(given, hints, table):

@@ -36,6 +36,7 @@ class Training:
     batch: int = 32  # lanes per task
     steps: int = 16  # L, hints per lane and update
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, drawn per task and update
+    close: float = 0.0  # share of sequences and searches whose keys lie close together; not paper's
     optimizer: optimizers.Optimizer = ADAM
     clip: float = 1.0  # bound on the norm of each task's gradient
     update: str = "cyclic"  # of the processor: after every task, or once with the mean of all
@@ -76,7 +77,7 @@ def check(config: Training) -> None:
         raise errors.ConfigError(f"tasks must be different algorithms, got {list(config.tasks)}.")
     for name in config.tasks:
         for n in lengths(name, config):
-            samplers.options(name, n, **dataclasses.asdict(samplers.training(name)))
+            samplers.options(name, n, **dataclasses.asdict(samplers.training(name, config.close)))
     errors.one_of("update", config.update, ("cyclic", "mean"))
     errors.one_of("grouping", config.grouping, ("shared", "alike"))
     errors.one_of("plan", config.plan, ("scan", "vmap"))
@@ -196,7 +197,7 @@ def batch(
         n = sizes[jax.random.randint(rng.fold(task_key, "length"), (), 0, len(sizes), jnp.int32)]
         if length is not None and len(sizes) > 1:
             n = jnp.asarray(length, jnp.int32)
-        options = samplers.training(name)
+        options = samplers.training(name, config.close)
         own_shape = shape(name, config, most)._replace(steps=steps)
         return lanes.of_task(name, group, task_key, n, own_shape, options)
 

@@ -36,6 +36,7 @@ class Config:
     batch: int = 32  # trajectories, or chunks of them, per task and round [repository]
     chunk: int = 16  # hints per chunk of a long trajectory [paper, 3.3]
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, one a round in turn [repository]
+    close: float = 0.0  # share of samples with positions, and with keys, drawn close together
     small: int = 0  # rounds of up to so many nodes have a program of that size; 0 = one for all
     update: str = "cyclic"  # of the processor: after each task [paper], or the mean of all
     grouping: str = "shared"  # tasks that share a trace: as many as can, or those alike (CPU)
@@ -60,6 +61,7 @@ SMALL = Config(
     rounds=3000,
     batch=16,
     lengths=(4, 7, 16, 6, 13),
+    close=0.5,
     small=7,
     grouping="alike",
     rate=1.5e-3,

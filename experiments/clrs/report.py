@@ -18,13 +18,14 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     draw_bars(found[n], n, directory.path / "scores.png")
     draw_sizes(found, directory.path / "sizes.png")
     draw_losses(summary.losses(rows), directory.path / "losses.png")
+    draw_hints(summary.hints(rows), max(found), directory.path / "hints.png")
     text = table(found)
     details = outcome.details
     (directory.path / "report.md").write_text(
         f"# A generalist neural algorithmic learner\n\nOne model of {details['parameters']:,}"
         f" parameters, {details['rounds']} rounds, {details['seeds']} seed(s), preset"
         f" {directory.preset}.\n\n![scores](scores.png)\n\n{text}\n\n{NOTES}\n"
-        "![scores by size](sizes.png)\n\n![losses](losses.png)\n"
+        "![scores by size](sizes.png)\n\n![losses](losses.png)\n\n![hints](hints.png)\n"
     )
     return text
 
@@ -105,6 +106,18 @@ def draw_sizes(found: dict[int, dict[str, list[float]]], path) -> None:
     axis.set_xticks(sizes, sizes)
     axis.set_xlabel("nodes (shaded: sizes of the training inputs)")
     axis.set_ylabel("micro-F1, %")
+    axis.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def draw_hints(right: dict[str, list[float]], n: int, path) -> None:
+    """How right the hints are along a run, when the network is fed its own."""
+    figure, axis = _axes(6, 4)
+    for name, values in right.items():
+        axis.plot(range(1, len(values) + 1), values, lw=1, label=name)
+    axis.set_ylim(0, 103)
+    axis.set_xlabel(f"step of the algorithm, n = {n}")
+    axis.set_ylabel("right hints, %: F1 of masks, else accuracy")
     axis.legend(fontsize=7, frameon=False)
     _save(figure, path)
 

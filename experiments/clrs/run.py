@@ -26,11 +26,12 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         used["train"] += time.process_time() - start
         start = time.process_time()
         _test(config, directory, seed, state)
+        _hints(config, directory, seed, state)
         used["test"] += time.process_time() - start
     rows = [
         {"stage": stage, **row}
         for seed in range(config.seed, config.seed + config.seeds)
-        for stage in ("train", "test")
+        for stage in ("train", "test", "hints")
         for row in metrics.read(_file(directory, seed, stage))
     ]
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
@@ -89,3 +90,15 @@ def _test(config, directory, seed, state):
                     row = {"seed": seed, "n": n, "task": name, "score": score, "samples": samples}
                     log.write(row)
                     print(f"seed {seed}, n = {n}, {name}: {100 * score:.2f} %", flush=True)
+
+
+def _hints(config, directory, seed, state):
+    """One row per hint at the largest size: how right it is after each step."""
+    path, n = _file(directory, seed, "hints"), max(config.test_lengths)
+    with metrics.Metrics(path) as log:
+        if metrics.read(path):
+            return
+        for name, found in tasks.hints(config, state, rng.fold(jax.random.key(seed), "hints"), n):
+            for probe, right in found.items():
+                right = [round(float(v), 4) for v in right]
+                log.write({"seed": seed, "n": n, "task": name, "hint": probe, "right": right})

@@ -34,6 +34,19 @@ def losses(rows: list[dict]) -> dict[int, dict[str, list[float]]]:
     return found
 
 
+def hints(rows: list[dict]) -> dict[str, list[float]]:
+    """task -> how right its hints are after each step, in %: mean over hints, first seed."""
+    found: dict[str, list[list[float]]] = {}
+    kept = [row for row in rows if row["stage"] == "hints"]
+    for row in kept:
+        if row["seed"] == kept[0]["seed"]:
+            found.setdefault(row["task"], []).append(row["right"])
+    return {
+        name: [100 * statistics.mean(step) for step in zip(*each, strict=True)]
+        for name, each in found.items()
+    }
+
+
 def deviation(values: list[float]) -> float | None:
     """Standard deviation over seeds, None of a single one."""
     return statistics.stdev(values) if len(values) > 1 else None

@@ -40,6 +40,7 @@ def settings(config: Config) -> training.Training:
         batch=config.batch,
         steps=config.chunk,
         lengths=config.lengths,
+        close=config.close,
         optimizer=adam,
         clip=config.clip,
         update=config.update,
@@ -76,11 +77,7 @@ def test(config: Config, state: training.State, key, n: int):
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
-    found = {
-        name: (group, state.own[i])
-        for i, group in enumerate(training.groups(settings(config)))
-        for name in group.names
-    }
+    found = _owned(config, state)
     for name in tasks(config):
         group, own = found[name]
         samples = evaluate.test_size(name)
@@ -91,6 +88,27 @@ def test(config: Config, state: training.State, key, n: int):
             length=n, samples=samples, batch=config.test_batch, options=samplers.Options(),
         )  # fmt: skip
         yield name, score, samples
+
+
+def hints(config: Config, state: training.State, key, n: int):
+    """Yields (task, {hint: how right after each step}) of every task that has hints."""
+    found = _owned(config, state)
+    for name in tasks(config):
+        group, own = found[name]
+        right = evaluate.hints(
+            name, group, state.shared, own, model(config), key, length=n, samples=config.test_batch
+        )
+        if right:
+            yield name, right
+
+
+def _owned(config, state):
+    """The group of every task, and its parameters."""
+    return {
+        name: (group, state.own[i])
+        for i, group in enumerate(training.groups(settings(config)))
+        for name in group.names
+    }
 
 
 @functools.cache

@@ -1,8 +1,11 @@
 """Scores are those of known confusions, and do not depend on batches."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from algorithmic.clrs import evaluate, specs
+from algorithmic.clrs import evaluate, lanes, layout, net, samplers, specs
 from algorithmic.clrs.evaluate import Counts
 
 
@@ -31,3 +34,46 @@ def test_test_sets_have_the_benchmarks_sizes():
     sizes = {name: evaluate.test_size(name) for name in specs.ALGORITHMS}
     assert sizes["bfs"] == 32 and sizes["minimum"] == 2048
     assert sizes["find_maximum_subarray_kadane"] == 1024
+
+
+def test_hints_that_are_the_truth_are_right_at_every_step(monkeypatch):
+    """The decoder is replaced by one that knows the truth, and by one that is wrong from step 3."""
+    name, n = "minimum", 6
+    group, key = net.Group.of((name,)), jax.random.key(2)
+    shared = net.processor(net.Config(hidden=8)).init(key)
+    own = net.init_tasks(key, group, net.Config(hidden=8))
+    slots = layout.slots(name, specs.HINT)
+
+    def knowing(shared, own, table, runs, config, watch):
+        steps = runs.following.node.shape[0]
+        said = []
+        for t in range(steps):
+            truth = jax.tree.map(lambda v, t=t: v[t], runs.following)
+            logits = truth._replace(node=10.0 * (truth.node if t < 3 else -truth.node))
+            mask = jnp.ones(truth.node.shape[:2])
+            said.append(watch(logits, truth, mask, runs.valid[t]))
+        return jax.tree.map(lambda *v: jnp.stack(v), *said)
+
+    monkeypatch.setattr(net, "follow", knowing)
+    jax.clear_caches()
+    config = net.Config(hidden=8)
+    found = evaluate.hints(name, group, shared, own, config, key, length=n, samples=5)
+    assert set(found) == {probe for probe, _ in slots.node}
+    for right in found.values():
+        np.testing.assert_array_equal(right, [1, 1, 1] + [0] * (len(right) - 3))
+
+
+def test_the_network_that_is_followed_is_the_one_that_is_scored():
+    name, config = "bfs", net.Config(hidden=8)
+    group, key = net.Group.of((name,)), jax.random.key(4)
+    shared = net.processor(config).init(key)
+    own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, config))
+    table = jax.tree.map(lambda v: v[0], net.tables(group))
+    runs = lanes.draw(name, group, key, 3, 5, 5, 6, samplers.Options())
+    batch = lanes.whole(runs, 4)
+    watch = lambda logits, truth, mask, valid: (logits, truth, mask, valid)
+    logits, truth, mask, valid = net.follow(shared, own, table, batch, config, watch)
+    np.testing.assert_array_equal(truth.node, batch.following.node)
+    np.testing.assert_array_equal(truth.pointer, batch.following.pointer)
+    np.testing.assert_array_equal(valid, batch.valid)
+    assert logits.pointer.shape == (4, 3, 1, 5, 5) and mask.shape == (4, 3, 5)

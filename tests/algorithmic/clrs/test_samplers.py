@@ -84,11 +84,32 @@ def test_training_settings_are_the_papers():
     assert samplers.training("bridges").p == pytest.approx(np.arange(1, 10) / 20)
     assert samplers.training("kmp_matcher") == samplers.Options(needle=-8, random_pos=True)
     assert samplers.training("minimum").p is None
+    assert samplers.training("minimum", 0.3).close == 0.3
+    assert samplers.training("segments_intersect", 0.3) == samplers.training("segments_intersect")
+
+
+@pytest.mark.parametrize("name", ["minimum", "binary_search"])
+def test_samples_drawn_close_together_are_the_others_shrunk(name):
+    plain, _ = draw(name, 12, size=14, random_pos=True)
+    close, _ = draw(name, 12, size=14, random_pos=True, close=0.4)
+    for probe in ("key", "pos"):
+        x, y = plain[probe][:, :12], close[probe][:, :12]
+        assert y.min() >= 0 and y.max() <= 1 and not close[probe][:, 12:].any()
+        ratio = np.ptp(y, axis=1) / np.ptp(x, axis=1)
+        shrunk = y.min(axis=1)[:, None] + ratio[:, None] * (x - x.min(axis=1)[:, None])
+        np.testing.assert_allclose(y, shrunk, atol=1e-6)
+        assert np.mean(ratio < 1 - 1e-6) == pytest.approx(0.4, abs=0.07)
+        same = np.abs(ratio - 1) < 1e-6
+        np.testing.assert_allclose(x[same], y[same], atol=1e-6)
+    if name == "binary_search":
+        found = lambda drawn: np.sum(drawn["key"][:, :12] < drawn["target"][:, None], axis=1)
+        assert np.mean(found(plain) == found(close)) > 0.99  # but for ties by rounding
 
 
 @pytest.mark.parametrize(
     ("name", "length", "options", "words"),
     [
+        ("minimum", 16, {"close": 1.5}, "lies in [0, 1]"),
         ("bfs", 16, {"q": 1}, "unknown sampler option 'q'"),
         ("bfs", 16, {"p": 1.5}, "lie in [0, 1]"),
         ("strongly_connected_components", 3, {}, "at least 4 nodes"),
