@@ -34,10 +34,13 @@ class Config:
     epochs: int = 200  # of the perceptron
 
     line: str = "2-1"  # of 13CO, for the retrieval [package]
-    channels: int = 25  # of the spectrum
-    chains_samples: int = 300  # NUTS draws after as many of warm-up; 0 = no retrieval
-    live: int = 100  # live points of the nested sampling; 0 = none
+    data: str = "visibilities"  # what is measured of it, or "spectrum" [package: visibilities]
+    channels: int = 21  # of the line [package]
+    chains: int = 2  # of NUTS
+    chains_samples: int = 300  # draws of each after as many of warm-up; 0 = no retrieval
+    live: int = 100  # live points of the nested sampling; 0 = none [package: 400]
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
+    calibration_batch: int = 50  # of them side by side
 
 
 PAPER = Config()
