@@ -30,7 +30,7 @@ from algorithmic.disks import constants as c
 from experiments.bench import peers
 from fl_jax.data import sources
 
-CELLS, SCIPY, DIFFRAX = 1024, 16, 8
+CELLS, SCIPY, DIFFRAX = 1024, 16, 4
 RTOL, ATOL, YEARS = 1e-6, 1e-18, 1e6
 BIG = 1e-12  # abundances above it are compared
 

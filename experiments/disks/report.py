@@ -149,6 +149,7 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
                     axis.axhline(observation.TRUTH[row], color="#c1272d", lw=0.8)
             axis.axvline(observation.TRUTH[column], color="#c1272d", lw=0.8)
             axis.tick_params(labelsize=6)
+            axis.xaxis.set_major_locator(plt.MaxNLocator(3))
             if i == n - 1:
                 axis.set_xlabel(column)
             if j == 0 and i:
@@ -177,6 +178,8 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
 
 def _channels(plt, retrieved, path) -> None:
     """The line's channel maps from the chemistry's abundances and from the neighbours'."""
+    from matplotlib import colors
+
     cubes = retrieved.channels
     velocities, half = cubes["velocities"], cubes["half"]
     rows = [k for k in cubes if k not in ("velocities", "half")]
@@ -186,14 +189,15 @@ def _channels(plt, retrieved, path) -> None:
     top = max(cubes[k].max() for k in rows)
     for row, name in zip(axes, rows, strict=True):
         for k, (axis, v) in enumerate(zip(row, velocities, strict=True)):
-            image = axis.imshow(cubes[name][..., k], origin="lower", cmap="inferno", vmin=0,
-                                vmax=top, extent=(half, -half, -half, half))  # fmt: skip
+            image = axis.imshow(cubes[name][..., k], origin="lower", cmap="inferno",
+                                norm=colors.PowerNorm(0.4, 0, top),
+                                extent=(half, -half, -half, half))  # fmt: skip
             axis.set_title(f"{v:+.1f} km/s", fontsize=7)
-            axis.tick_params(labelsize=5)
+            axis.tick_params(labelsize=5, labelleft=k == 0)
         row[0].set_ylabel(f"{name}\nnorth [au]", fontsize=7)
     axes[-1][0].set_xlabel("east [au]", fontsize=7)
-    figure.colorbar(image, ax=axes, label="Jy/pixel")
-    figure.savefig(path, dpi=130)
+    figure.colorbar(image, ax=axes, label="Jy/pixel", shrink=0.7, pad=0.02)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
     plt.close(figure)
 
 
