@@ -72,8 +72,8 @@ def run(config: Config, model) -> retrieval.Calibration:
         jax.random.key(config.seed + 2),
         simulations=config.calibration,
         draws=49,
-        warmup=120,
+        warmup=100,
         thin=2,
-        leaps=6,
+        leaps=5,
         batch=config.calibration_batch,
     )
