@@ -1,6 +1,6 @@
 """Settings of the disk-chemistry experiment.
 
-FL_JAX_DATA=... python -m experiments disks                    14 disks, RATE22 with ices
+FL_JAX_DATA=... python -m experiments disks                    12 disks, RATE22 with ices
 python -m experiments disks                                    the same with 33 hand-typed reactions
 FL_JAX_DATA=... python -m experiments disks --disks 100        100 disks
 FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,208 cells; accelerator
@@ -44,7 +44,7 @@ class Config:
 
 
 PAPER = Config()
-SMALL = Config(disks=14, radii=16, layers=16, chains_samples=150, live=0)
+SMALL = Config(disks=12, radii=16, layers=16, folds=8, chains_samples=100, live=0, calibration=0)
 SMOKE = Config(
     disks=6,
     radii=6,
