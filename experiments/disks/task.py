@@ -153,7 +153,7 @@ def _nested(config: Config, kept, knn, data, sigma: float, scale: float) -> retr
     batch = jax.jit(lambda units, x: jax.lax.map(lambda a: one(*a), (units, x)))
 
     def log_likelihood(units: np.ndarray) -> np.ndarray:
-        size = 1 << max(5, (len(units) - 1).bit_length())  # few shapes
+        size = 1 << max(2, (len(units) - 1).bit_length())  # few shapes, little padding
         filled = np.concatenate([units, np.repeat(units[:1], size - len(units), axis=0)])
         with jax.enable_x64(True):
             features = np.asarray(cells(jnp.asarray(filled)))
