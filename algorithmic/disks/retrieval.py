@@ -44,26 +44,31 @@ def to_cube(priors: dict[str, Prior], values: dict[str, float]) -> np.ndarray:
     return np.array(out)
 
 
-def gaussian(data, model, sigma, emulator_sigma=0.0, scale=0.0):
+def gaussian(data, model, sigma, emulator_sigma=0.0, modes=None):
     """ln L of independent noise and of an emulator that errs.
 
-    Covariance diag(sigma^2 + emulator_sigma^2) + (scale m)(scale m)^T: one error of each datum by
-    itself, one that they share, of the model's amplitude. Its inverse and determinant are those of
-    a diagonal and one direction [Sherman & Morrison 1950].
+    Covariance diag(sigma^2 + emulator_sigma^2) + sum_k e_k e_k^T: an error of each datum by itself,
+    and errors that the data share. Its inverse and determinant are those of a diagonal and K
+    directions [Woodbury 1950].
 
     Args:
-        data: any shape.
-        model: the same shape.
+        data: (n,).
+        model: (n,).
         sigma: standard deviation of the noise.
         emulator_sigma: of the emulator's own error in each datum.
-        scale: relative error of all data together.
+        modes: (K, n) the shared errors e_k; none unless given.
     """
     variance = jnp.broadcast_to(sigma**2 + emulator_sigma**2, jnp.shape(data))
-    miss = data - model
-    weighed = model / variance
-    shared = 1 + scale**2 * jnp.sum(weighed * model)
-    found = jnp.sum(miss**2 / variance + jnp.log(2 * np.pi * variance)) + jnp.log(shared)
-    return -0.5 * (found - scale**2 * jnp.sum(weighed * miss) ** 2 / shared)
+    miss = (data - model) / jnp.sqrt(variance)
+    found = jnp.sum(miss**2 + jnp.log(2 * np.pi * variance))
+    if modes is not None:
+        weighed = modes / jnp.sqrt(variance)[None]
+        along = weighed @ miss
+        inner = jnp.eye(len(modes), dtype=weighed.dtype) + weighed @ weighed.T
+        lower = jnp.linalg.cholesky(inner)
+        half = jax.scipy.linalg.solve_triangular(lower, along, lower=True)
+        found += 2 * jnp.sum(jnp.log(jnp.diag(lower))) - jnp.sum(half**2)
+    return -0.5 * found
 
 
 class Samples(NamedTuple):

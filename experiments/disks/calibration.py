@@ -65,9 +65,13 @@ def run(config: Config, model) -> retrieval.Calibration:
         noise = sigma * jax.random.normal(own, clean.shape, clean.dtype)
         return clean * (1 + EMULATOR * jax.random.normal(shared, (), clean.dtype)) + noise
 
+    def log_likelihood(data, unit):
+        clean = fluxes(unit)
+        return retrieval.gaussian(data, clean, sigma, modes=EMULATOR * clean[None])
+
     return retrieval.calibrate(
         simulate,
-        lambda data, unit: retrieval.gaussian(data, fluxes(unit), sigma, scale=EMULATOR),
+        log_likelihood,
         len(priors),
         jax.random.key(config.seed + 2),
         simulations=config.calibration,

@@ -74,6 +74,17 @@ def maps(rows: Table, config, log_abundance: np.ndarray) -> np.ndarray:
     return out
 
 
+def residuals(config, test: Table, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(disks, I, J) errors of the first species on the grid of each test disk [dex]; 0 off it."""
+    out = []
+    for disk in np.unique(test.columns["disk"]):
+        at = test.columns["disk"] == disk
+        rows = test.select(at)
+        both = (maps(rows, config, values[at][:, 0]) for values in (found, truth))
+        out.append(np.subtract(*both))
+    return np.array(out)
+
+
 class Fluxes(NamedTuple):
     """Line fluxes [Jy km/s]."""
 

@@ -57,8 +57,8 @@ def setup(config: Config) -> forward.Setup:
         np.linspace(-4, 4, config.channels),
         np.geomspace(1.0, 400.0, config.radii),
         radiation.heights(config.layers),
-        rays=(6, 8) if few else (10, 16),
-        samples=6 if few else 16,
+        rays=(6, 8) if few else (8, 12),
+        samples=6 if few else 24,
     )
 
 
@@ -111,6 +111,30 @@ def predict(config: Config, kept: forward.Setup, values: dict[str, Any], abundan
         return forward.spectrum(kept, values, abundance, model=model)
     u, v = map(jnp.asarray, baselines(kept.line.frequency))
     return forward.visibilities(kept, values, u, v, abundance, model=model).ravel()
+
+
+def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
+    """The function (model (n,)) -> (K, n) of errors that an emulator makes in the data.
+
+    What it gets wrong in each of K disks that it has not seen, cell by cell of the same grid, is
+    put into the disk at the centre of the prior and traced. The errors go with the size of the
+    model; their covariance is the mean over the disks.
+
+    Args:
+        config: which data.
+        kept: the setup.
+        knn: gives the abundances at the centre of the prior.
+        residuals: (K, I, J) log10 of emulated over true abundance.
+    """
+    middle = retrieval.from_cube(PRIORS, np.full(len(PRIORS), 0.5))
+    with jax.enable_x64(True):
+        features = np.asarray(jax.jit(lambda: forward.cells(kept, middle)[1])())
+        x = forward.knn_abundances(knn, kept, features)
+        run = jax.jit(lambda x: predict(config, kept, middle, x))
+        centre = np.asarray(run(x))
+        off = [np.asarray(run(x + one.ravel())) - centre for one in residuals]
+        scaled = np.stack(off) / np.sqrt(len(off)) / np.linalg.norm(centre)
+    return lambda model: jnp.asarray(scaled) * jnp.sqrt(jnp.sum(model**2))
 
 
 def measure(config: Config, kept: forward.Setup, abundance: np.ndarray):

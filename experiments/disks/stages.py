@@ -118,6 +118,7 @@ class Fitted(NamedTuple):
     predictions: dict[str, np.ndarray]  # log10 abundances of the test rows
     scores: dict[str, dict[str, list[float]]]
     fluxes: heldout.Fluxes
+    residuals: dict[str, np.ndarray]  # (disks, I, J) of the first species on the grid [dex]
     best: str
     k: int
     coverage: dict[str, tuple[float, float]]  # (mean, standard error) "bound" and "plain"
@@ -161,6 +162,7 @@ def fit(config: Config, found: Rows) -> Fitted:
         scores[name]["column"] = np.sqrt(np.mean(miss**2, axis=0)).tolist()
     compared = {k: v for k, v in predictions.items() if k != "KNN, paper's features"}
     fluxes = heldout.fluxes(config, found.test, found.species, compared)
+    misses = {k: heldout.residuals(config, found.test, truth, v) for k, v in compared.items()}
     for name, one in scores.items():
         errors = heldout.errors_dex(fluxes, name) if name in compared else []
         by_line = dict(zip(fluxes.species, map(float, errors), strict=False))
@@ -169,7 +171,7 @@ def fit(config: Config, found: Rows) -> Fitted:
     best = min((n for n in models if n.startswith("KNN")), key=mean.get)
     coverage = _coverage(config, found, models[best])
     outside = models[best].predict(found.test.features(config.fit_features)).outside.mean()
-    return Fitted(models, predictions, scores, fluxes, best, k, coverage, float(outside))
+    return Fitted(models, predictions, scores, fluxes, misses, best, k, coverage, float(outside))
 
 
 def _coverage(

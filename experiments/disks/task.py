@@ -50,15 +50,16 @@ def retrieve(config: Config, fitted: stages.Fitted, directory: result.RunDirecto
         name: heldout.relative_error(fitted.fluxes, name, kept.species)
         for name in ("perceptron", fitted.best)
     }
+    modes = {name: observation.modes(config, kept, knn, fitted.residuals[name]) for name in scale}
     with jax.enable_x64(True):
         spectra, halving = _spectra(kept, model, knn, abundance)
         channels = _channels(kept, knn, abundance)
     print("retrieval: NUTS through the perceptron", flush=True)
-    found, r_hat, effective = _nuts(config, kept, model, data, sigma, scale["perceptron"])
+    found, r_hat, effective = _nuts(config, kept, model, data, sigma, modes["perceptron"])
     nested, log_z, calls = None, None, 0
     if config.live:
         print("retrieval: nested sampling through nearest neighbours", flush=True)
-        evidence = _nested(config, kept, knn, data, sigma, scale[fitted.best])
+        evidence = _nested(config, kept, knn, data, sigma, modes[fitted.best])
         nested, log_z = _physical(evidence.unit), (evidence.log_z, evidence.error)
         calls = evidence.calls
     calibrated = None
@@ -104,13 +105,13 @@ def _channels(kept: forward.Setup, knn, abundance, pixels: int = 48, half: float
     }
 
 
-def _nuts(config: Config, kept, model, data, sigma: float, scale: float):
+def _nuts(config: Config, kept, model, data, sigma: float, modes):
     """(samples of all chains, r hat, effective draws); chains share the cores."""
 
     def log_likelihood(unit):
         values = retrieval.from_cube(PRIORS, unit)
         got = observation.predict(config, kept, values, model=model)
-        return retrieval.gaussian(jnp.asarray(data), got, sigma, scale=scale)
+        return retrieval.gaussian(jnp.asarray(data), got, sigma, modes=modes(got))
 
     def chain(seed: int) -> retrieval.Samples:
         start = np.random.default_rng(seed).uniform(0.3, 0.7, len(PRIORS))
@@ -120,7 +121,7 @@ def _nuts(config: Config, kept, model, data, sigma: float, scale: float):
             jax.random.key(seed),
             draws=config.chains_samples,
             warmup=config.chains_samples,
-            deepest=5,
+            deepest=6,
         )
 
     seeds = range(config.seed, config.seed + config.chains)
@@ -139,7 +140,7 @@ def _physical(unit: np.ndarray) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in retrieval.from_cube(PRIORS, unit).items()}
 
 
-def _nested(config: Config, kept, knn, data, sigma: float, scale: float) -> retrieval.Evidence:
+def _nested(config: Config, kept, knn, data, sigma: float, modes) -> retrieval.Evidence:
     """UltraNest's batches: features on the device, exact neighbours, rays on the device."""
     cells = jax.jit(
         jax.vmap(lambda unit: forward.cells(kept, retrieval.from_cube(PRIORS, unit))[1])
@@ -148,7 +149,7 @@ def _nested(config: Config, kept, knn, data, sigma: float, scale: float) -> retr
     def one(unit, abundance):
         values = retrieval.from_cube(PRIORS, unit)
         got = observation.predict(config, kept, values, abundance)
-        return retrieval.gaussian(jnp.asarray(data), got, sigma, scale=scale)
+        return retrieval.gaussian(jnp.asarray(data), got, sigma, modes=modes(got))
 
     batch = jax.jit(lambda units, x: jax.lax.map(lambda a: one(*a), (units, x)))
 

@@ -31,7 +31,8 @@ def test_likelihoods_are_normal_densities():
         # With an error of the amplitude that all data share: the dense normal density.
         covariance = 0.25 * np.eye(2) + 0.2**2 * np.outer([0.5, 2.5], [0.5, 2.5])
         wanted = stats.multivariate_normal.logpdf([1.0, 2.0], [0.5, 2.5], covariance)
-        assert float(retrieval.gaussian(d, m, 0.3, 0.4, scale=0.2)) == pytest.approx(wanted)
+        found = retrieval.gaussian(d, m, 0.3, 0.4, modes=0.2 * m[None])
+        assert float(found) == pytest.approx(wanted)
 
 
 def toy(unit):

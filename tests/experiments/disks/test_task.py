@@ -100,6 +100,7 @@ def test_the_retrieval_in_small(tmp_path):
     fitted = SimpleNamespace(
         models=models, best="KNN uniform",
         fluxes=heldout.fluxes(CONFIG, rows, ("CO",), predictions),
+        residuals={name: np.full((2, CONFIG.radii, CONFIG.layers), 0.1) for name in models},
     )  # fmt: skip
     directory = SimpleNamespace(path=tmp_path)
     found = task.retrieve(CONFIG, fitted, directory)
