@@ -116,7 +116,7 @@ def fluxes(config, test: Table, species, predictions: dict[str, np.ndarray]) -> 
         if kept is None:
             continue
         names.append(s)
-        labels.append(f"{kept.molecule.name} {kept.line.frequency / 1e9:.1f} GHz")
+        labels.append(f"{file.split('@')[0]} {kept.line.frequency / 1e9:.1f} GHz")
         flux = flux_of(kept)
         column = species.index(s)
         for name, values in everything.items():

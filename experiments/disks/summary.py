@@ -59,7 +59,7 @@ def summarise(
             "what": "KNN, paper's three features, cross-validated",
             "ours": f"{curve['rmse']:.2f} dex; three best conditions {best[3]:.2f}",
             "published": "0.67 dex (other population)",
-            "command": "python -m experiments disks",
+            "command": f"python -m experiments disks --disks {config.disks}",
         },
         {
             "origin": found.origin,
