@@ -23,6 +23,7 @@ from fl_jax.core import errors
 FORMS = ("uniform", "distance", "linear", "soft")
 TARGETS = ("quantile", "log")
 VERSION = 1
+INDEXED = 1024  # rows from which a tree is made once, for the many queries of a sampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def fit(
 
 def _index(rows: np.ndarray) -> neighbors.Index | None:
     small = rows.shape[1] <= neighbors.search.TREE_DIMS
-    return neighbors.build(rows) if small and len(rows) >= neighbors.search.TREE_POINTS else None
+    return neighbors.build(rows) if small and len(rows) >= INDEXED else None
 
 
 def average(form: str, queries, distances, rows, values) -> np.ndarray:

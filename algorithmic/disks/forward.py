@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithmic.disks import emulator, mlp, radiation, structure, tracer
+from algorithmic.disks import emulator, images, mlp, radiation, structure, tracer
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lamda import Molecule
 from algorithmic.disks.lines import Line
@@ -85,8 +85,8 @@ def view_of(setup: Setup, values: dict[str, Any]) -> tuple[View, Physics]:
 
 
 @broadcasts
-def spectrum(setup: Setup, values: dict[str, Any], log_abundance=None, *, model: mlp.MLP = None):
-    """Continuum-subtracted line (V,) [Jy].
+def rays(setup: Setup, values: dict[str, Any], log_abundance=None, *, model: mlp.MLP | None = None):
+    """(lines of sight, their continuum-subtracted line (P, V) [Jy], distance [pc]).
 
     Args:
         setup: what is kept.
@@ -112,8 +112,36 @@ def spectrum(setup: Setup, values: dict[str, Any], log_abundance=None, *, model:
         samples=setup.samples,
         rays=sky.x.shape[0],
     )
-    flux = jnp.sum(tracer.flux_density(intensity, sky, view.distance), axis=0)
-    return flux - 0.5 * (flux[0] + flux[-1])
+    flux = tracer.flux_density(intensity, sky, view.distance)
+    return sky, images.continuum_subtracted(flux), view.distance
+
+
+def spectrum(setup: Setup, values: dict[str, Any], log_abundance=None, *, model=None):
+    """Continuum-subtracted line (V,) [Jy]; arguments as `rays`."""
+    return jnp.sum(rays(setup, values, log_abundance, model=model)[1], axis=0)
+
+
+def line_flux(setup: Setup, values: dict[str, Any], log_abundance=None, *, model=None):
+    """The line's flux [Jy km/s]; arguments as `rays`."""
+    flux = spectrum(setup, values, log_abundance, model=model)
+    return images.line_flux(flux, jnp.asarray(setup.velocities))
+
+
+@broadcasts
+def visibilities(setup: Setup, values: dict[str, Any], u, v, log_abundance=None, *, model=None):
+    """Of the continuum-subtracted line, (2, B, V): real and imaginary parts [Jy].
+
+    Args:
+        setup: what is kept.
+        values: as `rays`.
+        u: baselines eastwards [wavelengths], (B,).
+        v: northwards.
+        log_abundance: as `rays`.
+        model: the perceptron.
+    """
+    sky, flux, distance = rays(setup, values, log_abundance, model=model)
+    found = images.visibilities(flux, sky.x, sky.y, u, v, distance)
+    return jnp.stack([found.real, found.imag])
 
 
 def _sky(setup: Setup, view: View) -> Sky:

@@ -44,19 +44,31 @@ def to_cube(priors: dict[str, Prior], values: dict[str, float]) -> np.ndarray:
     return np.array(out)
 
 
-def gaussian(data, model, sigma, emulator_sigma=0.0):
-    """ln L of independent noise; the emulator's error adds in quadrature.
+def gaussian(data, model, sigma, emulator_sigma=0.0, modes=None):
+    """ln L of independent noise and of an emulator that errs.
 
-    -sum (d - m)^2/(2 s^2) - sum ln(s sqrt(2 pi)), s^2 = sigma^2 + emulator_sigma^2.
+    Covariance diag(sigma^2 + emulator_sigma^2) + sum_k e_k e_k^T: an error of each datum by itself,
+    and errors that the data share. Its inverse and determinant are those of a diagonal and K
+    directions [Woodbury 1950].
+
+    Args:
+        data: (n,).
+        model: (n,).
+        sigma: standard deviation of the noise.
+        emulator_sigma: of the emulator's own error in each datum.
+        modes: (K, n) the shared errors e_k; none unless given.
     """
-    variance = sigma**2 + emulator_sigma**2
-    return -0.5 * jnp.sum((data - model) ** 2 / variance + jnp.log(2 * np.pi * variance))
-
-
-def gaussian_visibilities(data, model, sigma):
-    """ln L of complex visibilities with noise sigma in each of the two parts."""
-    residual = jnp.abs(data - model) ** 2
-    return -0.5 * jnp.sum(residual / sigma**2 + 2 * jnp.log(2 * np.pi * sigma**2))
+    variance = jnp.broadcast_to(sigma**2 + emulator_sigma**2, jnp.shape(data))
+    miss = (data - model) / jnp.sqrt(variance)
+    found = jnp.sum(miss**2 + jnp.log(2 * np.pi * variance))
+    if modes is not None:
+        weighed = modes / jnp.sqrt(variance)[None]
+        along = weighed @ miss
+        inner = jnp.eye(len(modes), dtype=weighed.dtype) + weighed @ weighed.T
+        lower = jnp.linalg.cholesky(inner)
+        half = jax.scipy.linalg.solve_triangular(lower, along, lower=True)
+        found += 2 * jnp.sum(jnp.log(jnp.diag(lower))) - jnp.sum(half**2)
+    return -0.5 * found
 
 
 class Samples(NamedTuple):
@@ -68,7 +80,7 @@ class Samples(NamedTuple):
     divergent: float  # share of divergent trajectories
 
 
-def _density(log_likelihood: Callable, dimensions: int):
+def _density(log_likelihood: Callable):
     """Log density over unbounded coordinates: the unit cube through a logistic function."""
 
     def density(z):
@@ -76,7 +88,6 @@ def _density(log_likelihood: Callable, dimensions: int):
         jacobian = jnp.sum(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z))
         return log_likelihood(unit) + jacobian
 
-    del dimensions
     return density
 
 
@@ -105,7 +116,7 @@ def nuts(
         ConfigError: blackjax is not installed.
     """
     blackjax = _import("blackjax")
-    density = _density(log_likelihood, len(start))
+    density = _density(log_likelihood)
     with jax.enable_x64(True):
         z = np.clip(start, 1e-3, 1 - 1e-3)
         z = jnp.asarray(np.log(z / (1 - z)))
@@ -131,6 +142,20 @@ def nuts(
         return Samples(unit, values, float(rate.mean()), float(divergent.mean()))
 
 
+def convergence(chains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(potential scale reduction, effective draws) of each parameter.
+
+    Args:
+        chains: (chains, draws, d), two chains or more.
+    """
+    blackjax = _import("blackjax")
+    with jax.enable_x64(True):
+        chains = jnp.asarray(chains)
+        r_hat = blackjax.diagnostics.potential_scale_reduction(chains)
+        effective = blackjax.diagnostics.effective_sample_size(chains)
+        return np.asarray(r_hat), np.asarray(effective)
+
+
 class Evidence(NamedTuple):
     """What nested sampling found."""
 
@@ -145,6 +170,7 @@ def nested(
     names: list[str],
     *,
     live: int = 100,
+    seed: int = 0,
     calls: int | None = None,
     tolerance: float = 0.5,
 ) -> Evidence:
@@ -155,6 +181,7 @@ def nested(
             exact nearest neighbours too.
         names: of the parameters.
         live: live points.
+        seed: of NumPy's global generator, the one that UltraNest draws from.
         calls: most evaluations.
         tolerance: dlogz at which it stops.
 
@@ -162,6 +189,7 @@ def nested(
         ConfigError: ultranest is not installed.
     """
     ultranest = _import("ultranest", "nested")
+    np.random.seed(seed)  # noqa: NPY002
     sampler = ultranest.ReactiveNestedSampler(
         names, log_likelihood, transform=lambda unit: unit, vectorized=True
     )
@@ -246,7 +274,7 @@ def calibrate(
         truth_key, data_key, warm_key, run_key = jax.random.split(key, 4)
         truth = jax.random.uniform(truth_key, (dimensions,), jnp.float64)
         data = simulate(truth, data_key)
-        density = _density(functools.partial(log_likelihood, data), dimensions)
+        density = _density(functools.partial(log_likelihood, data))
         warm = blackjax.window_adaptation(
             blackjax.hmc, density, num_integration_steps=leaps, target_acceptance_rate=0.8
         )

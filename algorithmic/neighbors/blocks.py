@@ -26,7 +26,13 @@ WIDE = (256, 2048)  # leaves of searches through the whole tree
 
 
 def search(
-    index: tree.Index, queries: np.ndarray, k: int, *, lanes: int | None = None, threads=None
+    index: tree.Index,
+    queries: np.ndarray,
+    k: int,
+    *,
+    lanes: int | None = None,
+    within=None,
+    threads=None,
 ):
     """(squared distances (m, k), indices (m, k), certain (m,)), ties by index.
 
@@ -35,6 +41,7 @@ def search(
         queries: (m, d) float32, in any order.
         k: neighbours.
         lanes: queries in a block; as many as stand close together unless given.
+        within: (m,) squared distances in which k points are known to lie; guessed unless given.
         threads: that share the queries on a CPU; all cores unless given.
     """
     if lanes is None:
@@ -46,7 +53,7 @@ def search(
     sure = np.empty(len(queries), bool)
 
     def part(order):
-        for places, found in _solved(index, queries, order, k):
+        for places, found in _solved(index, queries, order, k, within):
             near[places], at[places], sure[places] = found
 
     _each(part, np.array_split(order, max(1, len(order) * lanes // SORTED)), threads)
@@ -70,12 +77,11 @@ def nearby(queries: np.ndarray, lanes: int) -> np.ndarray:
     return order.reshape(-1, lanes)
 
 
-def _solved(index, queries, order, k):
+def _solved(index, queries, order, k, within):
     """Yields (places, (near, at, certain)) of blocks of queries, chunk by chunk."""
     held = queries[order]
-    low, high = held.min(axis=1), held.max(axis=1)
-    centre = (low + high) / 2
-    leaves, values, beyond, need = _around(index, low, high, centre, k, order.shape[1])
+    known = None if within is None else within[order].max(axis=1)
+    leaves, values, beyond, need = _around(index, held, k, known)
     by_need = np.argsort(need)
     chunk = CHUNK // order.shape[1]
     for start in range(0, len(order), chunk):
@@ -85,26 +91,31 @@ def _solved(index, queries, order, k):
         want = min(-(-want // STEP) * STEP, count)
         rest = beyond[some]
         if want < count:
-            rest = np.minimum(rest, values[some, want])
+            rest = np.minimum(rest, values[some, want, None])
         near, at, sure = ranked(index, held[some], leaves[some, :want], rest, k, chunk)
         shape = lambda x: x.reshape(-1, *x.shape[2:])
         yield order[some].reshape(-1), (shape(near), shape(at), shape(sure))
 
 
-def _around(index, low, high, centre, k, lanes):
-    """The leaves around boxes: (leaves, their bounds, bound of all others, how many to take)."""
+def _around(index, queries, k, known):
+    """The leaves around blocks (b, q, d): (leaves (b, n), their bounds, near to far; a bound (b, q)
+    of all others for each query; how many leaves to take (b,))."""
+    low, high = queries.min(axis=1), queries.max(axis=1)
+    centre = (low + high) / 2
     bucket = tree.bucket(index, centre)
-    total = len(low)
+    total, lanes, _ = queries.shape
     size = 512  # at a time
     parts = []
     for start in range(0, total, size):
         pick = np.resize(np.arange(start, min(start + size, total)), size)
-        keys, close, reach, named = _ranking(
-            index, bucket[pick], low[pick], high[pick], centre[pick]
-        )
-        close = np.array(close)
-        close.partition(min(k, close.shape[1]) - 1, axis=1)
-        radius = close[:, min(k, close.shape[1]) - 1] * np.float32(GUESS**2 if lanes > 1 else 1)
+        here = bucket[pick], low[pick], high[pick]
+        keys, reach, named = _ranking(index, *here, queries[pick])
+        if known is None:
+            close = np.array(_close(index, bucket[pick], centre[pick]))
+            close.partition(min(k, close.shape[1]) - 1, axis=1)
+            radius = close[:, min(k, close.shape[1]) - 1] * np.float32(GUESS**2 if lanes > 1 else 1)
+        else:
+            radius = known[pick]
         slot, value, _ = least.least(keys, keys.shape[1])
         need = (value <= radius[:, None]).sum(axis=1)
         leaves = np.take_along_axis(np.asarray(named), slot, axis=1)
@@ -113,25 +124,30 @@ def _around(index, low, high, centre, k, lanes):
 
 
 @jax.jit
-def _ranking(index, bucket, low, high, centre):
+def _close(index, bucket, centre):
+    """Squared distances (b, n) of the centres to the points of the leaves nearest to a bucket."""
+    few = index.leaves[:, index.near[bucket, :CLOSE]]
+    d2 = distance.squared([centre[:, c, None, None] - few[c] for c in range(len(few))], index.zero)
+    return d2.reshape(len(centre), -1)
+
+
+@jax.jit
+def _ranking(index, bucket, low, high, queries):
     named = index.near[bucket]
     keys = least.keys(
         tree.bounds((low, high), index.low[:, named], index.high[:, named], index.zero)
     )
-    few = index.leaves[:, named[:, :CLOSE]]
-    dims = len(few)
-    close = distance.squared([centre[:, c, None, None] - few[c] for c in range(dims)], index.zero)
-    # A leaf not named is `reach` from the bucket; the box sticks out of that by so much at most.
+    # A leaf not named is `reach` from the bucket; a query lies so far outside of that.
     out = [
         jnp.maximum(
-            jnp.maximum(index.bucket_low[c, bucket] - low[:, c],
-                        high[:, c] - index.bucket_high[c, bucket]), 0.0
+            jnp.maximum(index.bucket_low[c, bucket][:, None] - queries[:, :, c],
+                        queries[:, :, c] - index.bucket_high[c, bucket][:, None]), 0.0
         )
-        for c in range(dims)
+        for c in range(low.shape[1])
     ]  # fmt: skip
     out = jnp.sqrt(distance.squared(out, index.zero)) * (1 + tree.SLACK)
-    reach = jnp.maximum(index.reach[bucket] - out, 0.0)
-    return keys, close.reshape(len(low), -1), reach * reach * (1 - tree.SLACK), named
+    reach = jnp.maximum(index.reach[bucket][:, None] - out, 0.0)
+    return keys, reach * reach * (1 - tree.SLACK), named
 
 
 def ranked(index, queries, leaves, beyond, k, chunk):
@@ -141,7 +157,7 @@ def ranked(index, queries, leaves, beyond, k, chunk):
         index: the tree.
         queries: (b, q, d).
         leaves: (b, l) of each block.
-        beyond: (b,) lower bound of the squared distance of all other points.
+        beyond: (b, q) lower bound of the squared distance of all other points.
         k: neighbours.
         chunk: blocks of the compiled program, at least b.
 
@@ -160,7 +176,7 @@ def ranked(index, queries, leaves, beyond, k, chunk):
     both = np.sort(both.reshape(chunk * lanes, count), axis=1)[: blocks * lanes, :k]
     near = (both >> 32).astype(np.int32).view(np.float32)
     at = both.astype(np.int32)
-    bound = np.minimum(rest[: blocks * lanes], np.repeat(beyond, lanes))
+    bound = np.minimum(rest[: blocks * lanes], beyond.reshape(-1))
     # Nothing is left out when both bounds are infinite.
     sure = (near[:, -1] < bound) | np.isinf(bound)
     shape = lambda x: x.reshape(blocks, lanes, *x.shape[1:])
@@ -201,7 +217,7 @@ def search_wide(index, queries, k, count, threads=None):
 
     def part(some):
         leaves, beyond = tree.around(index, some, some, count, size=chunk)
-        return [x[:, 0] for x in ranked(index, some[:, None], leaves, beyond, k, chunk)]
+        return [x[:, 0] for x in ranked(index, some[:, None], leaves, beyond[:, None], k, chunk)]
 
     return tuple(np.concatenate(x) for x in zip(*_each(part, parts, threads), strict=True))
 

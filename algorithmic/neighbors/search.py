@@ -71,11 +71,12 @@ def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _in_tree(index, queries, points, k, threads):
     near, at, sure = blocks.search(index, queries, k, threads=threads)
     rest = np.flatnonzero(~sure)
-    if len(rest):  # farther from their neighbours than the rest of their block
-        near[rest], at[rest], sure = blocks.search(
-            index, queries[rest], k, lanes=1, threads=threads
-        )
-        rest = rest[~sure]
+    for lanes in (2, 1):  # farther from their neighbours than the rest of their block
+        if len(rest):  # what was found bounds how far they are
+            near[rest], at[rest], sure = blocks.search(
+                index, queries[rest], k, lanes=lanes, within=near[rest, -1], threads=threads
+            )
+            rest = rest[~sure]
     for count in blocks.WIDE:  # far from all points, or tied with many
         if len(rest):
             near[rest], at[rest], sure = blocks.search_wide(index, queries[rest], k, count, threads)

@@ -1,6 +1,6 @@
 """Settings of the disk-chemistry experiment.
 
-FL_JAX_DATA=... python -m experiments disks                    32 disks, RATE22 with ices
+FL_JAX_DATA=... python -m experiments disks                    12 disks, RATE22 with ices
 python -m experiments disks                                    the same with 33 hand-typed reactions
 FL_JAX_DATA=... python -m experiments disks --disks 100        100 disks
 FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,208 cells; accelerator
@@ -34,14 +34,17 @@ class Config:
     epochs: int = 200  # of the perceptron
 
     line: str = "2-1"  # of 13CO, for the retrieval [package]
-    channels: int = 25  # of the spectrum
-    chains_samples: int = 300  # NUTS draws after as many of warm-up; 0 = no retrieval
-    live: int = 100  # live points of the nested sampling; 0 = none
+    data: str = "visibilities"  # what is measured of it, or "spectrum" [package: visibilities]
+    channels: int = 21  # of the line [package]
+    chains: int = 2  # of NUTS
+    chains_samples: int = 300  # draws of each after as many of warm-up; 0 = no retrieval
+    live: int = 100  # live points of the nested sampling; 0 = none [package: 400]
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
+    calibration_batch: int = 50  # of them side by side
 
 
 PAPER = Config()
-SMALL = Config(disks=32, radii=16, layers=16, chains_samples=0, live=0, calibration=0)
+SMALL = Config(disks=12, radii=16, layers=16, folds=8, chains_samples=100, live=0, calibration=0)
 SMOKE = Config(
     disks=6,
     radii=6,

@@ -9,6 +9,7 @@ from experiments.disks import stages
 
 CURVE, ABLATION, RESIDUALS, MAPS = "cv.png", "ablation.png", "residuals.png", "maps.png"
 CORNER, SPECTRUM, RANKS = "corner.png", "spectrum.png", "ranks.png"
+CHANNELS = "channels.png"
 
 
 def report(outcome: result.Result, directory: result.RunDirectory) -> str:
@@ -32,8 +33,12 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
         "## Emulators on disks that they have not seen",
         text,
         f"Species: {', '.join(d['species'])}. Conformal intervals of {d['best']}: coverage"
-        f" {100 * d['coverage'][0]:.1f} +/- {100 * d['coverage'][1]:.1f} %. Outside the training"
-        f" range: {100 * d['outside']:.1f} % of the test rows.",
+        f" {share(d['coverage']['plain'])}; with the bound that holds for few disks too"
+        f" {share(d['coverage']['bound'])}. Outside the training range:"
+        f" {100 * d['outside']:.1f} % of the test rows.",
+        "## Errors by species",
+        by_species(d),
+        f"Lines, face-on: {', '.join(d['lines'])}.",
         f"![residuals]({RESIDUALS})",
         f"![maps]({MAPS})",
     ]
@@ -43,6 +48,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
             posterior(d["retrieval"]),
             f"![corner plot]({CORNER})",
             f"![spectrum]({SPECTRUM})",
+            f"![channel maps]({CHANNELS})",
         ]
         if "calibration" in d["retrieval"]:
             lines.append(f"![ranks]({RANKS})")
@@ -61,6 +67,26 @@ def emulators(d: dict) -> str:
     return "\n".join([head, *rows])
 
 
+def share(coverage: list[float]) -> str:
+    """Mean and standard error over disks."""
+    return f"{100 * coverage[0]:.1f} +/- {100 * coverage[1]:.1f} %"
+
+
+def by_species(d: dict) -> str:
+    """Errors of the best regressor and the perceptron [dex] by row, abundance, column and flux."""
+    keys = {"row": "rmse", "abundance": "weighted", "column": "column", "line flux": "flux"}
+    both = (d["best"], "perceptron")
+    head = "| species | " + " | ".join(f"{k}, {n}" for n in both for k in keys) + " |"
+    show = lambda value: "-" if value is None else f"{value:.2f}"
+    rows = [
+        f"| {s} | "
+        + " | ".join(show(d["scores"][n][key][i]) for n in both for key in keys.values())
+        + " |"
+        for i, s in enumerate(d["species"])
+    ]
+    return "\n".join([head, "|---" * (1 + 2 * len(keys)) + "|", *rows])
+
+
 def conditions(ablation: list[dict]) -> str:
     """The best subsets."""
     rows = [f"| {', '.join(r['features'])} | {r['k']} | {r['rmse']:.3f} |" for r in ablation]
@@ -77,10 +103,15 @@ def posterior(r: dict) -> str:
             cells = " | ".join(f"{v[k]:.4g}" for k in ("truth", "low", "median", "high"))
             rows.append(f"| {sampler} | {name} | {cells} | {'yes' if v['inside'] else 'no'} |")
     text = "\n".join(rows) + (
-        f"\n\nNUTS: mean acceptance {r['acceptance']:.2f}, {100 * r['divergent']:.1f} % divergent."
+        f"\n\nNUTS: mean acceptance {r['acceptance']:.2f}, {100 * r['divergent']:.1f} % divergent,"
+        f" r hat at most {max(r['r_hat']):.3f}, at least {min(r['effective']):.0f} effective"
+        " draws. In the likelihoods, from lines of disks that no emulator saw:"
+        + ",".join(f" {k} {100 * v:.0f} %" for k, v in r["emulator"].items())
+        + "."
     )
     if "log_z" in r:
-        text += f" Nested sampling: ln Z = {r['log_z'][0]:.2f} +/- {r['log_z'][1]:.2f}."
+        text += f" Nested sampling: ln Z = {r['log_z'][0]:.2f} +/- {r['log_z'][1]:.2f} after"
+        text += f" {r['calls']} evaluations."
     if "calibration" in r:
         c = r["calibration"]
         both = zip(c["inside68"], c["inside95"], strict=True)
@@ -95,7 +126,7 @@ def posterior(r: dict) -> str:
 
 def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
     """The corner plot with the truth, the spectrum, and the ranks of the calibration."""
-    from experiments.disks import task
+    from experiments.disks import calibration, observation
 
     plt = plotting()
     names = list(retrieved.nuts)
@@ -115,9 +146,10 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
                     axis.hist(draws[row], bins=25, color=colour, density=True, histtype="step")
                 else:
                     axis.plot(draws[column], draws[row], ".", ms=1.2, color=colour, alpha=0.4)
-                    axis.axhline(task.TRUTH[row], color="#c1272d", lw=0.8)
-            axis.axvline(task.TRUTH[column], color="#c1272d", lw=0.8)
+                    axis.axhline(observation.TRUTH[row], color="#c1272d", lw=0.8)
+            axis.axvline(observation.TRUTH[column], color="#c1272d", lw=0.8)
             axis.tick_params(labelsize=6)
+            axis.xaxis.set_major_locator(plt.MaxNLocator(3))
             if i == n - 1:
                 axis.set_xlabel(column)
             if j == 0 and i:
@@ -125,18 +157,48 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
     figure.suptitle("posterior: NUTS (blue), nested sampling (orange), truth (red)", fontsize=9)
     _save(plt, figure, folder / CORNER)
     figure, axis = plt.subplots(figsize=(4.4, 2.8))
-    axis.errorbar(retrieved.velocities, retrieved.data, retrieved.sigma, fmt="k.", ms=3, lw=0.8)
-    axis.set(xlabel="velocity, km/s", ylabel="flux density, Jy")
+    for (name, line), colour in zip(
+        retrieved.spectra.items(), ("#c1272d", "#0b6aa2", "#d98c00"), strict=True
+    ):
+        axis.plot(retrieved.velocities, line, color=colour, lw=1.2, label=name)
+    axis.set(xlabel="velocity, km/s", ylabel="flux density, Jy", title="line of the true disk")
+    axis.legend(frameon=False, fontsize=7)
     _save(plt, figure, folder / SPECTRUM)
+    _channels(plt, retrieved, folder / CHANNELS)
     if retrieved.calibration is not None:
         cal = retrieved.calibration
         figure, axis = plt.subplots(figsize=(4.4, 2.8))
-        for s, name in enumerate(task.CALIBRATED):
+        for s, name in enumerate(calibration.CALIBRATED):
             axis.hist(cal.ranks[:, s], bins=10, range=(0, cal.draws), histtype="step", label=name)
         axis.axhline(len(cal.ranks) / 10, color="#7a7a7a", ls="--", lw=0.8)
         axis.set(xlabel="rank of the truth", ylabel="simulations")
         axis.legend(frameon=False)
         _save(plt, figure, folder / RANKS)
+
+
+def _channels(plt, retrieved, path) -> None:
+    """The line's channel maps from the chemistry's abundances and from the neighbours'."""
+    from matplotlib import colors
+
+    cubes = retrieved.channels
+    velocities, half = cubes["velocities"], cubes["half"]
+    rows = [k for k in cubes if k not in ("velocities", "half")]
+    figure, axes = plt.subplots(
+        len(rows), len(velocities), figsize=(1.5 * len(velocities), 1.75 * len(rows)), squeeze=False
+    )
+    top = max(cubes[k].max() for k in rows)
+    for row, name in zip(axes, rows, strict=True):
+        for k, (axis, v) in enumerate(zip(row, velocities, strict=True)):
+            image = axis.imshow(cubes[name][..., k], origin="lower", cmap="inferno",
+                                norm=colors.PowerNorm(0.4, 0, top),
+                                extent=(half, -half, -half, half))  # fmt: skip
+            axis.set_title(f"{v:+.1f} km/s", fontsize=7)
+            axis.tick_params(labelsize=5, labelleft=k == 0)
+        row[0].set_ylabel(f"{name}\nnorth [au]", fontsize=7)
+    axes[-1][0].set_xlabel("east [au]", fontsize=7)
+    figure.colorbar(image, ax=axes, label="Jy/pixel", shrink=0.7, pad=0.02)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+    plt.close(figure)
 
 
 def plotting():

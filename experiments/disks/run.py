@@ -24,7 +24,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     fitted.models[fitted.best].save(directory.path / "emulator.npz")
     fitted.models["perceptron"].save(directory.path / "perceptron.npz")
     report.draw_emulators(found, curve, ablation, fitted, directory.path)
-    retrieved = task.retrieve(config, fitted) if config.chains_samples else None
+    retrieved = task.retrieve(config, fitted, directory) if config.chains_samples else None
     if retrieved is not None:
         report.draw_retrieval(retrieved, directory.path)
     return summary.summarise(config, found, curve, ablation, fitted, retrieved)

@@ -6,6 +6,7 @@ import numpy as np
 
 from algorithmic.disks import conformal, emulator, mlp, population, table, validation
 from experiments import result
+from experiments.disks import heldout
 from experiments.disks.config import Config
 from fl_jax.data import sources
 from fl_jax.train import metrics
@@ -116,9 +117,11 @@ class Fitted(NamedTuple):
     models: dict[str, Any]
     predictions: dict[str, np.ndarray]  # log10 abundances of the test rows
     scores: dict[str, dict[str, list[float]]]
+    fluxes: heldout.Fluxes
+    residuals: dict[str, np.ndarray]  # (disks, I, J) of the first species on the grid [dex]
     best: str
     k: int
-    coverage: tuple[float, float]
+    coverage: dict[str, tuple[float, float]]  # (mean, standard error) "bound" and "plain"
     outside: float
 
 
@@ -157,16 +160,26 @@ def fit(config: Config, found: Rows) -> Fitted:
         got, _ = validation.columns(found.test, values)
         miss = np.log10(np.maximum(got, 1.0)) - np.log10(np.maximum(wanted, 1.0))
         scores[name]["column"] = np.sqrt(np.mean(miss**2, axis=0)).tolist()
+    compared = {k: v for k, v in predictions.items() if k != "KNN, paper's features"}
+    fluxes = heldout.fluxes(config, found.test, found.species, compared)
+    misses = {k: heldout.residuals(config, found.test, truth, v) for k, v in compared.items()}
+    for name, one in scores.items():
+        errors = heldout.errors_dex(fluxes, name) if name in compared else []
+        by_line = dict(zip(fluxes.species, map(float, errors), strict=False))
+        one["flux"] = [by_line.get(s) for s in found.species]  # None: no line, or not compared
     mean = {name: float(np.mean(s["rmse"])) for name, s in scores.items()}
     best = min((n for n in models if n.startswith("KNN")), key=mean.get)
     coverage = _coverage(config, found, models[best])
     outside = models[best].predict(found.test.features(config.fit_features)).outside.mean()
-    return Fitted(models, predictions, scores, best, k, coverage, float(outside))
+    return Fitted(models, predictions, scores, fluxes, misses, best, k, coverage, float(outside))
 
 
-def _coverage(config: Config, found: Rows, model: emulator.Emulator) -> tuple[float, float]:
+def _coverage(
+    config: Config, found: Rows, model: emulator.Emulator
+) -> dict[str, tuple[float, float]]:
     """Coverage (mean over disks, standard error) of intervals calibrated on all other disks.
 
+    "bound": with the level a lower bound for any number of disks; "plain": the pooled quantile.
     The errors are those of emulators that did not see the disk: one fit for each fold.
     """
     owner = found.all.columns["disk"]
@@ -187,12 +200,16 @@ def _coverage(config: Config, found: Rows, model: emulator.Emulator) -> tuple[fl
             fresh.predict(rest.features(model.features)).values - truth[fold == f]
         )
     disks = np.unique(owner)
-    shares = []
-    for d in disks:  # every disk against the intervals of all the others
-        level = min(config.level, (len(disks) - 1) / len(disks))
-        widths = conformal.widths(misses[owner != d], owner[owner != d], level)
-        shares.append(float((misses[owner == d] <= widths[None]).mean()))
-    return float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
+    level = min(config.level, (len(disks) - 1) / len(disks))
+    out = {}
+    for name in ("bound", "plain"):
+        shares = []
+        for d in disks:  # every disk against the intervals of all the others
+            rest = owner != d
+            widths = conformal.widths(misses[rest], owner[rest], level, bound=name == "bound")
+            shares.append(float((misses[~rest] <= widths[None]).mean()))
+        out[name] = float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(len(shares)))
+    return out
 
 
 def residuals(found: Rows, predicted: np.ndarray, species: str, bins: int = 24) -> dict[str, Any]:

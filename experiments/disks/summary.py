@@ -38,9 +38,15 @@ def summarise(
             mean(fitted.best, "weighted"), "dex"
         ),
         "test error of the best KNN, columns": metric(mean(fitted.best, "column"), "dex"),
+        "test error of the best KNN, line fluxes": metric(
+            _mean_of_lines(fitted.scores[fitted.best]["flux"]), "dex"
+        ),
         "test error of the perceptron": metric(mean("perceptron"), "dex"),
         "coverage of the conformal intervals": metric(
-            100 * fitted.coverage[0], "%", 100 * config.level, "what was asked for"
+            100 * fitted.coverage["plain"][0], "%", 100 * config.level, "what was asked for"
+        ),
+        "coverage of the conformal intervals, with the bound for few disks": metric(
+            100 * fitted.coverage["bound"][0], "%", 100 * config.level, "at least"
         ),
         "cells not converged": metric(
             100 * card["cells"]["not converged"] / card["cells"]["asked"], "%"
@@ -53,7 +59,7 @@ def summarise(
             "what": "KNN, paper's three features, cross-validated",
             "ours": f"{curve['rmse']:.2f} dex; three best conditions {best[3]:.2f}",
             "published": "0.67 dex (other population)",
-            "command": "python -m experiments disks",
+            "command": f"python -m experiments disks --disks {config.disks}",
         },
         {
             "origin": found.origin,
@@ -64,11 +70,17 @@ def summarise(
             "scores": fitted.scores,
             "best": fitted.best,
             "k": fitted.k,
-            "coverage": list(fitted.coverage),
+            "coverage": {k: list(v) for k, v in fitted.coverage.items()},
+            "lines": list(fitted.fluxes.lines),
             "outside": fitted.outside,
             "retrieval": retrieval,
         },
     )
+
+
+def _mean_of_lines(errors: list[float | None]) -> float:
+    """Over the species that have a line."""
+    return float(np.mean([e for e in errors if e is not None]))
 
 
 def _retrieval(retrieved: task.Retrieved, metrics: dict[str, result.Metric]) -> dict[str, Any]:
@@ -78,10 +90,15 @@ def _retrieval(retrieved: task.Retrieved, metrics: dict[str, result.Metric]) -> 
     inside = sum(v["inside"] for v in intervals.values())
     metrics["truths inside the 95 % region, NUTS"] = metric(inside, f"of {len(intervals)}")
     metrics["ray-step halving"] = metric(100 * retrieved.halving, "% of the peak")
+    metrics["largest split of the chains (r hat)"] = metric(float(retrieved.r_hat.max()))
     retrieval = {
         "nuts": intervals,
         "acceptance": retrieved.acceptance,
         "divergent": retrieved.divergent,
+        "r_hat": retrieved.r_hat.tolist(),
+        "effective": retrieved.effective.tolist(),
+        "emulator": retrieved.emulator,
+        "calls": retrieved.calls,
     }
     if retrieved.nested is not None:
         retrieval["nested"] = task.intervals(retrieved.nested)
@@ -90,7 +107,9 @@ def _retrieval(retrieved: task.Retrieved, metrics: dict[str, result.Metric]) -> 
         metrics["truths inside the 95 % region, nested"] = metric(inside, f"of {len(intervals)}")
     if retrieved.calibration is not None:
         cal = retrieved.calibration
-        metrics["calibration, smallest p"] = metric(float(cal.p.min()))
+        metrics["calibration, smallest p"] = metric(
+            float(cal.p.min()), "", 0.01 / len(cal.p), "goal: above 0.01 over the parameters"
+        )
         retrieval["calibration"] = {
             "simulations": len(cal.ranks),
             "p": cal.p.tolist(),

@@ -37,6 +37,8 @@ TESTED_BY = {
         "algorithmic/disks/test_lines.py"
     ),
     r"algorithmic/disks/forward": "algorithmic/disks/test_retrieval.py",
+    r"algorithmic/disks/adapters/\w+": "algorithmic/disks/test_adapters.py",
+    r"experiments/disks/(calibration|heldout|observation)": "experiments/disks/test_task.py",
     r"algorithmic/neighbors/(blocks|brute|distance|sharded|tree)": (
         "algorithmic/neighbors/test_search.py"
     ),

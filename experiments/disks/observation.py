@@ -1,0 +1,147 @@
+"""The disk to be got back: that of the authors' demonstration, its chemistry, its data."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from algorithmic.disks import (
+    bdf,
+    forward,
+    lines,
+    model,
+    population,
+    radiation,
+    retrieval,
+    structure,
+    table,
+    tracer,
+)
+from experiments.disks import heldout
+from experiments.disks.config import Config
+from fl_jax.core import errors
+from fl_jax.data import sources
+
+# Truth and priors of the authors' fitting demonstration; the ranges of the emulator are wider.
+TRUTH = {"mass_gas": 1e-3, "r_c": 100.0, "q": 0.55, "t_atm": 1000.0, "t_mid": 200.0}
+PRIORS = {
+    "mass_gas": retrieval.Prior(1e-4, 1e-2, True),
+    "r_c": retrieval.Prior(30.0, 200.0),
+    "q": retrieval.Prior(0.4, 0.7),
+    "t_atm": retrieval.Prior(300.0, 1500.0, True),
+    "t_mid": retrieval.Prior(100.0, 300.0, True),
+}
+KINDS = ("spectrum", "visibilities")
+RATIO, SNR = 69.0, 30.0  # 12C/13C; peak over noise
+DISK = {"mass_star": 0.7, "gamma": 0.75}
+LIGHT = {"chi_star": 1e3, "gas_to_small": 300.0}
+METRES = (15.0, 370.0)  # shortest and longest baseline, those of a compact array
+BASELINES = 12
+
+
+def setup(config: Config) -> forward.Setup:
+    """13CO of the demonstration's disk; from LAMDA, or from the rotor's constants."""
+    molecule = heldout.molecule("13co")
+    few = config.channels < 20
+    return forward.Setup(
+        molecule,
+        lines.line_of(molecule, config.line),
+        "CO",
+        RATIO,
+        DISK,
+        LIGHT,
+        tracer.View(30.0, 25.0, 150.0),
+        tracer.Physics(mass_star=DISK["mass_star"], turbulence=0.3),
+        np.linspace(-4, 4, config.channels),
+        np.geomspace(1.0, 400.0, config.radii),
+        radiation.heights(config.layers),
+        rays=(6, 8) if few else (8, 12),
+        samples=6 if few else 24,
+    )
+
+
+def chemistry(config: Config, kept: forward.Setup, path: pathlib.Path) -> np.ndarray:
+    """(I J,) log10 abundance of CO in the true disk, solved with the population's network.
+
+    Args:
+        config: network, age and tolerance.
+        kept: the grid.
+        path: where it is kept, or was by an earlier run.
+    """
+    if path.is_file():
+        header, arrays = table.read_npz(path, table.VERSION)
+        if header["shape"] == [len(kept.r), len(kept.height)]:
+            return arrays["abundance"]
+    disk = structure.Disk(**DISK, **TRUTH)
+    grid = radiation.make_grid(disk, radiation.Light(**LIGHT), kept.r, kept.height)
+    ready = population.setting(
+        population.Population(network=config.network), sources.folder("astrochem")
+    )
+    solved = model.solve(
+        ready.network,
+        population.start(ready.network),
+        grid,
+        years=config.years,
+        tables=ready.tables,
+        options=bdf.Options(rtol=config.rtol, atol=1e-20),
+    )
+    bad = int((solved.solved & ~solved.converged).sum())
+    if bad:
+        raise errors.DataError(f"{bad} cells of the true disk did not converge; lower rtol.")
+    x = np.where(solved.solved, solved.x[..., ready.network.index("CO")], 0.0)
+    abundance = np.log10(np.maximum(x, table.FLOOR)).ravel()
+    header = {"version": table.VERSION, "shape": list(grid.density.shape)}
+    table.write_npz(path, header, abundance=abundance)
+    return abundance
+
+
+def baselines(frequency: float) -> tuple[np.ndarray, np.ndarray]:
+    """(u, v) [wavelengths]: lengths evenly spaced, directions by the golden angle."""
+    length = np.linspace(*METRES, BASELINES) * frequency / 2.99792458e8
+    angle = np.arange(BASELINES) * np.pi * (3 - np.sqrt(5))
+    return length * np.cos(angle), length * np.sin(angle)
+
+
+def predict(config: Config, kept: forward.Setup, values: dict[str, Any], abundance=None, *,
+            model=None):  # fmt: skip
+    """What would be measured, as a vector [Jy]: a spectrum, or parts of visibilities."""
+    if config.data == "spectrum":
+        return forward.spectrum(kept, values, abundance, model=model)
+    u, v = map(jnp.asarray, baselines(kept.line.frequency))
+    return forward.visibilities(kept, values, u, v, abundance, model=model).ravel()
+
+
+def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
+    """The function (model (n,)) -> (K, n) of errors that an emulator makes in the data.
+
+    What it gets wrong in each of K disks that it has not seen, cell by cell of the same grid, is
+    put into the disk at the centre of the prior and traced. The errors go with the size of the
+    model; their covariance is the mean over the disks.
+
+    Args:
+        config: which data.
+        kept: the setup.
+        knn: gives the abundances at the centre of the prior.
+        residuals: (K, I, J) log10 of emulated over true abundance.
+    """
+    middle = retrieval.from_cube(PRIORS, np.full(len(PRIORS), 0.5))
+    with jax.enable_x64(True):
+        features = np.asarray(jax.jit(lambda: forward.cells(kept, middle)[1])())
+        x = forward.knn_abundances(knn, kept, features)
+        run = jax.jit(lambda x: predict(config, kept, middle, x))
+        centre = np.asarray(run(x))
+        off = [np.asarray(run(x + one.ravel())) - centre for one in residuals]
+        scaled = np.stack(off) / np.sqrt(len(off)) / np.linalg.norm(centre)
+    return lambda model: jnp.asarray(scaled) * jnp.sqrt(jnp.sum(model**2))
+
+
+def measure(config: Config, kept: forward.Setup, abundance: np.ndarray):
+    """(data, noise's standard deviation) of the true disk with noise."""
+    errors.one_of("kind of data", config.data, KINDS)
+    with jax.enable_x64(True):
+        clean = np.asarray(jax.jit(lambda x: predict(config, kept, TRUTH, x))(abundance))
+    sigma = float(np.abs(clean).max()) / SNR
+    noise = np.random.default_rng(config.seed).normal(size=clean.shape)
+    return clean + sigma * noise, sigma

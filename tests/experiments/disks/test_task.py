@@ -1,0 +1,119 @@
+"""The retrieval's parts: what is observed, line fluxes of unseen disks, the whole in small."""
+
+import dataclasses
+import importlib.util
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algorithmic.disks import emulator, forward, mlp, population, table
+from experiments.disks import calibration, config, heldout, observation, report, task
+
+CONFIG = dataclasses.replace(config.SMOKE, chains=2, chains_samples=12)
+FEATURES = ("numberdens", "temperature", "uv", "ionization")
+
+
+def constant(log_abundance: float) -> mlp.MLP:
+    """A perceptron that gives CO the same abundance everywhere."""
+    layers = [(jnp.zeros((4, 1)), jnp.zeros(1))]
+    ends = np.zeros(4), np.ones(4), np.full(1, log_abundance), np.ones(1)
+    return mlp.MLP(FEATURES, ("CO",), layers, *ends)
+
+
+def cells(log_abundance=-4.0) -> table.Table:
+    """Two disks of the population on the config's grid, all cells with the same CO."""
+    asked = population.Population(disks=2, radii=CONFIG.radii, layers=CONFIG.layers)
+    drawn = population.draw(asked)
+    parts = []
+    for number, one in enumerate(drawn):
+        grid = population.grid(asked, one)
+        wide = lambda values, grid=grid: np.broadcast_to(values, grid.density.shape).ravel().copy()
+        radius = grid.r[:, None]
+        columns = {
+            "disk": np.full(grid.density.size, number),
+            "radius": wide(radius),
+            "height": wide(radius * grid.height[None]),
+            "numberdens": grid.density.ravel(),
+            "temperature": grid.temperature.ravel(),
+            "uv": wide(1.0) + 0.0,
+            "ionization": grid.zeta.ravel(),
+        }
+        x = np.full((grid.density.size, 1), 10.0**log_abundance)
+        parts.append(table.Table(columns, ("CO",), x, {}))
+    meta = {"parameters": {str(i): one for i, one in enumerate(drawn)}}
+    return dataclasses.replace(table.concatenate(parts), meta=meta)
+
+
+def test_rows_go_back_to_their_place():
+    rows = cells()
+    one = rows.select(rows.columns["disk"] == 1)
+    i, j = heldout.place(one, CONFIG)
+    size = CONFIG.radii * CONFIG.layers
+    assert (i * CONFIG.layers + j).tolist() == list(range(size))
+    some = one.select(np.arange(size) % 2 == 0)
+    found = heldout.maps(some, CONFIG, np.arange(len(some), dtype=np.float64))
+    assert found.ravel()[2] == 1.0 and found.ravel()[1] == np.log10(table.FLOOR)
+
+
+def test_fluxes_of_unseen_disks():
+    rows = cells()
+    less = np.full((len(rows), 1), -9.0)  # thin: half as much gives half the flux
+    predictions = {"same": rows.targets(("CO",)), "thin": less, "half": less - np.log10(2)}
+    found = heldout.fluxes(CONFIG, rows, ("CO",), predictions)
+    assert found.species == ("CO",) and found.truth.shape == (2, 1) and (found.truth > 0).all()
+    np.testing.assert_allclose(heldout.errors_dex(found, "same"), 0.0, atol=1e-12)
+    ratio = found.found["half"] / found.found["thin"]
+    np.testing.assert_allclose(ratio, 0.5, rtol=1e-2)
+    assert heldout.relative_error(found, "same", "CO") == pytest.approx(0.0, abs=1e-12)
+    assert heldout.relative_error(found, "thin", "CO") > 0.5
+    assert heldout.relative_error(found, "thin", "HCN") == 0.0
+
+
+def test_visibilities_at_the_centre_are_the_spectrum():
+    kept = observation.setup(CONFIG)
+    x = np.full(CONFIG.radii * CONFIG.layers, -5.0)
+    with jax.enable_x64(True):
+        zero = jnp.zeros(1)
+        found = forward.visibilities(kept, observation.TRUTH, zero, zero, jnp.asarray(x))
+        line = forward.spectrum(kept, observation.TRUTH, jnp.asarray(x))
+        np.testing.assert_allclose(found[0, 0], line, rtol=1e-12)
+        np.testing.assert_allclose(found[1], 0.0, atol=1e-12 * float(line.max()))
+    u, v = observation.baselines(230e9)
+    lengths = np.hypot(u, v) * 2.99792458e8 / 230e9
+    np.testing.assert_allclose(lengths[[0, -1]], observation.METRES)
+    data, sigma = observation.measure(CONFIG, kept, x)
+    assert data.shape == (2 * observation.BASELINES * CONFIG.channels,) and sigma > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("blackjax") is None, reason="blackjax, an extra, is not installed"
+)
+def test_the_retrieval_in_small(tmp_path):
+    rows = cells()
+    knn = emulator.fit(rows, features=FEATURES, species=("CO",), k=3)
+    models = {"perceptron": constant(-4.0), "KNN uniform": knn}
+    predictions = {name: rows.targets(("CO",)) for name in models}
+    fitted = SimpleNamespace(
+        models=models, best="KNN uniform",
+        fluxes=heldout.fluxes(CONFIG, rows, ("CO",), predictions),
+        residuals={name: np.full((2, CONFIG.radii, CONFIG.layers), 0.1) for name in models},
+    )  # fmt: skip
+    directory = SimpleNamespace(path=tmp_path)
+    found = task.retrieve(CONFIG, fitted, directory)
+    assert set(found.nuts) == set(observation.TRUTH)
+    assert all(len(draws) == 24 for draws in found.nuts.values())
+    for name, prior in observation.PRIORS.items():
+        assert (found.nuts[name] >= prior.low).all() and (found.nuts[name] <= prior.high).all()
+    assert (tmp_path / "truth.npz").is_file()  # solved once
+    again = observation.chemistry(CONFIG, observation.setup(CONFIG), tmp_path / "truth.npz")
+    assert again.shape == (CONFIG.radii * CONFIG.layers,)
+    report.draw_retrieval(found, tmp_path)
+    assert (tmp_path / report.CORNER).stat().st_size > 1000
+    assert (tmp_path / report.CHANNELS).stat().st_size > 1000
+    small = dataclasses.replace(CONFIG, calibration=20, calibration_batch=20)
+    ranks = calibration.run(small, constant(-4.0))
+    assert ranks.ranks.shape == (20, 2) and (ranks.p > 1e-4).all()
