@@ -77,7 +77,7 @@ def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Resul
         metrics,
         headline={
             "what": f"mean micro-F1 of {len(means)} algorithms at n = {largest}, one multi-task"
-            f" model, {config.seeds} seed(s)",
+            f" model, {config.seeds} seed{'s' if config.seeds > 1 else ''}",
             "ours": f"{both['algorithms']:.1f} %",
             "published": f"{theirs['algorithms']:.1f} % (single-task models; from memory)",
             "command": "python -m experiments clrs",
