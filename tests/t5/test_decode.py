@@ -34,10 +34,11 @@ def test_greedy_is_the_argmax_of_full_passes():
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():
     beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=2, beams=8, length_penalty=0.0)
-    logs = {}
-    for way in itertools.product(range(8), repeat=2):
-        given = jnp.array([[0, way[0]]])
-        p = jax.nn.log_softmax(model.apply(PARAMS, CONFIG, TOKENS[:1], given)[0])
+    logs, ways = {}, list(itertools.product(range(8), repeat=2))
+    given = jnp.array([[0, first] for first, _ in ways])
+    tokens = jnp.tile(TOKENS[:1], (len(ways), 1))
+    every = np.asarray(jax.nn.log_softmax(model.apply(PARAMS, CONFIG, tokens, given)))
+    for way, p in zip(ways, every, strict=True):
         key = (way[0], 0) if way[0] == CONFIG.eos else way
         logs[key] = float(p[0, way[0]] + (0 if way[0] == CONFIG.eos else p[1, way[1]]))
     best = max(logs, key=logs.get)
