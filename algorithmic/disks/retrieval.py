@@ -1,5 +1,6 @@
 """Bayesian retrieval: priors, likelihoods, NUTS, nested sampling, simulation-based calibration."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -91,6 +92,13 @@ def _density(log_likelihood: Callable):
     return density
 
 
+@contextlib.contextmanager
+def _as_blackjax_wants():
+    """float64, and its own mixtures of types, which a caller's strict promotion would refuse."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def nuts(
     log_likelihood: Callable[[Float[Array, " d"]], Float[Array, ""]],
     start: np.ndarray,
@@ -117,7 +125,7 @@ def nuts(
     """
     blackjax = _import("blackjax")
     density = _density(log_likelihood)
-    with jax.enable_x64(True):
+    with _as_blackjax_wants():
         z = np.clip(start, 1e-3, 1 - 1e-3)
         z = jnp.asarray(np.log(z / (1 - z)))
         warm = blackjax.window_adaptation(
@@ -295,7 +303,7 @@ def calibrate(
         rank = jnp.sum(unit < truth[None], axis=0)
         return rank, unit.var(axis=0), rate.mean()
 
-    with jax.enable_x64(True):
+    with _as_blackjax_wants():
         run = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=batch))
         ranks, variance, rate = map(np.asarray, run(jax.random.split(key, simulations)))
     p = []
