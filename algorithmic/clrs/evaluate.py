@@ -147,6 +147,14 @@ def _count(name, group, shared, own, table, config, steps, runs):
     return counts(name, group, logits, lane, config)
 
 
+def _of_task(name, group, own):
+    """The task's parameters and tables out of its group's."""
+    if name not in group.names:
+        raise errors.ConfigError(f"{name} is not among the tasks of this model, {group.names}.")
+    index = group.names.index(name)
+    return jax.tree.map(lambda v: v[index], (own, net.tables(group)))
+
+
 def task(
     name: str,
     group: net.Group,
@@ -180,15 +188,11 @@ def task(
     Raises:
         ConfigError: the group does not hold the task, or sizes that do not fit.
     """
-    if name not in group.names:
-        raise errors.ConfigError(f"{name} is not among the tasks of this model, {group.names}.")
+    mine, table = _of_task(name, group, own)
     samples = samples or test_size(name)
     errors.positive("batch", batch)
     nodes = samplers.nodes(name, length)
     room = trajectory.rooms(name, nodes)
-    index = group.names.index(name)
-    mine = jax.tree.map(lambda v: v[index], own)
-    table = jax.tree.map(lambda v: v[index], net.tables(group))
     total = None
     for i in range(0, samples, batch):
         part = min(batch, samples - i)
@@ -234,10 +238,8 @@ def hints(
     Arguments as in `task`. Returns, by probe, an array over the steps: F1 of masks, else the share
     that is right. Scalar hints are left out.
     """
+    mine, table = _of_task(name, group, own)
     held = trajectory.rooms(name, samplers.nodes(name, length))[-1]
-    index = group.names.index(name)
-    mine = jax.tree.map(lambda v: v[index], own)
-    table = jax.tree.map(lambda v: v[index], net.tables(group))
     runs = _draw(name, group, rng.fold(key, name, length, 0), samples, length, held, options)
     steps = int(jnp.max(runs.length)) - 1
     found = jax.device_get(_follow(name, group, shared, mine, table, config, steps, runs))

@@ -163,19 +163,32 @@ def epsilon(
     worse_at = lambda eps: uncovered(
         response, lambda others: response.delta(eps, others, tail)[1], delta, budget
     )
-    raised = lambda others: _attained(response, others, delta, attained, upper, tail)
+    raised = lambda others, low: _attained(response, others, delta, low, upper, tail)
     try:
         budget = response.budget(tail, work)
         if response.k > 2:
-            attained = raised(Bystanders(0, 0, response.n - 1))
+            attained = raised(Bystanders(0, 0, response.n - 1), attained)
         if attained <= 0 and worse_at(0.0) is None:
             return Ends(0.0, 0.0)
-        step = 0.9 * (rtol if response.k < 4 else max(rtol, ENOUGH))
+    except errors.PrivacyError:
+        return Ends(attained, upper)
+    step = 0.9 * (rtol if response.k < 4 else max(rtol, ENOUGH))
+    return _narrowed(worse_at, raised, attained, upper, step, rtol)
+
+
+def _narrowed(worse_at, raised, attained, upper, step, rtol):
+    """The ends between which the worst bystanders lie; what was won stays when the budget ends.
+
+    An end is tried a step above the attained loss. The data set that exceeds it raises the attained
+    loss, or else the step is doubled.
+    """
+    try:
         while 0 < attained * (1 + step) < upper:
-            worse = worse_at(attained * (1 + step))
+            end = attained * (1 + step)
+            worse = worse_at(end)
             if worse is None:
-                return Ends(attained, attained * (1 + step))
-            better = raised(worse)
+                return Ends(attained, end)
+            better = raised(worse, attained)
             if better <= attained * (1 + 0.1 * rtol):
                 step *= 2
             attained = better
@@ -207,19 +220,12 @@ def delta(
         return Ends(attained, upper)
     tail = min(0.1 * rtol, 1e-4) * attained
     value = lambda others: response.delta(eps, others, tail)
+    worse_at = lambda end: uncovered(response, lambda others: value(others)[1], end, budget)
+    raised = lambda others, low: max(low, value(others)[0])
     try:
-        budget, step = response.budget(tail, work), 0.5 * close
+        budget = response.budget(tail, work)
         if response.k > 2:
-            attained = max(attained, value(Bystanders(0, 0, response.n - 1))[0])
-        while attained * (1 + step) < upper:
-            target = attained * (1 + step)
-            worse = uncovered(response, lambda others: value(others)[1], target, budget)
-            if worse is None:
-                return Ends(attained, target)
-            better = max(attained, value(worse)[0])
-            if better <= attained * (1 + 0.1 * step):
-                step *= 2
-            attained = better
+            attained = raised(Bystanders(0, 0, response.n - 1), attained)
     except errors.PrivacyError:
-        pass
-    return Ends(attained, upper)
+        return Ends(attained, upper)
+    return _narrowed(worse_at, raised, attained, upper, 0.5 * close, 0.5 * close)
