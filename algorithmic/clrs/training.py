@@ -34,6 +34,7 @@ class Training:
 
     tasks: tuple[str, ...] = specs.ALGORITHMS
     batch: int = 32  # lanes per task
+    even: bool = False  # more lanes where graphs are smaller: as many pairs of nodes; not paper's
     steps: int = 16  # L, hints per lane and update
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, drawn per task and update
     close: float = 0.0  # share of sequences and searches whose keys lie close together; not paper's
@@ -129,7 +130,8 @@ def shape(name: str, config: Training, most: int | None = None) -> lanes.Shape:
         longest = 8 if name in common else max(room(name, n) - 1, 1)
         steps = min(steps, -(-longest // 4) * 4)
     places = max(1, steps // (common[name] - 1)) if name in common else 1
-    return lanes.Shape(config.batch, n, steps, places, room(name, n))
+    more = (max(config.lengths) // max(lengths(name, config))) ** 2 if config.even else 1
+    return lanes.Shape(max(1, more) * config.batch, n, steps, places, room(name, n))
 
 
 def room(name: str, n: int) -> int:

@@ -34,6 +34,7 @@ class Config:
 
     rounds: int = 10_000  # each is one update per task [repository]
     batch: int = 32  # trajectories, or chunks of them, per task and round [repository]
+    even: bool = False  # more of them where graphs are smaller: all see as many pairs of nodes
     chunk: int = 16  # hints per chunk of a long trajectory [paper, 3.3]
     lengths: tuple[int, ...] = (4, 7, 11, 13, 16)  # n, one a round in turn [repository]
     close: float = 0.0  # share of samples with positions, and with keys, drawn close together
@@ -60,6 +61,7 @@ SMALL = Config(
     bfloat16=True,
     rounds=3000,
     batch=16,
+    even=True,
     lengths=(4, 7, 16, 6, 13),
     close=0.5,
     small=7,

@@ -38,6 +38,7 @@ def settings(config: Config) -> training.Training:
     return training.Training(
         tasks=tasks(config),
         batch=config.batch,
+        even=config.even,
         steps=config.chunk,
         lengths=config.lengths,
         close=config.close,

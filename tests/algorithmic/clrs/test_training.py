@@ -64,6 +64,15 @@ def test_tasks_that_are_alike_share_a_trace_and_small_sizes_have_their_own():
     assert [lane.first.shape[1] for lane in shapes] == [8, 8, 4, 4]
 
 
+def test_smaller_graphs_have_as_many_pairs_of_nodes():
+    config = training.Training(("bfs", "segments_intersect"), batch=2, even=True)
+    lanes = lambda name: training.shape(name, config).batch
+    assert lanes("bfs") == 2 and lanes("segments_intersect") == 2 * 16**2 // 4**2
+    drawn = dict(zip((g.names[0] for g in training.groups(config)),
+                     training.batch(jax.random.key(0), config), strict=True))  # fmt: skip
+    assert drawn["segments_intersect"].nodes.shape[-1] == 32
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
