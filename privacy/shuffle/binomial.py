@@ -111,6 +111,14 @@ def log_pmf(k: np.ndarray, law: Binomial) -> np.ndarray:
     return np.where((k < 0) | (k > n), -np.inf, value)
 
 
+def log_poisson(k: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """log Pr[Poisson(mean) = k] for whole k (minus infinity below 0), mean > 0."""
+    k, mean = np.broadcast_arrays(np.asarray(k, float), np.asarray(mean, float))
+    kk = np.where(k > 0, k, 1.0)
+    value = -0.5 * np.log(2 * np.pi * kk) - stirling_error(kk) - _deviance(kk, mean, kk - mean)
+    return np.where(k > 0, value, np.where(k == 0, -mean, -np.inf))
+
+
 def _log(p, q):
     """log p, where p = 1 - q."""
     return math.log1p(-q) if q < 0.5 else math.log(p)

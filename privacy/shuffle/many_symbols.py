@@ -21,65 +21,32 @@ For c > rest at least c - rest of the guests find no label. The upper end shows 
 random ones of them, which are noise, and the lemma applies to the others. With three symbols there
 is nothing to tell in a histogram of one symbol, and delta is exact.
 
-The coefficients of (l_1 - e^eps l_2) l_1^ones l_2^twos l_3^rest, l_v the linear form that counts
-what a holder of v reports, are one Fourier transform on a window that holds all but a stated part
-of the mass.
+The law of the counts and of the guests is a table of positive sums (`counts`), the victim's report
+shifts it, and the guests' disagreements are positive sums as well (`agreements`): P and E Q are
+known to a relative error, which is what is added and taken off cell by cell. A delta of 1e-30 is as
+certain as one of 1e-3.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft
 
-from privacy.accounting import errors
-from privacy.shuffle import agreements
-
-LARGEST = 1 << 22  # cells of a transform
+from privacy.shuffle import agreements, counts
 
 
-class Window(NamedTuple):
-    """Which values of each count are told apart: ones, twos and, for k > 3, guests."""
+class Cells(NamedTuple):
+    """Pr[N1, N2, guests] of all reports, the victim's among them, in both data sets."""
 
-    first: tuple[int, ...]
-    width: tuple[int, ...]
-
-    @property
-    def cells(self) -> int:
-        return math.prod(self.width)
+    first: tuple[int, int, int]  # the values at the tables' corner
+    p: np.ndarray
+    q: np.ndarray
+    error: float  # relative, of every entry
 
 
-def window(k: int, eps0: float, eps: float, others: tuple[int, int, int], tail: float) -> Window:
-    """The window that leaves at most `tail` of P + e^eps Q outside; arguments as in `delta`."""
-    rates, n = np.array(_rates(k, eps0)), sum(others)
-    mean = np.array(others) @ rates + 0.5
-    variance = np.array(others) @ (rates * (1 - rates)) + 0.25
-    # Bernstein's inequality, either side of each count
-    third = math.log(2 * variance.size * (1 + math.exp(eps)) / tail) / 3
-    reach = 1 + third + np.sqrt(third * third + 6 * variance * third)  # 1: the victim's report
-    most = [n + 1, n + 1, others[0] + others[1] + 1][: mean.size]
-    first = [max(math.floor(m - r), 0) for m, r in zip(mean, reach, strict=True)]
-    last = [min(math.ceil(m + r), top) for m, r, top in zip(mean, reach, most, strict=True)]
-    width = [fft.next_fast_len(b - a + 1, real=True) for a, b in zip(first, last, strict=True)]
-    return Window(tuple(first), tuple(width))
-
-
-def _rates(k, eps0):
-    """Probabilities of the counted reports of a holder of 1, of 2, and of another symbol."""
-    p, h = _probabilities(k, eps0)
-    guest = (k - 2) * p
-    return ((h, p), (p, h), (p, p)) if k == 3 else ((h, p, guest), (p, h, guest), (p, p, 0.0))
-
-
-def _probabilities(k, eps0):
-    """(of each symbol but the own, of the own)."""
-    small = math.exp(-eps0)
-    return small / (1 + (k - 1) * small), 1 / (1 + (k - 1) * small)
-
-
-def extended(n: int, tail: float) -> bool:
-    """Whether rounding in float64 would be felt beside `tail`."""
-    return 1e-14 * n > 10 * tail
+def exponent(eps0: float, tail: float) -> float:
+    """Of what every inequality may leave out so that P + e^eps Q loses at most `tail`."""
+    return math.log(16 / tail) + np.logaddexp(0.0, eps0)
 
 
 def delta(
@@ -87,94 +54,89 @@ def delta(
 ) -> tuple[float, float]:
     """Certified (lower, upper) of delta(eps).
 
-    Where rounding in float64 would be felt beside `tail`, extended precision is used (about five
-    times slower; where the platform has none, the certificate is wider).
-
     Args:
-        k, eps0, eps: symbols, local and central privacy loss.
+        k, eps0, eps: symbols, local and central privacy loss, eps <= eps0.
         others: bystanders (ones, twos, rest).
-        tail: of P + e^eps Q, how much may lie outside the window.
+        tail: how much of P + e^eps Q may be left out.
 
     Raises:
-        PrivacyError: the window, or a table of agreements, is too large.
+        PrivacyError: the counts, or a table of agreements, are too many.
     """
-    seen = window(k, eps0, eps, others, tail)
-    if seen.cells > LARGEST:
-        raise errors.PrivacyError(f"a window of {seen.width} cells is out of reach.")
-    real = np.longdouble if extended(sum(others), tail) else np.float64
-    cells = _coefficients(_rates(k, eps0), eps, others, seen.width, real)
-    # rounding: of the powers and of the transform, in the 2-norm; the sum feels sqrt(cells) of it
-    norm, unit = math.sqrt(float(np.sum(cells * cells))), float(np.finfo(real).eps) / 2
-    error = 16 * (sum(others) + 1) + 8 * math.log2(cells.size)
-    error = math.sqrt(cells.size) * norm * unit * error
-    if k == 3:
-        low = high = float(np.maximum(cells, 0).sum())
-    else:
-        low, high = _agreeing(k, eps0, others, seen, cells.astype(float), tail)
-        error += 1e-14 * math.sqrt(cells.size) * norm
+    law = counts.law(k, eps0, others, exponent(eps0, tail))
+    cells = _with_victim(counts.rates(k, eps0), k, law)
     moved = 4e-16 * (sum(others) + 8)  # by the rounding of the probabilities themselves
-    return max(low - error, 0.0) * (1 - moved), (high + error) * (1 + moved) + tail
+    pair = _Pair(math.exp(eps), cells.error + moved)
+    if k == 3:
+        low, high = pair.positive(cells.p, cells.q)
+    else:
+        low, high = _agreeing(k, eps0, others, cells, pair, tail)
+    return max(low - tail, 0.0), high + tail
 
 
-def _coefficients(rates, eps, others, width, real):
-    """kappa on the window, each count modulo its width."""
-    z = [_roots(w, axis, len(width), real) for axis, w in enumerate(width)]
-    forms = []
-    for each in rates:
-        exact = [real(rate) for rate in each]
-        forms.append(sum(r * one for r, one in zip(exact, z, strict=True)) + (1 - sum(exact)))
-    spectrum = forms[0] - np.exp(real(eps)) * forms[1]
-    for form, count in zip(forms, others, strict=True):
-        spectrum = _times_power(spectrum, form, count)
-    return fft.irfftn(spectrum, s=width)
+class _Pair(NamedTuple):
+    """How P and Q are compared."""
+
+    factor: float  # e^eps
+    error: float  # relative, of both
+
+    def positive(self, p: np.ndarray, q: np.ndarray) -> tuple[float, float]:
+        """Certified (lower, upper) of the sum of (p - factor q)_+."""
+        q = self.factor * q
+        off = self.error * (p + q)
+        return (
+            float(np.maximum(p - q - off, 0).sum()),
+            float(np.maximum(p - q + off, 0).sum()),
+        )
 
 
-def _times_power(product, form, count):
-    """product * form**count by squaring: a fraction of a complex power's time."""
-    while count:
-        if count & 1:
-            product = product * form
-        count >>= 1
-        form = form * form if count else form
-    return product
+def _with_victim(rates, k, law):
+    """The law with the victim's report: symbol 1 is its own under P, symbol 2 under Q."""
+    p, h = rates
+    guest = (0, 0, 0 if k == 3 else 1)  # with three symbols, guests are not counted
+    grow = lambda *by: np.pad(law.table, [(b, g - b) for b, g in zip(by, (1, 1, guest[2]), strict=True)])  # fmt: skip # noqa: E501
+    one, two, third = grow(1, 0, 0), grow(0, 1, 0), (k - 2) * p * grow(*guest)
+    return Cells(law.first, h * one + p * two + third, p * one + h * two + third, law.error)
 
 
-def _roots(width, axis, axes, real):
-    """The roots of unity at which an axis is evaluated, along that axis; half of the last one's."""
-    count = width // 2 + 1 if axis == axes - 1 else width
-    angle = 2 * np.arccos(real(-1)) * np.arange(count).astype(real) / width
-    shape = [-1 if i == axis else 1 for i in range(axes)]
-    return (np.cos(angle) - 1j * np.sin(angle)).reshape(shape)
+def _agreeing(k, eps0, others, cells, pair, tail):
+    """(unanimous, any) delta: what the disagreements of the c other reports show of the guests.
 
-
-def _agreeing(k, eps0, others, seen, cells, tail):
-    """(unanimous, any) delta from the coefficients: the guests' number shows in disagreements."""
-    p, h = _probabilities(k, eps0)
+    Every user disagrees with probability (k-3)p, whatever it holds; so many disagreements that they
+    are beyond the tables are given to the attacker.
+    """
+    p, h = counts.rates(k, eps0)
     reports, rest = sum(others) + 1, others[2]
-    guests = 1 << (seen.first[2] + seen.width[2] - 1).bit_length()
-    # every user disagrees with probability (k-3)p, whatever it holds
-    wrong = _beyond(reports, (k - 3) * p, math.log(1 / tail))
-    tables = agreements.tables(h / (1 - 2 * p), 1 / (k - 2), reports, guests, wrong)
-    for axis, first in enumerate(seen.first):  # from remainders to values, ascending
-        cells = np.roll(cells, -(first % seen.width[axis]), axis)
-    ones, twos = (seen.first[axis] + np.arange(seen.width[axis]) for axis in (0, 1))
-    sums = np.add.outer(ones, twos)
+    ones, twos, guests = (f + np.arange(n) for f, n in zip(cells.first, cells.p.shape, strict=True))
+    loses = (cells.p > pair.factor * (1 - 4 * pair.error) * cells.q).any(axis=2)
+    i, j = np.nonzero(loses)  # elsewhere no histogram has more of P
+    c = reports - (ones[i] + twos[j])
+    i, j, c = (v[c >= 0] for v in (i, j, c))
+    if not c.size:
+        return 0.0, tail
+    least, most = int(c.min()), int(c.max())
+    if most > rest:
+        least = min(least, rest)
+    wrong = _beyond(reports, (k - 3) * p, exponent(eps0, tail))
+    own, guest = h / (1 - 2 * p), 1 / (k - 2)
+    tables = agreements.tables(own, guest, least, most, int(guests[-1]) + 1, wrong)
     low = high = 0.0
-    for total in np.unique(sums[sums <= reports]):
-        kappa, c = cells[sums == total], reports - int(total)
-        shown = _shown(kappa, tables[c], seen.first[2], c)
-        low += shown
-        if c > rest:  # so many guests more than there are labels
-            shown = _shown(kappa, tables[rest], seen.first[2] - (c - rest), rest)
-        high += shown
+    for each in np.unique(c):
+        laws = [of[i[c == each], j[c == each]] for of in (cells.p, cells.q)]
+        shown = pair.positive(*_shown(laws, tables[each - least], guests[0], each))
+        low += shown[0]
+        if each > rest:  # so many guests more than there are labels
+            first = guests[0] - (each - rest)
+            shown = pair.positive(*_shown(laws, tables[rest - least], first, rest))
+        high += shown[1]
     return low, high + tail
 
 
-def _shown(kappa, table, guests, c):
-    """Sum over cells and disagreements of (sum_j kappa_j Pr[d | j])_+, j from `guests` to c."""
-    kappa = kappa[:, max(-guests, 0) : max(c - guests + 1, 0)]
-    start = max(guests, 0)
-    return float(np.maximum(kappa @ table[start : start + kappa.shape[1]], 0).sum())
+def _shown(laws, table, first, c):
+    """Laws of the disagreements, given those of `first` guests and more; c are the most."""
+    guests = first + np.arange(laws[0].shape[1])
+    possible = (guests >= 0) & (guests <= c)
+    table = table[guests[possible]]
+    return [law[:, possible] @ table for law in laws]
 
 
 def _beyond(n, p, exponent):

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from privacy.accounting import errors
-from privacy.shuffle import many_symbols, two_symbols
+from privacy.shuffle import counts, many_symbols, two_symbols
 
 PARTS = 8  # into which a block is cut, at most
-BUDGET = 5000  # data sets that are evaluated for one answer
-QUICK = 1.5e8  # cells of their transforms: a few seconds
-THOROUGH = 1e11  # the same when asked for: minutes
+QUICK = 5e9  # multiplications that may be spent: a few seconds
+THOROUGH = 5e11  # the same when asked for: minutes
+LEAST = 5e6  # what every data set costs, a few milliseconds
+FEW = 6  # holders of the second symbol that are looked at first
 TRIED = 100  # data sets below which a search is hopeless
 ENOUGH = 4e-3  # from three symbols on a blanket this close to the attained loss is left alone
 
@@ -60,24 +61,20 @@ class Response(NamedTuple):
             return two_symbols.delta(self.eps0, eps, others.ones, others.twos)
         return many_symbols.delta(self.k, self.eps0, eps, others, tail)
 
-    def cost(self, tail: float) -> float:
-        """Cells of the transform for one data set; extended precision counts six times."""
-        if self.k == 2:
-            return 1.0
-        others = Bystanders((self.n - 1) // 2, 0, self.n - 1 - (self.n - 1) // 2)
-        cells = many_symbols.window(self.k, self.eps0, 0.0, others, tail).cells
-        return cells * (6.0 if many_symbols.extended(self.n, tail) else 1.0)
+    def shown(self, others: Bystanders) -> list[Bystanders]:
+        """Bystanders to look at, one after the other until a value is small enough.
 
-    def budget(self, tail: float, work: float) -> int:
-        """Data sets that may be evaluated.
-
-        Raises:
-            PrivacyError: too few for a search.
+        Holders of the second symbol cost much and leave so little of the loss that a few will do.
         """
-        affordable = min(BUDGET, work / self.cost(tail))
-        if affordable < TRIED:
-            raise errors.PrivacyError("the bystanders cannot be searched with the work allowed.")
-        return int(affordable)
+        few = others._replace(twos=FEW)
+        return [others] if self.k == 2 or others.twos <= FEW else [few, others]
+
+    def cost(self, others: Bystanders, tail: float) -> float:
+        """Multiplications that one data set takes."""
+        if self.k == 2:
+            return 0.2 * LEAST
+        kept = counts.spans(self.k, self.eps0, others, many_symbols.exponent(self.eps0, tail))
+        return LEAST + 60 * kept.work + 10 * kept.cells
 
     def blocks(self) -> Block:
         """All data sets."""
@@ -94,28 +91,33 @@ class Response(NamedTuple):
 
 
 def uncovered(
-    response: Response, value: Callable[[Bystanders], float], target: float, budget: float
+    response: Response,
+    value: Callable[[Bystanders], float],
+    target: float,
+    price: Callable[[Bystanders], float],
+    budget: float,
 ) -> Bystanders | None:
     """A data set of `response` whose value is above target, or None: all are at most target.
 
-    value: an upper bound of delta with these bystanders. budget: how often it may be called.
+    value: an upper bound of delta with these bystanders. price: of finding it, out of the budget.
 
     Raises:
         PrivacyError: the budget is spent.
     """
-    todo, most, spent = [response.blocks()], response.n - 1, 0
+    todo, most, spent = [response.blocks()], response.n - 1, 0.0
     rate = -math.log(target) / max(most, 1)  # roughly what log delta gains by a bystander less
     while todo:
         block = todo.pop()
         others = response.common(block)
         if others is None:
             continue
-        spent += 1
-        if spent > budget:
-            raise errors.PrivacyError(
-                f"more than {budget:.0f} data sets would have to be looked at."
-            )
-        found = value(others)
+        for shown in response.shown(others):
+            spent += price(shown)
+            if spent > budget:
+                raise errors.PrivacyError(f"more than {budget:.3g} would be spent on data sets.")
+            found = value(shown)
+            if found <= target:
+                break
         if found <= target:
             continue
         missing = most - sum(others)
@@ -155,19 +157,22 @@ def epsilon(
         attained: eps of one data set.
         upper: a valid bound; it comes back where none better is found with the work allowed.
         rtol: upper/lower - 1 that is worked for.
-        work: cells of transforms that may be computed for one try.
+        work: multiplications that may be spent on one try.
     """
     if response.n < 2 or upper <= attained * (1 + (rtol if response.k == 2 else ENOUGH)):
         return Ends(attained, upper)
     tail = min(0.1 * rtol, 1e-4) * delta
+    price = lambda others: response.cost(others, tail)
     worse_at = lambda eps: uncovered(
-        response, lambda others: response.delta(eps, others, tail)[1], delta, budget
+        response, lambda others: response.delta(eps, others, tail)[1], delta, price, work
     )
     raised = lambda others, low: _attained(response, others, delta, low, upper, tail)
+    alone = Bystanders(0, 0, response.n - 1)
+    if TRIED * price(alone) > work:
+        return Ends(attained, upper)
     try:
-        budget = response.budget(tail, work)
         if response.k > 2:
-            attained = raised(Bystanders(0, 0, response.n - 1), attained)
+            attained = raised(alone, attained)
         if attained <= 0 and worse_at(0.0) is None:
             return Ends(0.0, 0.0)
     except errors.PrivacyError:
@@ -220,12 +225,15 @@ def delta(
         return Ends(attained, upper)
     tail = min(0.1 * rtol, 1e-4) * attained
     value = lambda others: response.delta(eps, others, tail)
-    worse_at = lambda end: uncovered(response, lambda others: value(others)[1], end, budget)
+    price = lambda others: response.cost(others, tail)
+    worse_at = lambda end: uncovered(response, lambda others: value(others)[1], end, price, work)
     raised = lambda others, low: max(low, value(others)[0])
+    alone = Bystanders(0, 0, response.n - 1)
+    if TRIED * price(alone) > work:
+        return Ends(attained, upper)
     try:
-        budget = response.budget(tail, work)
         if response.k > 2:
-            attained = raised(Bystanders(0, 0, response.n - 1), attained)
+            attained = raised(alone, attained)
     except errors.PrivacyError:
         return Ends(attained, upper)
     return _narrowed(worse_at, raised, attained, upper, 0.5 * close, 0.5 * close)
