@@ -17,9 +17,7 @@ LARGEST = 5e7  # numbers in a set of tables
 
 
 @functools.lru_cache(maxsize=4)
-def tables(
-    own: float, guest: float, least: int, most: int, guests: int, wrong: int
-) -> np.ndarray:
+def tables(own: float, guest: float, least: int, most: int, guests: int, wrong: int) -> np.ndarray:
     """Pr[d of c reports disagree | j of them are guests], d < wrong, as [c - least, j, d].
 
     Every entry is a sum of products of positive numbers, so that none loses digits; entries with

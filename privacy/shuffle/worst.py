@@ -18,7 +18,7 @@ from privacy.accounting import errors
 from privacy.shuffle import counts, many_symbols, two_symbols
 
 PARTS = 8  # into which a block is cut, at most
-QUICK = 5e9  # multiplications that may be spent: a few seconds
+QUICK = 1e10  # multiplications that may be spent: a few seconds
 THOROUGH = 5e11  # the same when asked for: minutes
 LEAST = 5e6  # what every data set costs, a few milliseconds
 FEW = 6  # holders of the second symbol that are looked at first
@@ -67,7 +67,7 @@ class Response(NamedTuple):
         Holders of the second symbol cost much and leave so little of the loss that a few will do.
         """
         few = others._replace(twos=FEW)
-        return [others] if self.k == 2 or others.twos <= FEW else [few, others]
+        return [others] if self.k < 4 or others.twos <= FEW else [few, others]
 
     def cost(self, others: Bystanders, tail: float) -> float:
         """Multiplications that one data set takes."""
@@ -177,16 +177,20 @@ def epsilon(
             return Ends(0.0, 0.0)
     except errors.PrivacyError:
         return Ends(attained, upper)
-    step = 0.9 * (rtol if response.k < 4 else max(rtol, ENOUGH))
-    return _narrowed(worse_at, raised, attained, upper, step, rtol)
+    ends = Ends(attained, upper)
+    steps = {2: (rtol,), 3: (ENOUGH, rtol)}.get(response.k, (ENOUGH,))
+    for step in steps:
+        ends = _narrowed(worse_at, raised, ends, 0.9 * step, rtol)
+    return ends
 
 
-def _narrowed(worse_at, raised, attained, upper, step, rtol):
+def _narrowed(worse_at, raised, ends, step, rtol):
     """The ends between which the worst bystanders lie; what was won stays when the budget ends.
 
     An end is tried a step above the attained loss. The data set that exceeds it raises the attained
     loss, or else the step is doubled.
     """
+    attained, upper = ends
     try:
         while 0 < attained * (1 + step) < upper:
             end = attained * (1 + step)
@@ -236,4 +240,4 @@ def delta(
             attained = raised(alone, attained)
     except errors.PrivacyError:
         return Ends(attained, upper)
-    return _narrowed(worse_at, raised, attained, upper, 0.5 * close, 0.5 * close)
+    return _narrowed(worse_at, raised, Ends(attained, upper), 0.5 * close, 0.5 * close)

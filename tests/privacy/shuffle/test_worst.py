@@ -39,7 +39,7 @@ def test_every_data_set_is_covered_once():
             met.append(others) if missing == 0 else None
             return 1e-3 if missing else 1e-7
 
-        assert worst.uncovered(response, value, 1e-6, 10**6) is None
+        assert worst.uncovered(response, value, 1e-6, lambda others: 1, 10**6) is None
         assert len(met) == len(set(met))
         assert len(met) == (41 if response.k == 2 else 23 * 24 // 2)
 
@@ -47,9 +47,20 @@ def test_every_data_set_is_covered_once():
 def test_the_one_bad_data_set_is_found():
     response, bad = Response(3, 1.0, 30), Bystanders(4, 2, 23)
     below = lambda others: all(a <= b for a, b in zip(others, bad, strict=True))
-    assert worst.uncovered(response, lambda o: 1.0 if below(o) else 0.0, 1e-6, 10**6) == bad
+    value, price = lambda o: 1.0 if below(o) else 0.0, lambda o: 1
+    assert worst.uncovered(response, value, 1e-6, price, 10**6) == bad
     with pytest.raises(PrivacyError, match="more than 5"):
-        worst.uncovered(response, lambda o: 1.0 if below(o) else 0.0, 1e-6, 5)
+        worst.uncovered(response, value, 1e-6, price, 5)
+
+
+def test_a_few_holders_of_the_second_symbol_are_tried_first():
+    response, met = Response(4, 1.0, 60), []
+    value = lambda others: met.append(others) or (0.0 if others.twos >= worst.FEW else 1.0)
+    assert worst.uncovered(response, value, 1e-6, lambda o: 1, 10**6) is not None
+    assert all(others.twos <= worst.FEW for others in met)
+    everything = Bystanders(1, 30, 5)
+    assert response.shown(everything) == [Bystanders(1, worst.FEW, 5), everything]
+    assert Response(3, 1.0, 60).shown(everything) == [everything]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,7 @@ def test_the_one_bad_data_set_is_found():
         (3, 1.0, 1e-6),
         (3, 2.0, 1e-10),
         (3, 4.0, 1e-9),
+        (3, 6.0, 1e-12),
     ],
 )
 @pytest.mark.parametrize("times", [15, 100, 10**5])
@@ -74,7 +86,17 @@ def test_the_sandwich_is_within_half_a_percent(k, eps0, delta, times):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "k, eps0, n, delta",
-    [(4, 1.0, 86, 1e-9), (5, 2.0, 342, 2.4e-8), (20, 3.0, 587, 1e-9), (4, 4.0, 870, 1e-9)],
+    [
+        (4, 1.0, 86, 1e-9),
+        (5, 2.0, 342, 2.4e-8),
+        (20, 3.0, 587, 1e-9),
+        (4, 4.0, 870, 1e-9),
+        (5, 6.0, 6200, 1e-10),
+        (10, 4.0, 955, 1e-12),
+        (4, 1.0, 86, 1e-15),
+        (3, 2.0, 939, 1e-30),
+        (3, 1.0, 472, 1e-15),
+    ],
 )
 def test_the_sandwich_of_many_symbols_when_asked_for(k, eps0, n, delta):
     found = shuffle.epsilon(eps0, n, delta, mechanism=RandomizedResponse(k), bound="exact")
