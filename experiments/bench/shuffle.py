@@ -260,7 +260,7 @@ def sandwich() -> list[dict]:
     print("|---" * 7 + "|", flush=True)
     for k in (2, 3, 4, 5, 10, 20, 100):
         for times in (15, 15, 60, 1000):
-            eps0, delta = draw.choice([0.1, 0.5, 1, 2, 3, 4, 6]), 10 ** -draw.uniform(3, 9)
+            eps0, delta = draw.choice([0.1, 0.5, 1, 2, 3, 4, 6]), 10 ** -draw.uniform(3, 15)
             n = math.ceil(times * (math.exp(eps0) + k - 1))
             mechanism = families.RandomizedResponse(k)
             blanket = shuffle.epsilon(eps0, n, delta, mechanism=mechanism, bound="blanket")
