@@ -48,6 +48,23 @@ class Ends(NamedTuple):
     upper: float
 
 
+class Budget:
+    """Multiplications that one answer may still spend."""
+
+    def __init__(self, work: float):
+        self.left = work
+
+    def pay(self, price: float) -> None:
+        """Spends so much.
+
+        Raises:
+            PrivacyError: there is not as much left.
+        """
+        self.left -= price
+        if self.left < 0:
+            raise errors.PrivacyError("more work is needed to search the bystanders.")
+
+
 class Response(NamedTuple):
     """k-ary randomized response among n users."""
 
@@ -60,6 +77,11 @@ class Response(NamedTuple):
         if self.k == 2:
             return two_symbols.delta(self.eps0, eps, others.ones, others.twos)
         return many_symbols.delta(self.k, self.eps0, eps, others, tail)
+
+    @property
+    def alone(self) -> Bystanders:
+        """Nobody else holds one of the victim's symbols."""
+        return Bystanders(0, 0, self.n - 1)
 
     def shown(self, others: Bystanders) -> list[Bystanders]:
         """Bystanders to look at, one after the other until a value is small enough.
@@ -91,20 +113,13 @@ class Response(NamedTuple):
 
 
 def uncovered(
-    response: Response,
-    value: Callable[[Bystanders], float],
-    target: float,
-    price: Callable[[Bystanders], float],
-    budget: float,
+    response: Response, value: Callable[[Bystanders], float], target: float
 ) -> Bystanders | None:
     """A data set of `response` whose value is above target, or None: all are at most target.
 
-    value: an upper bound of delta with these bystanders. price: of finding it, out of the budget.
-
-    Raises:
-        PrivacyError: the budget is spent.
+    value: an upper bound of delta with these bystanders.
     """
-    todo, most, spent = [response.blocks()], response.n - 1, 0.0
+    todo, most = [response.blocks()], response.n - 1
     rate = -math.log(target) / max(most, 1)  # roughly what log delta gains by a bystander less
     while todo:
         block = todo.pop()
@@ -112,9 +127,6 @@ def uncovered(
         if others is None:
             continue
         for shown in response.shown(others):
-            spent += price(shown)
-            if spent > budget:
-                raise errors.PrivacyError(f"more than {budget:.3g} would be spent on data sets.")
             found = value(shown)
             if found <= target:
                 break
@@ -157,22 +169,17 @@ def epsilon(
         attained: eps of one data set.
         upper: a valid bound; it comes back where none better is found with the work allowed.
         rtol: upper/lower - 1 that is worked for.
-        work: multiplications that may be spent on one try.
+        work: multiplications that may be spent.
     """
     if response.n < 2 or upper <= attained * (1 + (rtol if response.k == 2 else ENOUGH)):
         return Ends(attained, upper)
     tail = min(0.1 * rtol, 1e-4) * delta
-    price = lambda others: response.cost(others, tail)
-    worse_at = lambda eps: uncovered(
-        response, lambda others: response.delta(eps, others, tail)[1], delta, price, work
-    )
-    raised = lambda others, low: _attained(response, others, delta, low, upper, tail)
-    alone = Bystanders(0, 0, response.n - 1)
-    if TRIED * price(alone) > work:
-        return Ends(attained, upper)
+    paid = _paid(response, tail, work)
+    worse_at = lambda eps: uncovered(response, lambda others: paid(others, eps)[1], delta)
+    raised = lambda others, low: _attained(paid, others, delta, low, upper)
     try:
         if response.k > 2:
-            attained = raised(alone, attained)
+            attained = raised(response.alone, attained)
         if attained <= 0 and worse_at(0.0) is None:
             return Ends(0.0, 0.0)
     except errors.PrivacyError:
@@ -206,11 +213,26 @@ def _narrowed(worse_at, raised, ends, step, rtol):
     return Ends(attained, upper)
 
 
-def _attained(response, others, delta, low, high, tail):
+def _paid(response, tail, work):
+    """(bystanders, eps) -> certified (lower, upper) of delta, as long as the work lasts."""
+    budget = Budget(work if TRIED * response.cost(response.alone, tail) <= work else 0.0)
+    last = None
+
+    def value(others, eps):
+        nonlocal last
+        price = response.cost(others, tail)
+        budget.pay(price if others != last else min(price, LEAST))  # their law is kept
+        last = others
+        return response.delta(eps, others, tail)
+
+    return value
+
+
+def _attained(value, others, delta, low, high):
     """The eps in [low, high] that these bystanders attain, and `low` where they attain less."""
     while high - low > 1e-5 * high:
         middle = 0.5 * (low + high)
-        enough = response.delta(middle, others, tail)[0] >= delta
+        enough = value(others, middle)[0] >= delta
         low, high = (middle, high) if enough else (low, middle)
     return low
 
@@ -228,16 +250,12 @@ def delta(
     if response.n < 2 or upper <= attained * (1 + close):
         return Ends(attained, upper)
     tail = min(0.1 * rtol, 1e-4) * attained
-    value = lambda others: response.delta(eps, others, tail)
-    price = lambda others: response.cost(others, tail)
-    worse_at = lambda end: uncovered(response, lambda others: value(others)[1], end, price, work)
-    raised = lambda others, low: max(low, value(others)[0])
-    alone = Bystanders(0, 0, response.n - 1)
-    if TRIED * price(alone) > work:
-        return Ends(attained, upper)
+    paid = _paid(response, tail, work)
+    worse_at = lambda end: uncovered(response, lambda others: paid(others, eps)[1], end)
+    raised = lambda others, low: max(low, paid(others, eps)[0])
     try:
         if response.k > 2:
-            attained = raised(alone, attained)
+            attained = raised(response.alone, attained)
     except errors.PrivacyError:
         return Ends(attained, upper)
     return _narrowed(worse_at, raised, Ends(attained, upper), 0.5 * close, 0.5 * close)

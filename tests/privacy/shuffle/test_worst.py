@@ -39,7 +39,7 @@ def test_every_data_set_is_covered_once():
             met.append(others) if missing == 0 else None
             return 1e-3 if missing else 1e-7
 
-        assert worst.uncovered(response, value, 1e-6, lambda others: 1, 10**6) is None
+        assert worst.uncovered(response, value, 1e-6) is None
         assert len(met) == len(set(met))
         assert len(met) == (41 if response.k == 2 else 23 * 24 // 2)
 
@@ -47,16 +47,24 @@ def test_every_data_set_is_covered_once():
 def test_the_one_bad_data_set_is_found():
     response, bad = Response(3, 1.0, 30), Bystanders(4, 2, 23)
     below = lambda others: all(a <= b for a, b in zip(others, bad, strict=True))
-    value, price = lambda o: 1.0 if below(o) else 0.0, lambda o: 1
-    assert worst.uncovered(response, value, 1e-6, price, 10**6) == bad
-    with pytest.raises(PrivacyError, match="more than 5"):
-        worst.uncovered(response, value, 1e-6, price, 5)
+    assert worst.uncovered(response, lambda o: 1.0 if below(o) else 0.0, 1e-6) == bad
+
+
+def test_without_work_the_bound_stays_as_it_was():
+    response = Response(4, 1.0, 86)
+    assert worst.epsilon(response, 1e-6, 0.3, 0.4, 1e-3, work=1e6) == (0.3, 0.4)
+    some = worst.epsilon(response, 1e-6, 0.3, 0.4, 1e-3, work=1e9)
+    assert 0.3 < some.lower < some.upper == 0.4
+    budget = worst.Budget(10.0)
+    budget.pay(9.0)
+    with pytest.raises(PrivacyError, match="more work"):
+        budget.pay(2.0)
 
 
 def test_a_few_holders_of_the_second_symbol_are_tried_first():
     response, met = Response(4, 1.0, 60), []
     value = lambda others: met.append(others) or (0.0 if others.twos >= worst.FEW else 1.0)
-    assert worst.uncovered(response, value, 1e-6, lambda o: 1, 10**6) is not None
+    assert worst.uncovered(response, value, 1e-6) is not None
     assert all(others.twos <= worst.FEW for others in met)
     everything = Bystanders(1, 30, 5)
     assert response.shown(everything) == [Bystanders(1, worst.FEW, 5), everything]
