@@ -41,7 +41,7 @@ def main() -> None:
             rounds=2,
             plans=("scan", "vmap"),
             methods=("auto", "patches"),
-            loops=("library", "patches"),
+            loops=("library", "patches", "auto"),
         ),
     ]
     print(
