@@ -9,6 +9,7 @@ called once a batch; its convolutions are the library's, or ours. No maintained 
 to compare with. Both sides draw the same batches, and their features must agree.
 """
 
+import itertools
 import json
 import time
 
@@ -20,6 +21,7 @@ from experiments.leakage import arm as arms
 from experiments.leakage import task as tasks
 from fl_jax.core import rng
 from fl_jax.nn import loss as losses
+from fl_jax.train import mesh as meshes
 from fl_jax.train import step
 from fl_jax.train.state import Variables
 from privacy.leakage import draws, features, split
@@ -29,6 +31,7 @@ RATE, BATCH = 0.01, 32
 
 def main() -> None:
     """Prints the table and a JSON line with every figure."""
+    jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))
     rows = [
         *case("Adult MLP", adult(), rounds=200, plans=("vmap", "scan"), methods=("auto",)),
@@ -38,7 +41,7 @@ def main() -> None:
             rounds=2,
             plans=("scan", "vmap"),
             methods=("auto", "patches"),
-            loops=("library", "patches"),
+            loops=("library", "patches", "auto"),
         ),
     ]
     print(
@@ -96,9 +99,9 @@ def case(name, task, *, rounds, plans, methods, loops=("auto",)) -> list[dict]:
         print(f"{name}, loop, {method}: {row}", flush=True)
         rows.append({"network": name, "what": "loop", "convolution": method, **row})
     for method in methods:
-        for plan in plans:
+        for plan, mesh in itertools.product(plans, (None, meshes.MeshConfig(clients=-1).make())):
             arm = arms.Arm(rounds=rounds, rate=RATE, method=method, plan=plan, hidden=_hidden(task))
-            compiled = arms.program(arm, task, parts.sizes())
+            compiled = arms.program(arm, task, parts.sizes(), mesh)
 
             def run(compiled=compiled):
                 state = compiled.start(key)
@@ -110,9 +113,9 @@ def case(name, task, *, rounds, plans, methods, loops=("auto",)) -> list[dict]:
                 a, b = np.asarray(a), np.asarray(b)
                 error = np.linalg.norm(a - b) / np.linalg.norm(b)
                 assert error < 1e-2, f"features differ by {error:.1e} of their norm"
-            rows.append(
-                {"network": name, "what": f"one program, {plan}", "convolution": method, **row}
-            )
+            what = f"one program, {plan}, " + ("one device" if mesh is None else "two devices")
+            print(f"{name}, {what}, {method}: {row}", flush=True)
+            rows.append({"network": name, "what": what, "convolution": method, **row})
     return rows
 
 

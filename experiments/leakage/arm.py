@@ -74,8 +74,13 @@ class Program(NamedTuple):
     view: collaborative.View
 
 
-def program(arm: Arm, task: tasks.Task, sizes: np.ndarray) -> Program:
-    """Compiles nothing yet; the same program serves every seed with these sizes."""
+def program(
+    arm: Arm, task: tasks.Task, sizes: np.ndarray, mesh: jax.sharding.Mesh | None = None
+) -> Program:
+    """Compiles nothing yet; the same program serves every seed with these sizes.
+
+    mesh: whose `clients` axis the auxiliary updates are dealt over; None = one device.
+    """
     model = tasks.model(
         task, channels=arm.channels, hidden=arm.hidden, dropout=arm.dropout, method=arm.method
     )
@@ -104,7 +109,10 @@ def program(arm: Arm, task: tasks.Task, sizes: np.ndarray) -> Program:
     extractor = features.make(params)
     view = collaborative.view(arm.view, protocol, arm.participants)
     weights = protocol.weights(sizes)
-    record = passive.recorder(learning, view, extractor, weights, plan=plan)
+    record = passive.recorder(learning, view, extractor, weights, plan=plan, dealt=mesh is not None)
+    many = collaborative.run(learning, record)
+    if mesh is not None:
+        many = passive.over_devices(many, mesh)
 
     def start(key):
         own = () if adversary is None else active.head(model, rng.fold(key, "head"))
@@ -116,13 +124,19 @@ def program(arm: Arm, task: tasks.Task, sizes: np.ndarray) -> Program:
 
     return Program(
         jax.jit(start),
-        jax.jit(collaborative.run(learning, record), donate_argnums=0),
+        jax.jit(many, donate_argnums=0),
         jax.jit(accuracy),
         view,
     )
 
 
-def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Record:
+def run(
+    arm: Arm,
+    task: tasks.Task,
+    seed: int,
+    made: dict | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Record:
     """Trains one seed and returns what the adversary has.
 
     Args:
@@ -130,6 +144,7 @@ def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Reco
         task: data.
         seed: of split, draws and weights.
         made: programs of earlier seeds, kept here between calls.
+        mesh: as in `program`.
     """
     parts = split.make(task.y, task.holds, arm.participants, seed=seed)
     sizes = parts.sizes()
@@ -143,7 +158,7 @@ def run(arm: Arm, task: tasks.Task, seed: int, made: dict | None = None) -> Reco
     made = {} if made is None else made
     weighted = tuple(sizes) if arm.steps else len(sizes)
     if (arm, weighted) not in made:
-        made[arm, weighted] = program(arm, task, sizes)
+        made[arm, weighted] = program(arm, task, sizes, mesh)
     compiled = made[arm, weighted]
     drawn = draws.Draws(
         parts,

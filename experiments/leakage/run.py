@@ -14,6 +14,7 @@ from experiments.leakage import task as tasks
 from experiments.leakage.config import Config
 from fl_jax.core import errors
 from fl_jax.train import cohort, metrics
+from fl_jax.train import mesh as meshes
 from privacy.leakage import classifiers, scores, timeline
 
 
@@ -35,12 +36,13 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     if path.exists():
         done = {(r["part"], r["name"], r["seed"]): r for r in metrics.read(path)}
     made: dict = {}
+    mesh = meshes.MeshConfig(clients=-1).make() if jax.device_count() > 1 else None
     with metrics.Metrics(path) as log, metrics.Progress(len(cells), what="run") as shown:
         log.truncate(len(path.read_bytes().rpartition(b"\n")[0]) + 1 if done else 0)
         for i, cell in enumerate(cells):
             shown.update(i)
             if (cell.part, cell.name, cell.seed) not in done:
-                record = arms.run(cell.arm, task, cell.seed, made)
+                record = arms.run(cell.arm, task, cell.seed, made, mesh)
                 log.write({**cell._asdict(), "arm": None, **evaluate(config, cell, record)})
         shown.update(len(cells))
         for part, rows in (("words", words.run), ("inversion", pictures.run)):

@@ -35,9 +35,18 @@ def materialize(x: Float[Array, "..."]) -> Float[Array, "..."]:
 @materialize.defjvp
 def _materialize_jvp(primals, tangents):
     y = materialize(*primals)
-    (dy,) = tangents
+    return y, materialize_linear(*tangents, y)
+
+
+def materialize_linear(dy: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """dy itself, held as by `materialize`, and so is its transpose: the cotangent that comes back.
+
+    Args:
+        dy: a tangent.
+        y: its primal, of the same shape.
+    """
     # Linear in dy, so the transpose divides (and holds) the cotangent too.
-    return y, dy / _ones(y) if jax.default_backend() == "cpu" else dy
+    return dy / _ones(y) if jax.default_backend() == "cpu" else dy
 
 
 def _ones(x):

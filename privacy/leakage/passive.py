@@ -13,9 +13,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
-from fl_jax.core import rng, tree
+from fl_jax.core import errors, rng, tree
 from fl_jax.train import cohort
+from fl_jax.train import mesh as meshes
 from privacy.leakage import collaborative
 from privacy.leakage.features import Extractor
 
@@ -26,6 +28,7 @@ def imitate(
     weights: np.ndarray,
     *,
     plan: cohort.Plan = cohort.Plan("vmap"),
+    dealt: bool = False,
 ) -> Callable:
     """The auxiliary updates of one round, as features.
 
@@ -35,6 +38,7 @@ def imitate(
         weights: (K,) of the participants' updates, as the protocol has them; an imitated victim
             takes the victim's, an innocent update the mean of the others'.
         plan: how the batches run (`cohort.Plan`).
+        dealt: whether the round runs under `over_devices`, so that a device sees its share.
 
     Returns:
         (params, examples, auxiliary (A, ...), pool (M, ...), chosen (A, others), key) ->
@@ -54,17 +58,19 @@ def imitate(
             batch = jax.tree.map(lambda leaf: leaf[taken], examples)
             return learning.send(params, batch, rng.fold(key, place))
 
-        def sent(indices, name, **kind):
-            items = (jnp.arange(indices.shape[0]), indices)
+        first = jax.lax.axis_index(cohort.AXIS) * auxiliary.shape[0] if dealt else 0
+
+        def sent(indices, name, first=0):
+            items = (first + jnp.arange(indices.shape[0]), indices)
             shared = (params, examples, rng.fold(key, name))
             return cohort.map(send, items, shared=shared, plan=plan, stage=name)
 
         if not pool.shape[0]:
             one = lambda item, *shared: extractor.extract(send(item, *shared))
-            items = (jnp.arange(auxiliary.shape[0]), auxiliary)
+            items = (first + jnp.arange(auxiliary.shape[0]), auxiliary)
             shared = (params, examples, rng.fold(key, "auxiliary"))
             return cohort.map(one, items, shared=shared, plan=plan, stage="auxiliary")
-        updates = tree.scale(ours, sent(auxiliary, "auxiliary"))
+        updates = tree.scale(ours, sent(auxiliary, "auxiliary", first))
         crowd = tree.scale(innocent, sent(pool, "pool"))
         # (A, M): which innocent updates stand beside which auxiliary one.
         beside = jnp.sum(jax.nn.one_hot(chosen, pool.shape[0], dtype=jnp.float32), axis=1)
@@ -82,6 +88,7 @@ def recorder(
     weights: np.ndarray,
     *,
     plan: cohort.Plan = cohort.Plan("vmap"),
+    dealt: bool = False,
 ) -> Callable:
     """What the adversary keeps of a round, for `collaborative.run`.
 
@@ -91,7 +98,7 @@ def recorder(
         A `record` function: {"observed": (length,) features of what was seen, "auxiliary":
         (A, length) features of what was imitated, zeros in rounds that are not recorded}.
     """
-    features = imitate(learning, extractor, weights, plan=plan)
+    features = imitate(learning, extractor, weights, plan=plan, dealt=dealt)
 
     def record(before, after, info, examples, batch, key):
         observed = extractor.extract(view.observe(before, after, info))
@@ -109,3 +116,36 @@ def recorder(
         return {"observed": observed, "auxiliary": auxiliary}
 
     return record
+
+
+def over_devices(many: Callable, mesh: Mesh) -> Callable:
+    """Rounds of `collaborative.run` with the auxiliary updates dealt over devices.
+
+    The rest of a round is little and is computed by every device, so that none waits for another.
+
+    Args:
+        many: (state, examples, batches, key) -> (state, records), whose recorder is `dealt`.
+        mesh: with an axis `clients`; the auxiliary updates are a multiple of its size.
+
+    Returns:
+        The same function of the whole arrays.
+    """
+    whole, split = PartitionSpec(), PartitionSpec(None, cohort.AXIS)
+
+    def dealt(state, examples, batches, key):
+        count, devices = batches["auxiliary"].shape[1], mesh.shape[cohort.AXIS]
+        if count % devices:
+            raise errors.ConfigError(
+                f"{count} auxiliary updates cannot be dealt over {devices} devices; choose a"
+                " multiple, or fewer devices."
+            )
+        parts = {name: split if name in ("auxiliary", "chosen") else whole for name in batches}
+        return meshes.shard_map(
+            many,
+            mesh,
+            (whole, whole, parts, whole),
+            (whole, {"observed": whole, "auxiliary": split}),
+            check=False,  # the loops start from constants, which do not vary over devices
+        )(state, examples, batches, key)
+
+    return dealt

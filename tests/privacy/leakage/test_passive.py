@@ -1,9 +1,11 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.core import tree
+from fl_jax.core import errors, tree
+from fl_jax.train import mesh as meshes
 from privacy.leakage import classifiers, collaborative, draws, features, passive, scores, split
 from tests.privacy.leakage import toy
 
@@ -37,6 +39,25 @@ def test_an_imitated_update_is_one_batch_and_innocent_ones_summed(setting, key):
             innocent = learning.send(start, fetch(one["pool"][m]), key)
             total = tree.add(total, tree.scale(0.15, innocent))
         np.testing.assert_allclose(found[a], extractor.extract(total), rtol=1e-4, atol=1e-6)
+
+
+def test_dealt_over_devices_the_auxiliary_updates_are_the_same(setting, key):
+    data, parts, start, _, extractor, drawn, _ = setting
+    noise = lambda update, key: tree.add(update, tree.scale(jax.random.normal(key), update))
+    learning = collaborative.make(toy.sgd(), parts.sizes(), share=noise)  # random by its place
+    view = collaborative.view("participant", toy.sgd(), 4)
+    batches = drawn.rounds(8, 6)
+    found = {}
+    for dealt in (False, True):
+        record = passive.recorder(learning, view, extractor, np.ones(4), dealt=dealt)
+        many = collaborative.run(learning, record)
+        if dealt:
+            many = passive.over_devices(many, meshes.MeshConfig(clients=4).make(jax.devices()[:4]))
+        found[dealt] = jax.jit(many)(learning.init(start, ()), data, batches, key)
+    chex.assert_trees_all_close(found[True], found[False], rtol=1e-4, atol=1e-6)
+    with pytest.raises(errors.ConfigError, match="16 auxiliary updates cannot be dealt over 3"):
+        mesh = meshes.MeshConfig(clients=3).make(jax.devices()[:3])
+        passive.over_devices(many, mesh)(learning.init(start, ()), data, batches, key)
 
 
 def test_a_property_is_inferred_from_sums_of_three_and_a_shuffled_one_is_not(setting, key):
