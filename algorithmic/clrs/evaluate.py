@@ -1,7 +1,8 @@
 """Scores as the benchmark defines them: micro-F1 over the whole test set, accumulated exactly.
 
 A batch gives counts, never a score; counts are added up and become one score at the end, because
-the F1 of a set is not the mean of the F1 of its batches [clrs issue 64].
+the F1 of a set is not the mean of the F1 of its batches [clrs issue 64]. Beside them stand scores
+that accept every right answer (`accepted`).
 """
 
 import functools
@@ -11,20 +12,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithmic.clrs import decoders, lanes, layout, losses, net, samplers, specs, trajectory
+from algorithmic.clrs import (
+    accepted,
+    decoders,
+    lanes,
+    layout,
+    losses,
+    net,
+    samplers,
+    specs,
+    trajectory,
+    valid,
+)
+from algorithmic.clrs.accepted import Counts, score
 from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Key, PyTree
 
 EXTRA_SINKHORN = 50  # steps that the evaluation adds to those of the decoder [spec A6]
 
 
-class Counts(NamedTuple):
-    """What one output adds up to: for masks true and false positives and false negatives, for
-    everything else right answers, 0 and wrong ones."""
+class Scores(NamedTuple):
+    """What a test finds out about one task."""
 
-    hit: Array
-    false_positive: Array
-    missed: Array
+    official: float  # in [0, 1], as the benchmark defines it
+    accepting: float  # the same where every right answer counts
+    official_counts: dict[str, Counts]
+    accepting_counts: dict[str, Counts]
 
 
 def counts(
@@ -40,52 +53,90 @@ def counts(
         config: the network, for its Sinkhorn temperature.
     """
     truth = jax.tree.map(lambda v: v[0], lane.outputs)
-    at = jnp.arange(truth.node.shape[1], dtype=jnp.int32)
-    mask = (at[None] < lane.nodes[0][:, None]).astype(jnp.float32)
-    return _counts(layout.slots(name, specs.OUTPUT), logits, truth, mask, config)
+    return _counts(layout.slots(name, specs.OUTPUT), logits, truth, _real(lane), config)
 
 
 def _counts(slots, logits, truth, mask, config):
     """Counts of the probes in these slots; scalars, which are not right or wrong, have none."""
-    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
     pairs = mask[:, :, None] * mask[:, None, :]
-    out = {}
-    ones = {}
     there = (jnp.sum(mask, axis=1) > 0).astype(jnp.float32)
-    weight = {"node": mask, "edge": pairs, "graph": there}
-    for where in ("node", "edge", "graph"):
-        at_channel = 0
+    weight = {specs.NODE: mask, specs.EDGE: pairs, specs.GRAPH: there}
+    said, right = _said(slots, logits, mask, config), _right_answers(slots, truth, mask)
+    out = {}
+    for probe, p in [pair for where in slots for pair in where]:
+        if probe not in said:
+            continue
+        x, y, asked = said[probe], right[probe], weight[p.location]
+        if p.kind == specs.MASK:
+            out[probe] = _f1_counts(x, y, asked)
+        elif p.kind == specs.MASK_ONE:
+            out[probe] = _right(x == y, there)
+        elif p.kind == specs.CATEGORICAL:
+            live = jnp.all(_channels(slots, truth, probe) != -1, axis=-1).astype(jnp.float32)
+            out[probe] = _right(x == y, live * asked)
+        else:
+            out[probe] = _right(x == y, asked)
+    return out
+
+
+def _plain(slots, values):
+    """Yields (probe, its kind and place, its channels) of everything but pointers."""
+    for where in (specs.NODE, specs.EDGE, specs.GRAPH):
+        at = 0
         for probe, p in getattr(slots, where):
             width = max(p.classes, 1)
-            part = slice(at_channel, at_channel + width)
-            x, y = getattr(logits, where)[..., part], getattr(truth, where)[..., part]
-            at_channel += width
-            if p.kind == specs.MASK:
-                out[probe] = _f1_counts(x[..., 0] > 0, y[..., 0], weight[where])
-            elif p.kind == specs.SCALAR:
-                continue
-            elif p.kind == specs.MASK_ONE:
-                best = jnp.argmax(jnp.where(mask > 0, x[..., 0], losses.GONE), axis=1)
-                ones[probe] = best
-                out[probe] = _right(best == jnp.argmax(y[..., 0], axis=1), there)
-            else:
-                asked = jnp.all(y != -1, axis=-1).astype(jnp.float32) * weight[where]
-                out[probe] = _right(jnp.argmax(x, -1) == jnp.argmax(y, -1), asked)
+            yield probe, p, getattr(values, where)[..., at : at + width]
+            at += width
+
+
+def _channels(slots, values, wanted):
+    return next(v for probe, _, v in _plain(slots, values) if probe == wanted)
+
+
+def _said(slots, logits, mask, config):
+    """The answers in the logits: masks as flags, one-hots, classes and pointers as indices."""
+    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
+    out = {}
+    for probe, p, x in _plain(slots, logits):
+        if p.kind == specs.MASK:
+            out[probe] = x[..., 0] > 0
+        elif p.kind == specs.MASK_ONE:
+            out[probe] = jnp.argmax(jnp.where(mask > 0, x[..., 0], losses.GONE), axis=1)
+        elif p.kind == specs.CATEGORICAL:
+            out[probe] = jnp.argmax(x, -1)
     for i, (probe, p) in enumerate(slots.pointer):
-        x, y = logits.pointer[:, i], truth.pointer[..., i]
+        x = logits.pointer[:, i]
         if p.kind == specs.PERMUTATION:
             x = decoders.log_sinkhorn(x, mask, EXTRA_SINKHORN, config.sinkhorn_temperature)
         best = _target(x, mask)
         if p.kind == specs.PERMUTATION:
-            # The first node points to itself: in the prediction by its mask, in the truth again.
-            first = jnp.argmax(truth.node[..., 0], axis=1).astype(jnp.int32)
-            best = jnp.where(at[None] == ones[f"{probe}_mask"][:, None], at[None], best)
-            y = jnp.where(at[None] == first[:, None], at[None], y)
-            del out[f"{probe}_mask"]
-        out[probe] = _right(best == y, mask)
+            # The first node points to itself: its mask says which one that is.
+            best = jnp.where(at[None] == out.pop(f"{probe}_mask")[:, None], at[None], best)
+        out[probe] = best
     for i, (probe, _) in enumerate(slots.edge_pointer):
-        best = _target(logits.edge_pointer[:, i], mask)
-        out[probe] = _right(best == truth.edge_pointer[..., i], pairs)
+        out[probe] = _target(logits.edge_pointer[:, i], mask)
+    return out
+
+
+def _right_answers(slots, truth, mask):
+    """The benchmark's answers in the same form; masks are -1 where nothing is asked."""
+    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
+    out = {}
+    for probe, p, y in _plain(slots, truth):
+        if p.kind == specs.MASK:
+            out[probe] = y[..., 0]
+        elif p.kind == specs.MASK_ONE:
+            out[probe] = jnp.argmax(y[..., 0], axis=1)
+        elif p.kind == specs.CATEGORICAL:
+            out[probe] = jnp.argmax(jnp.abs(y), -1)  # the class "no cell" is stored as -1
+    for i, (probe, p) in enumerate(slots.pointer):
+        y = truth.pointer[..., i]
+        if p.kind == specs.PERMUTATION:
+            first = out.pop(f"{probe}_mask").astype(jnp.int32)
+            y = jnp.where(at[None] == first[:, None], at[None], y)
+        out[probe] = y
+    for i, (probe, _) in enumerate(slots.edge_pointer):
+        out[probe] = truth.edge_pointer[..., i]
     return out
 
 
@@ -110,25 +161,6 @@ def _f1_counts(predicted, truth, weight):
     )
 
 
-def score(name: str, total: dict[str, Counts]) -> float:
-    """The mean over outputs of F1 (masks) or accuracy, in [0, 1].
-
-    Example:
-        >>> score("activity_selector", {"selected": Counts(6, 2, 4)})
-        0.6666666666666666
-    """
-    each = [float(_share(name, probe, found)) for probe, found in total.items()]
-    return sum(each) / len(each)
-
-
-def _share(name, probe, found):
-    """F1 of a mask, 1 where nothing was to be found and nothing was claimed; else right / all."""
-    hit, false_positive, missed = (np.asarray(v, float) for v in found)
-    twice = 2 if specs.of(name)[probe].kind == specs.MASK else 1
-    asked = twice * hit + false_positive + missed
-    return np.where(asked > 0, twice * hit / np.maximum(asked, 1), 1.0)
-
-
 def test_size(name: str) -> int:
     """Samples of the benchmark's validation and test sets."""
     return 32 * specs.TEST_MULTIPLIER[errors.one_of("algorithm", name, specs.ALGORITHMS)]
@@ -144,7 +176,18 @@ def _draw(name, group, key, batch, length, room, options):
 def _count(name, group, shared, own, table, config, steps, runs):
     lane = lanes.whole(runs, steps)
     logits, _, _ = net.run(shared, own, table, lane, config, permutation=group.permutation)
-    return counts(name, group, logits, lane, config)
+    official = counts(name, group, logits, lane, config)
+    if name not in valid.NAMES:
+        return official, None
+    mask, truth = _real(lane), jax.tree.map(lambda v: v[0], lane.outputs)
+    slots = layout.slots(name, specs.OUTPUT)
+    said = _said(slots, logits, mask, config), _right_answers(slots, truth, mask)
+    return official, (layout.probes(name, specs.INPUT, runs.inputs), *said)
+
+
+def _real(lane):
+    at = jnp.arange(lane.inputs.node.shape[2], dtype=jnp.int32)
+    return (at[None] < lane.nodes[0][:, None]).astype(jnp.float32)
 
 
 def _of_task(name, group, own):
@@ -167,8 +210,8 @@ def task(
     samples: int | None = None,
     batch: int = 32,
     options: samplers.Options = samplers.Options(),
-) -> tuple[float, dict[str, Counts]]:
-    """The score of one task on fresh random inputs of one size.
+) -> Scores:
+    """The scores of one task on fresh random inputs of one size.
 
     Args:
         name: the task.
@@ -183,7 +226,7 @@ def task(
         options: of the sampler; the default makes the benchmark's test distribution.
 
     Returns:
-        (score in [0, 1], counts per output probe).
+        Scores and their counts per output probe.
 
     Raises:
         ConfigError: the group does not hold the task, or sizes that do not fit.
@@ -193,7 +236,8 @@ def task(
     errors.positive("batch", batch)
     nodes = samplers.nodes(name, length)
     room = trajectory.rooms(name, nodes)
-    total = None
+    total = accepting = None
+    add = lambda total, found: found if total is None else jax.tree.map(np.add, total, found)
     for i in range(0, samples, batch):
         part = min(batch, samples - i)
         part_key = rng.fold(key, name, length, i)
@@ -204,9 +248,14 @@ def task(
                 break
         # Few different numbers of steps, so that few programs are compiled.
         steps = min(held - 1, -(-(longest - 1) // 8) * 8) or 1
-        found = jax.device_get(_count(name, group, shared, mine, table, config, steps, runs))
-        total = found if total is None else jax.tree.map(np.add, total, found)
-    return score(name, total), total
+        found, answers = jax.device_get(
+            _count(name, group, shared, mine, table, config, steps, runs)
+        )
+        total = add(total, found)
+        if answers is not None:
+            found = accepted.total(name, *answers, np.asarray(runs.nodes))
+        accepting = add(accepting, found)
+    return Scores(score(name, total), score(name, accepting), total, accepting)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5, 6))
@@ -243,7 +292,7 @@ def hints(
     runs = _draw(name, group, rng.fold(key, name, length, 0), samples, length, held, options)
     steps = int(jnp.max(runs.length)) - 1
     found = jax.device_get(_follow(name, group, shared, mine, table, config, steps, runs))
-    return {probe: _share(name, probe, each) for probe, each in found.items()}
+    return {probe: accepted.share(name, probe, each) for probe, each in found.items()}
 
 
 def means(scores: dict[str, float]) -> dict[str, float]:

@@ -158,6 +158,28 @@ def values(name: str, stage: str, compact: dict[str, Array], padded: Counts, nod
     )
 
 
+def probes(name: str, stage: str, given: Values) -> dict[str, Array]:
+    """Plain probes by name out of their channels, the way back from `values`.
+
+    Args:
+        name: the task.
+        stage: input, hint or output.
+        given: channels with any leading axes.
+
+    Returns:
+        Scalars, masks and one-hots without a channel axis, classes with theirs; no pointers.
+    """
+    mine, out = slots(name, stage), {}
+    for where in (specs.NODE, specs.EDGE, specs.GRAPH):
+        at = 0
+        for k, p in getattr(mine, where):
+            width_k = max(p.classes, 1)
+            part = getattr(given, where)[..., at : at + width_k]
+            out[k] = part if p.classes else part[..., 0]
+            at += width_k
+    return out
+
+
 def _channel(probe, p, value, nodes, ticks):
     """One plain probe as float32 with a channel axis."""
     from algorithmic.clrs.traces import machine

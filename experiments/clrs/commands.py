@@ -48,14 +48,14 @@ def test(argv: list[str]) -> int:
         print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in lengths:
-            for name, score, samples in task.test(config, state, key, n):
-                row = {"stage": "test", "seed": seed, "n": n, "task": name}
-                rows.append({**row, "score": score, "samples": samples, "round": step})
-                print(f"n = {n}, {name}: {100 * score:.2f} % of {samples} samples", flush=True)
+            for name, scores, samples in task.test(config, state, key, n):
+                row = summary.row(seed, n, name, scores, samples)
+                rows.append({"stage": "test", **row, "round": step})
+                print(f"{summary.line(row)}, {samples} samples", flush=True)
     if not rows:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
     (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(report.table(summary.scores(rows)))
+    print(report.table(summary.scores(rows), summary.scores(rows, "accepting")))
     return 0
 
 

@@ -85,11 +85,11 @@ def _test(config, directory, seed, state):
         for n in config.test_lengths:
             if all((n, name) in done for name in tasks.tasks(config)):
                 continue
-            for name, score, samples in tasks.test(config, state, key, n):
+            for name, scores, samples in tasks.test(config, state, key, n):
                 if (n, name) not in done:
-                    row = {"seed": seed, "n": n, "task": name, "score": score, "samples": samples}
+                    row = summary.row(seed, n, name, scores, samples)
                     log.write(row)
-                    print(f"seed {seed}, n = {n}, {name}: {100 * score:.2f} %", flush=True)
+                    print(f"seed {seed}, {summary.line(row)}", flush=True)
 
 
 def _hints(config, directory, seed, state):

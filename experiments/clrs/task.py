@@ -74,7 +74,7 @@ def start(config: Config, key) -> training.State:
 
 
 def test(config: Config, state: training.State, key, n: int):
-    """Yields (task, score in [0, 1], samples) of every task at one size.
+    """Yields (task, `evaluate.Scores`, samples) of every task at one size.
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
@@ -84,11 +84,11 @@ def test(config: Config, state: training.State, key, n: int):
         samples = evaluate.test_size(name)
         if config.test_samples:
             samples = min(samples, config.test_samples)
-        score, _ = evaluate.task(
+        found_scores = evaluate.task(
             name, group, state.shared, own, model(config), key,
             length=n, samples=samples, batch=config.test_batch, options=samplers.Options(),
         )  # fmt: skip
-        yield name, score, samples
+        yield name, found_scores, samples
 
 
 def hints(config: Config, state: training.State, key, n: int):

@@ -25,6 +25,7 @@ TESTED_BY = {
         "experiments/membership/test_run.py"
     ),
     r"algorithmic/clrs/(traces/\w+|specs|inputs)": "algorithmic/clrs/test_trajectory.py",
+    r"algorithmic/clrs/solutions/\w+": "algorithmic/clrs/test_valid.py",
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
         "algorithmic/clrs/test_net.py"
     ),

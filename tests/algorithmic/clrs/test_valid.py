@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from algorithmic.clrs import valid
+from algorithmic import clrs
+from algorithmic.clrs import specs, valid
 from fl_jax.core import errors
 
 SQUARE = np.array([[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]], float)
@@ -67,4 +68,203 @@ def test_equal_keys_may_stand_in_any_order():
 
 def test_an_algorithm_with_one_answer_is_refused():
     with pytest.raises(errors.ConfigError, match="several right answers"):
-        valid.check("binary_search", {}, {})
+        valid.check("bridges", {}, {})
+
+
+def test_a_pointer_to_nowhere_is_refused():
+    with pytest.raises(errors.DataError, match="pi must point to nodes 0 to 3, got 0 to 4"):
+        valid.check("bfs", {"A": SQUARE, "s": 0}, {"pi": [0, 0, 0, 4]})
+
+
+def visits(A, order):
+    """Parents of the search that prefers nodes in this order."""
+    pi, seen = np.arange(len(A)), set()
+
+    def visit(u):
+        seen.add(u)
+        for v in order:
+            if A[u, v] and v not in seen:
+                pi[v] = u
+                visit(v)
+
+    for root in order:
+        if root not in seen:
+            visit(root)
+    return pi.tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_depth_first_forests_are_those_of_some_order(seed):
+    A = np.random.default_rng(seed).random((4, 4)) < 0.4
+    every = {tuple(visits(A, order)) for order in itertools.permutations(range(4))}
+    assert {tuple(p) for p in accepted("dfs", {"A": A})} == every
+
+
+def test_topological_orders_are_all_of_them():
+    A = np.zeros((4, 4))
+    A[0, 1] = A[0, 2] = A[2, 3] = 1
+    found = [
+        (p.tolist(), head)
+        for p in POINTERS
+        for head in range(4)
+        if valid.check("topological_sort", {"A": A}, {"topo": p, "topo_head": head})
+    ]
+    assert sorted(found) == [([1, 2, 3, 3], 0), ([2, 1, 3, 1], 0), ([2, 3, 1, 3], 0)]
+
+
+def test_activities_are_as_many_as_can_be():
+    inputs = {"s": np.array([0, 1, 0, 3, 2.0]), "f": np.array([2, 3, 4, 4, 3.0])}
+    masks = [np.array(m) for m in itertools.product((0, 1), repeat=5)]
+    found = [
+        np.flatnonzero(m).tolist()
+        for m in masks
+        if valid.check("activity_selector", inputs, {"selected": m})
+    ]
+    assert found == [[0, 3, 4]]
+    inputs["s"][4] = 1.5  # now two is the most
+    found = [
+        set(np.flatnonzero(m))
+        for m in masks
+        if valid.check("activity_selector", inputs, {"selected": m})
+    ]
+    assert sorted(map(sorted, found)) == [[0, 3], [1, 3], [3, 4]]
+
+
+def test_tables_take_any_best_choice():
+    # "ab" and "ba": at (1, 1) up and left lose nothing; equal letters may also be passed by.
+    letters = np.array([0, 1, 1, 0])
+    string = np.array([0, 0, 1, 1])
+    right = {}
+    for i, j in itertools.product(range(2), range(2)):
+        for b in range(4):
+            table = valid.nearest(
+                "lcs_length", {"key": letters, "string": string}, {"b": np.full((4, 4), b)}
+            )["b"]
+            right.setdefault((i, j), set()).add(int(table[i, 2 + j]))
+            assert table[0, 0] == table[3, 3] == 3
+    assert right == {(0, 0): {1, 2}, (0, 1): {0}, (1, 0): {0}, (1, 1): {1, 2}}
+    equal = {"p": np.ones(4)}
+    split = np.zeros((4, 4), int)
+    split[1, 2], split[2, 3] = 1, 2
+    assert all(
+        valid.check("matrix_chain_order", equal, {"s": _with(split, (1, 3), k)}) == (k in (1, 2))
+        for k in range(4)
+    )
+    tree = {"p": np.array([0.25, 0.25, 0]), "q": np.array([0.125, 0.25, 0.125])}
+    root = np.zeros((3, 3), int)
+    root[1, 2] = 1
+    rooted = lambda k: valid.check("optimal_bst", tree, {"root": _with(root, (0, 2), k)})
+    assert [rooted(k) for k in range(3)] == [True, True, False]
+
+
+def _with(table, cell, value):
+    out = table.copy()
+    out[cell] = value
+    return out
+
+
+def test_any_occurrence_of_a_needle_any_best_stretch_any_equal_key():
+    text = {"key": np.array([0, 1, 0, 1, 0, 1]), "string": np.array([0, 0, 0, 0, 1, 1])}
+    for name in specs.MATCHERS:
+        found = [i for i in range(6) if valid.check(name, text, {"match": i})]
+        assert found == [0, 2]
+    missing = {**text, "key": np.array([0, 1, 0, 1, 2, 1])}
+    assert valid.check("kmp_matcher", missing, {"match": 4})
+    stretch = lambda a, b: valid.check(
+        "find_maximum_subarray_kadane", {"key": [0.5, -0.5, 0.5, -1.0]}, {"start": a, "end": b}
+    )
+    best = [(a, b) for a in range(4) for b in range(4) if stretch(a, b)]
+    assert best == [(0, 0), (0, 2), (2, 2)]
+    search = lambda target, i: valid.check(
+        "binary_search", {"key": np.array([0.1, 0.3, 0.3, 0.7]), "target": target}, {"return": i}
+    )
+    assert [i for i in range(4) if search(0.3, i)] == [1, 2]
+    assert [i for i in range(4) if search(0.2, i)] == [1]
+    assert [i for i in range(4) if search(0.9, i)] == [3]
+    median = lambda i: valid.check(
+        "quickselect", {"key": np.array([0.3, 0.1, 0.3, 0.9])}, {"median": i}
+    )
+    assert [i for i in range(4) if median(i)] == [0, 2]
+
+
+def test_equal_weights_may_be_scheduled_in_any_order():
+    tasks = {"d": np.array([1.0, 1, 2]), "w": np.array([0.5, 0.5, 0.2])}
+    masks = [np.array(m) for m in itertools.product((0, 1), repeat=3)]
+    found = [m.tolist() for m in masks if valid.check("task_scheduling", tasks, {"selected": m})]
+    assert found == [[0, 1, 1], [1, 0, 1]]
+
+
+def test_points_on_the_sides_of_a_hull_are_free():
+    # A square, the middle of a side, the middle of all, and a corner twice.
+    points = {
+        "x": np.array([0, 1, 1, 0, 0.5, 0.5, 1]),
+        "y": np.array([0, 0, 1, 1, 0.0, 0.5, 1]),
+    }
+    masks = [np.array(m) for m in itertools.product((0, 1), repeat=7)]
+    found = [m.tolist() for m in masks if valid.check("jarvis_march", points, {"in_hull": m})]
+    assert len(found) == 2 * 3 and all(m[0] and m[1] and m[3] and not m[5] for m in found)
+    assert all(m[2] or m[6] for m in found)
+
+
+def test_paths_between_all_that_tie():
+    right = valid.nearest("floyd_warshall", {"A": SQUARE}, {"Pi": np.full((4, 4), 3)})["Pi"]
+    assert right.tolist() == [[0, 0, 0, 1], [1, 1, 3, 1], [2, 3, 2, 2], [1, 3, 3, 3]]
+    looped = SQUARE + np.diag([0.5, 3, 0, 0])
+    right = valid.nearest("floyd_warshall", {"A": looped}, {"Pi": np.zeros((4, 4), int)})["Pi"]
+    assert right[0, 0] == 0 and right[1, 1] == 0 and right[2, 2] == 2
+
+
+def agreement(a, b):
+    return sum(np.sum(np.asarray(a[k]) == np.asarray(b[k])) for k in a)
+
+
+@pytest.mark.parametrize("name", ["bfs", "dijkstra", "strongly_connected_components", "quicksort"])
+def test_the_nearest_right_answer_is_the_nearest(name):
+    inputs = {"A": SQUARE, "s": 0} if name != "quicksort" else {"key": np.array([2.0, 1, 1, 3])}
+    if name == "strongly_connected_components":
+        inputs = {"A": np.array([[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0]])}
+    probe = next(iter(specs.stage(name, specs.OUTPUT)))
+    every = [{probe: np.array(p)} for p in accepted(name, inputs, probe)]
+    assert len(every) > 1
+    for said in POINTERS:
+        found = valid.nearest(name, inputs, {probe: said})
+        assert valid.check(name, inputs, found)
+        if name != "quicksort":  # a chain is only followed
+            assert agreement(found, {probe: said}) == max(
+                agreement(one, {probe: said}) for one in every
+            )
+
+
+# One right answer with probability 1: whatever is said, the nearest right answer is the official.
+UNIQUE = (
+    "bellman_ford", "dijkstra", "dag_shortest_paths", "floyd_warshall", "mst_kruskal", "mst_prim",
+    *specs.SORTS, "minimum", "quickselect", "find_maximum_subarray_kadane", "task_scheduling",
+    "matrix_chain_order", "optimal_bst", "graham_scan", "jarvis_march",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "dfs" else pytest.mark.slow) for n in valid.NAMES],
+)
+def test_the_benchmarks_answers_are_right_and_alone_where_nothing_ties(name):
+    import jax
+
+    runs = clrs.sample(name, jax.random.key(5), 4, 8)
+    random = np.random.default_rng(0)
+    for i in range(4):
+        inputs = {k: np.asarray(v[i]) for k, v in runs.inputs.items()}
+        outputs = {k: np.asarray(v[i]) for k, v in runs.outputs.items()}
+        assert valid.check(name, inputs, outputs)
+        official = valid.nearest(name, inputs, outputs)
+        said = {
+            k: int(random.integers(8)) if np.ndim(v) == 0
+            else random.integers(2 if "in_" in k or k == "selected" else 8, size=np.shape(v))
+            for k, v in official.items()
+        }  # fmt: skip
+        if name == "lcs_length":
+            said = {"b": said["b"] % 4}
+        found = valid.nearest(name, inputs, said)
+        assert valid.check(name, inputs, found)
+        if name in UNIQUE:
+            assert agreement(found, official) == sum(np.size(v) for v in official.values())

@@ -36,3 +36,16 @@ def test_the_table_has_a_row_per_algorithm_and_spreads_over_seeds():
     assert len(lines) == 4
     assert lines[2].startswith("| bfs | 100.00 ± 0.00 | 85.00 ± 7.07 | 43.34 |")
     assert lines[3].startswith("| minimum |  | 60.00 ± 14.14 |")
+
+
+def test_scores_that_accept_every_right_answer_are_a_second_column():
+    rows = [{**row, "accepting": 1.0} if row.get("task") == "bfs" else row for row in ROWS]
+    accepting = summary.scores(rows, "accepting")
+    lines = report.table(summary.scores(rows), accepting).splitlines()
+    assert lines[0].startswith("| algorithm | ours, n = 16 | any, n = 16 | ours, n = 64 | any,")
+    assert lines[2].startswith("| bfs | 100.00 ± 0.00 | 100.00 ± 0.00 | 85.00 ± 7.07 | 100.00 ± 0.")
+    settings = dataclasses.replace(config.SMOKE, seeds=2)
+    found = summary.summarise(settings, rows, {"train": 1.0, "test": 0.5})
+    assert found.metrics["bfs, n = 64, every right answer"].value == 100
+    assert found.metrics["mean of algorithms, n = 64, every right answer"].value == 100
+    assert found.metrics["mean of 2 algorithms, n = 64"].value == 72.5

@@ -1,0 +1,1 @@
+"""Of every problem with several right answers, one near a given answer."""
