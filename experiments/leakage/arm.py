@@ -12,25 +12,34 @@ from fl_jax.core import rng
 from fl_jax.federated.defences import base, norm_clip
 from fl_jax.nn import loss as losses
 from fl_jax.train import cohort, optimizer
+from fl_jax.train import mesh as meshes
 from privacy.leakage import active, collaborative, draws, features, passive, sharing, split
 
 
 @dataclasses.dataclass(frozen=True)
-class Arm:
-    """One run: everything that decides its program, and nothing else."""
+class Drawn:
+    """What of a run reaches its program as data only."""
 
-    participants: int = 2  # K
     rounds: int = 3000
     batch: int = 32
-    rate: float = 0.01
-    steps: int = 0  # local steps of federated averaging; 0 = synchronised SGD
-    view: str = "participant"
     schedule: tuple = ("every", 5, 1.0)  # or ("cycling", 5, shares) or ("between", first, last)
     warm: int = 100  # rounds before auxiliary updates are recorded
     period: int = 1  # rounds between recorded ones
     pool: int = 32  # innocent updates a recorded round; 0 = fresh ones
-    alpha: float | None = None  # of the active attack; None = passive
     mixed: float = 0.0  # property share of the adversary's own batches
+    record: bool = False  # the property is to hold one given record
+    dispatch: int = 50  # rounds in one call
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm(Drawn):
+    """One run: everything that decides it but its seed."""
+
+    participants: int = 2  # K
+    rate: float = 0.01
+    steps: int = 0  # local steps of federated averaging; 0 = synchronised SGD
+    view: str = "participant"
+    alpha: float | None = None  # of the active attack; None = passive
     share: str = "everything"
     portion: float = 1.0
     dropout: float = 0.0
@@ -39,9 +48,11 @@ class Arm:
     channels: tuple[int, ...] = (32, 64, 128)
     hidden: int = 256
     method: str = "auto"
-    record: bool = False  # the property is to hold one given record
     plan: str = "vmap"
-    dispatch: int = 50  # rounds in one call
+
+    def compiled(self) -> "Arm":
+        """What decides the program: the same for all arms that differ in what is drawn."""
+        return dataclasses.replace(self, **dataclasses.asdict(Drawn()))
 
 
 class Record(NamedTuple):
@@ -122,8 +133,9 @@ def program(
         logits, _ = model.network.apply(params, {}, x)
         return jnp.mean((jnp.argmax(logits, axis=-1) == y).astype(jnp.float32))
 
+    # The first state lies where the rounds leave the next: one program takes both.
     return Program(
-        jax.jit(start),
+        jax.jit(start, out_shardings=None if mesh is None else meshes.sharding(mesh)),
         jax.jit(many, donate_argnums=0),
         jax.jit(accuracy),
         view,
@@ -143,7 +155,7 @@ def run(
         arm: the run.
         task: data.
         seed: of split, draws and weights.
-        made: programs of earlier seeds, kept here between calls.
+        made: programs of earlier seeds and arms, kept here between calls.
         mesh: as in `program`.
     """
     parts = split.make(task.y, task.holds, arm.participants, seed=seed)
@@ -157,9 +169,10 @@ def run(
         positive = (1 / arm.batch,) * len(positive)
     made = {} if made is None else made
     weighted = tuple(sizes) if arm.steps else len(sizes)
-    if (arm, weighted) not in made:
-        made[arm, weighted] = program(arm, task, sizes, mesh)
-    compiled = made[arm, weighted]
+    decides = (arm.compiled(), weighted)
+    if decides not in made:
+        made[decides] = program(arm, task, sizes, mesh)
+    compiled = made[decides]
     drawn = draws.Draws(
         parts,
         batch=arm.batch,
@@ -173,7 +186,7 @@ def run(
         adversary=arm.mixed,
     )
     key = jax.random.key(seed)
-    held = examples(task)
+    held = meshes.replicate(mesh, examples(task))
     state = compiled.start(key)
     observed, auxiliary = [], []
     for first in range(0, arm.rounds, arm.dispatch):

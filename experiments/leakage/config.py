@@ -68,6 +68,7 @@ class Config:
     defence_participants: int = 2  # K of the runs with a defence
     dropouts: tuple[float, ...] = (0.5,)  # rates; the paper goes from 0.1 to 0.9
     portions: tuple[float, ...] = (0.1, 0.5)  # of the gradient that is shared [paper]
+    views: tuple[str, ...] = ("server", "secure aggregation")  # threat models, K = 5
     clip: float = 1.0  # participant-level DP: bound on an update's norm
     noises: tuple[float, ...] = (0.01, 1.0)  # and noise on the sum, in units of it
     delta: float = 1e-5  # of the privacy loss that is reported
@@ -83,6 +84,7 @@ class Config:
 
     inversion_steps: int = 4000  # of the search for an image
     inversion_batch: int = 4  # images behind one update, besides single ones
+    inversion_method: str = "patches"  # of the convolutions there: each step is a scan's
     inversion_variation: float = 0.02  # weight of total variation; 0.2 is breaching's
 
 
@@ -173,6 +175,7 @@ SMOKE = dataclasses.replace(
     word_batches=(8, 64),
     word_rounds=10,
     inversion_steps=20,
+    inversion_method="library",  # the quickest to compile
     inversion_batch=2,
 )
 PRESETS = {

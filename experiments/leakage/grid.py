@@ -111,15 +111,13 @@ def _defences(config, plan):
     yield "none", arm
     for portion in config.portions:
         yield f"largest {portion:.0%}", dataclasses.replace(arm, share="largest", portion=portion)
-    yield (
-        f"random {config.portions[0]:.0%}",
-        dataclasses.replace(arm, share="random", portion=config.portions[0]),
-    )
+    for portion in config.portions[:1]:
+        yield f"random {portion:.0%}", dataclasses.replace(arm, share="random", portion=portion)
     for dropout in config.dropouts:
         yield f"dropout {dropout:g}", dataclasses.replace(arm, dropout=dropout)
     for noise in config.noises:
         yield f"DP, noise {noise:g}", dataclasses.replace(arm, clip=config.clip, noise=noise)
-    for view in ("server", "secure aggregation"):
+    for view in config.views:
         several = _short(config, plan, max(config.defence_participants, 5))
         yield f"K = {several.participants}, {view}", dataclasses.replace(several, view=view)
 

@@ -29,9 +29,11 @@ def run(config: Config, task: tasks.Task, directory: pathlib.Path) -> Iterator[d
         classes=task.classes,
         channels=(32, 64) if min(shape[:2]) > 9 else (64,),
         hidden=256,
-        method="patches",
+        method=config.inversion_method,
     )
-    le = networks.make(networks.LeNet, shape=shape, classes=task.classes)
+    le = networks.make(
+        networks.LeNet, shape=shape, classes=task.classes, method=config.inversion_method
+    )
     images = {}
     attacks = (
         ("DLG", le, "lbfgs", 1, SHOWN, max(config.inversion_steps // 4, 10)),
@@ -65,7 +67,7 @@ def attack(config, task, model, method, batch, groups, steps):
     own = draws.Stream(parts.shares[0], "a", seed=0)
     held = {"x": jnp.asarray(task.x), "y": jnp.asarray(task.y)}
     key = jax.random.key(config.seed)
-    state = learning.init(model.network.init(rng.fold(key, "weights"))[0], ())
+    state = learning.init(jax.jit(model.network.init)(rng.fold(key, "weights"))[0], ())
     advance = jax.jit(learning.step)
 
     def gradient(params, x, y):

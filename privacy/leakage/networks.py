@@ -115,13 +115,20 @@ class LeNet(nnx.Module):
         Zhu, Liu, Han 2019, "Deep Leakage from Gradients", and the authors' code.
     """
 
-    def __init__(self, *, shape: tuple[int, int, int], classes: int, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, int, int],
+        classes: int,
+        method: str = "patches",
+        rngs: nnx.Rngs,
+    ):
         """Arguments as in `ConvNet`."""
         height, width, inputs = shape
         wide = lambda key, size, dtype: jax.random.uniform(key, size, dtype, -0.5, 0.5)
         layers = []
         for stride in (2, 2, 1):
-            options = {"strides": stride, "padding": 2, "method": "patches", "kernel_init": wide}
+            options = {"strides": stride, "padding": 2, "method": method, "kernel_init": wide}
             layers.append(conv.Conv(inputs, 12, 5, **options, rngs=rngs))
             inputs, height, width = 12, -(-height // stride), -(-width // stride)
         self.convolutions = nnx.List(layers)

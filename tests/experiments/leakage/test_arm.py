@@ -21,8 +21,13 @@ def table():
     return task.Task(x.astype(np.float32), y, holds, 2, "", "", 0.0, "drawn")
 
 
-def test_a_run_records_what_the_adversary_needs(table):
-    made = {}
+@pytest.fixture(scope="module")
+def made():
+    """The programs of the tests, shared."""
+    return {}
+
+
+def test_a_run_records_what_the_adversary_needs(table, made):
     record = arm.run(SMALL, table, 0, made)
     assert record.observed.shape[0] == 60
     assert record.auxiliary.shape[0] == len(record.labels) == 25 * 16
@@ -38,7 +43,25 @@ def test_a_run_records_what_the_adversary_needs(table):
     assert len(made) == 1  # another seed compiles nothing
 
 
-def test_the_record_to_find_is_in_the_batch_or_not(table):
+def test_the_record_to_find_is_in_the_batch_or_not(table, made):
     one = dataclasses.replace(SMALL, record=True, schedule=("every", 2, 1 / 8), rounds=30)
-    record = arm.run(one, table, 0)
+    record = arm.run(one, table, 0, made)
     np.testing.assert_allclose(record.shares[:4], [1 / 8, 0, 1 / 8, 0])
+    assert len(made) == 1  # it is a matter of what is drawn
+
+
+def test_defences_and_threat_models_reach_the_rounds(table):
+    """Three participants, a tenth of the updates shared, the sum seen under encryption."""
+    arms = dataclasses.replace(
+        SMALL,
+        participants=3,
+        rounds=30,
+        pool=0,
+        share="largest",
+        portion=0.1,
+        view="secure aggregation",
+    )
+    record = arm.run(arms, table, 0)
+    assert record.auxiliary.shape[0] == 10 * 16
+    # Each sends 4 of the 48 + 8 entries of the hidden layer at most; the biases are not features.
+    assert 0 < (record.observed > 0).sum(axis=1).max() <= 3 * 7

@@ -5,7 +5,8 @@ import pytest
 from experiments import __main__ as command
 
 PARTS = ["--parts", "two-party", "fraction", "active", "timeline", "defences"]
-QUICK = ["--channels", "--noises", "1", "--portions", "0.1", "--active-seeds", "2"]
+# A table's network and few programs: the other defences are `test_arm`'s.
+QUICK = ["--channels", "--noises", "1", "--portions", "--views", "--active-seeds", "2"]
 
 
 def run(out, *words):
@@ -25,7 +26,7 @@ def test_the_smoke_run_leaves_what_the_contract_names_and_resumes(tmp_path, caps
     assert stored["details"]["privacy"][0]["eps"] > 1
     # Cut off in the middle of a row, the run goes on from the last whole one.
     whole = (out / "metrics.jsonl").read_bytes()
-    (out / "metrics.jsonl").write_bytes(whole[: len(whole) * 9 // 10])
+    (out / "metrics.jsonl").write_bytes(whole[:-10])
     assert run(out, *PARTS, *QUICK, "--resume") == 0
     assert (out / "metrics.jsonl").read_bytes() == whole
     # Other parts of the same run: what was done before stays in the report.

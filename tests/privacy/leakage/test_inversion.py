@@ -13,7 +13,7 @@ from privacy.leakage import inversion, networks
 @pytest.fixture(scope="module")
 def victim():
     """A small LeNet, one image of a cross, and the gradient function."""
-    model = networks.make(networks.LeNet, shape=(8, 8, 1), classes=4)
+    model = networks.make(networks.LeNet, shape=(8, 8, 1), classes=4, method="library")
     params = jax.jit(model.network.init)(jax.random.key(0))[0]
     loss = losses.classification(model.network)
 
@@ -64,14 +64,14 @@ def test_the_cosine_objective_ignores_scale_and_its_search_descends(victim, key)
     np.testing.assert_allclose(smooth, 0.5 * (down + right), rtol=1e-5)
     assert float(last) < 0.2 * float(first)
     np.testing.assert_allclose(
-        last, jnp.min(found.loss), rtol=1e-3
+        last, jnp.min(found.loss), rtol=1e-3, atol=1e-6
     )  # the lowest point, not the last
     assert 0 <= float(jnp.min(found.x)) <= float(jnp.max(found.x)) <= 1
 
 
 def test_label_counts_are_exact_where_the_mean_prediction_is(victim):
     params, gradient, _, _ = victim
-    model = networks.make(networks.LeNet, shape=(8, 8, 1), classes=4)
+    model = networks.make(networks.LeNet, shape=(8, 8, 1), classes=4, method="library")
     x = jax.random.uniform(jax.random.key(3), (12, 8, 8, 1))
     y = jnp.array([0, 0, 0, 1, 3, 3, 3, 3, 3, 3, 3, 3])
     seen, logits = jax.jit(
