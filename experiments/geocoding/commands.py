@@ -1,4 +1,4 @@
-"""`python -m experiments geocoding evaluate | serve | text | batch | score | dump`."""
+"""`python -m experiments geocoding evaluate | serve | text | batch | score | federated | dump`."""
 
 import csv
 import json
@@ -135,6 +135,41 @@ def score(argv: list[str]) -> int:
     documents = geoparsing.read(asked.corpus)
     for name, value in geoparsing.score(_load(asked.run), documents).items():
         print(f"{name:10} {value:.4g}")
+    return 0
+
+
+def federated(argv: list[str]) -> int:
+    """Trains over users with places of their own: federated.json and a table."""
+    parser = arguments.command(
+        "geocoding", "federated", "FedAvg and DP-FedAvg beside training in one place; an attack."
+    )
+    parser.add_argument("--preset", default="small", help="smoke or small")
+    parser.add_argument("--out", default="runs/geocoding-federated", help="folder to write")
+    asked = arguments.read(parser, argv)
+    errors.one_of("preset", asked.preset, ("smoke", "small"))
+    out = pathlib.Path(asked.out)
+    if (out / "0").exists():
+        raise errors.ConfigError(f"{out} holds such a run already; give another --out.")
+    import time
+
+    from experiments import result
+    from experiments.geocoding import federated as comparing
+
+    start, used = time.perf_counter(), time.process_time()
+    chosen = {"smoke": comparing.SMOKE_FEDERATED, "small": comparing.SMALL_FEDERATED}
+    found = comparing.compare(chosen[asked.preset], out, lambda said: print(said, flush=True))
+    about = {
+        "command": "python -m experiments geocoding federated",
+        "preset": asked.preset,
+        "seconds": round(time.perf_counter() - start, 1),
+        "CPU seconds": round(time.process_time() - used, 1),
+        "device": result.device(),
+        "versions": result.versions(),
+    }
+    body = {"rows": found.rows, "facts": found.facts, **about}
+    (out / "federated.json").write_text(json.dumps(body, indent=1) + "\n")
+    print(comparing.report(found.rows))
+    print(f"\nfederated.json: {out}")
     return 0
 
 

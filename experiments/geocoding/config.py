@@ -5,6 +5,7 @@
     python -m experiments geocoding serve RUN          the service and its map
     python -m experiments geocoding text RUN "..."     one text
     python -m experiments geocoding batch RUN IN OUT   a CSV, JSONL or Parquet file
+    python -m experiments geocoding federated          users, DP-FedAvg, an attack
 
 What is expected is in RESULTS.md beside this file.
 """
@@ -62,5 +63,6 @@ COMMANDS = {
     "text": "one text",
     "batch": "a file of texts: CSV, JSONL or Parquet",
     "score": "a corpus of toponyms in context: the standard geoparsing measures",
+    "federated": "trained over users with places of their own, with DP and what an attack finds",
     "dump": "a Wikidata dump to rows with coordinates",
 }

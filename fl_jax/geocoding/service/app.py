@@ -3,28 +3,40 @@
 import asyncio
 import json
 import logging
+import pathlib
 import time
+import traceback
 from collections.abc import AsyncIterator
 
 from fl_jax.core import errors
 from fl_jax.geocoding.geocoder import BATCHES, Geocoder
 from fl_jax.geocoding.service import formats, measure, openapi, page, parameters
 from fl_jax.geocoding.service.parameters import Refused
-from fl_jax.geocoding.service.worker import Worker
+from fl_jax.geocoding.service.worker import RETRY_SECONDS, Worker
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 4_000_000  # bytes
 BODY_SECONDS = 15.0  # in which a body must have come
+REQUESTS = 256  # answered at once
+# The page needs nothing from anybody else, and the browser holds it to that.
+POLICY = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"  # noqa: E501
 
 
-def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float = BODY_SECONDS):
+def make(
+    geocoder: Geocoder,
+    *,
+    waiting: int | None = None,
+    body_seconds: float = BODY_SECONDS,
+    requests: int = REQUESTS,
+):
     """The ASGI application of a geocoder.
 
     Args:
         geocoder: answers.
         waiting: texts that may wait; the default of `worker` unless given.
         body_seconds: in which the body of a request must have come.
+        requests: that may be answered at once; further ones are told to come back.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -56,7 +68,8 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
         return (await worker.geocode([text], residual(query)))[0]
 
     async def usage(request: Request) -> Response:
-        return HTMLResponse(page.html(geocoder.gazetteer.notices))
+        own = {"content-security-policy": POLICY, "referrer-policy": "no-referrer"}
+        return HTMLResponse(page.html(geocoder.gazetteer.notices), headers=own)
 
     async def drawn(request: Request) -> Response:
         return Response(outlines, media_type="application/json")
@@ -208,6 +221,10 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
                 "detail": detail}  # fmt: skip
         return JSON(body, status, headers, "application/problem+json")
 
+    def full() -> Response:
+        text = f"{requests} requests are being answered; try again in {RETRY_SECONDS} seconds."
+        return problem(503, text, {"retry-after": str(RETRY_SECONDS)})
+
     async def refused(request: Request, error: Refused) -> Response:
         return problem(error.status, error.detail, error.headers)
 
@@ -224,13 +241,17 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
         "/readyz": ready, "/status": status, "/metrics": measures, "/openapi.json": schema,
         "/docs": docs,
     }  # fmt: skip
-    routes = [Route(path, timed(counted, path, h)) for path, h in handlers.items()]
-    routes.append(Route("/batch", timed(counted, "/batch", batch), methods=["POST"]))
+    broken = lambda: problem(500, "the service failed; its log says where.")
+    routes = [Route(path, timed(counted, path, h, broken)) for path, h in handlers.items()]
+    routes.append(Route("/batch", timed(counted, "/batch", batch, broken), methods=["POST"]))
     from starlette.exceptions import HTTPException
 
     application = Starlette(
         routes=routes,
-        middleware=[Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"])],
+        middleware=[
+            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"]),
+            Middleware(Room, most=requests, refuse=full),
+        ],
         exception_handlers={
             Refused: refused,
             errors.DataError: wrong,
@@ -244,11 +265,19 @@ def make(geocoder: Geocoder, *, waiting: int | None = None, body_seconds: float 
 
 _TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
            408: "Request Timeout", 413: "Content Too Large", 422: "Unprocessable Content",
-           503: "Service Unavailable"}  # fmt: skip
+           500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
 
 
-def timed(counted: measure.Measures, route: str, handler):
-    """The handler, its status and time counted and logged without what was asked."""
+def timed(counted: measure.Measures, route: str, handler, broken):
+    """The handler, its status and time counted and logged without what was asked.
+
+    Args:
+        counted: where.
+        route: its path.
+        handler: of requests.
+        broken: makes the answer to a request that a mistake in the program has ended.
+    """
+    from starlette.exceptions import HTTPException
 
     async def call(request):
         start, status = time.perf_counter(), 500
@@ -262,6 +291,16 @@ def timed(counted: measure.Measures, route: str, handler):
         except (errors.DataError, errors.ConfigError):
             status = 400
             raise
+        except HTTPException as error:
+            status = error.status_code
+            raise
+        except Exception as error:
+            # Told without its message, which may hold what was asked, and not raised again, for
+            # the server's own log would print it.
+            frames = traceback.extract_tb(error.__traceback__)
+            where = " < ".join(f"{pathlib.Path(f.filename).name}:{f.lineno}" for f in frames[::-1])
+            log.error("%s %s failed: %s at %s", request.method, route, type(error).__name__, where)
+            return broken()
         finally:
             seconds = time.perf_counter() - start
             counted.request(route, status, seconds)
@@ -270,10 +309,35 @@ def timed(counted: measure.Measures, route: str, handler):
     return call
 
 
+class Room:
+    """ASGI middleware: so many requests at once; the others are refused before they are read.
+
+    Args:
+        application: that answers.
+        most: requests at once.
+        refuse: makes the answer to those beyond.
+    """
+
+    def __init__(self, application, most: int, refuse):
+        self.application, self.most, self.refuse, self.inside = application, most, refuse, 0
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":  # the server's own start and end
+            await self.application(scope, receive, send)
+        elif self.inside < self.most:
+            self.inside += 1
+            try:
+                await self.application(scope, receive, send)
+            finally:
+                self.inside -= 1
+        else:
+            await self.refuse()(scope, receive, send)
+
+
 async def _body(request, seconds: float) -> bytes:
     """The body, if it is not too large and comes in time."""
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > BODY_LIMIT:
+    if announced.isascii() and announced.isdigit() and float(announced) > BODY_LIMIT:
         raise Refused(413, f"the body has {announced} bytes and the limit is {BODY_LIMIT}.")
     parts, size = [], 0
     try:

@@ -20,12 +20,13 @@ def _parameters(names: str):
     return found
 
 
-def _route(summary: str, names: str = "", method: str = "get", **more):
+def _route(summary: str, names: str = "", method: str = "get", also: str = "", **more):
+    """A route; `also` are statuses that it has beside the usual ones."""
     answers = {"200": {"description": "the answer"}}
     if names or method == "post":
         problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         refusal = {"description": "one sentence says why", "content": problem}
-        answers |= {"400": refusal, "422": refusal, "503": refusal}
+        answers |= dict.fromkeys(("400", "503", *also.split()), refusal)
     return {
         method: {"summary": summary, "parameters": _parameters(names), "responses": answers, **more}
     }
@@ -99,6 +100,7 @@ SCHEMA = {
         "/geocoding": _route(
             "the paper's answer: confidences coarse to fine, boxes and rings fine to coarse",
             "text! residual:number",
+            also="404",
         ),
         "/locate": _route(
             "everything: point, place, nested cells, the region of a mass as GeoJSON",
@@ -109,10 +111,11 @@ SCHEMA = {
             "many texts: a JSON list, or one JSON value a line, answered in kind",
             "residual:number",
             "post",
+            also="408 413 422",
             **_TEXTS,
         ),
         "/healthz": _route("the process lives"),
-        "/readyz": _route("the queue has room"),
+        "/readyz": _route("the queue has room: 200, else 503"),
         "/metrics": _route("counters for Prometheus"),
         "/outlines": _route("borders for the map page"),
         "/": _route("the map page"),

@@ -66,7 +66,7 @@ def documentation() -> str:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Geocoder</title>
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <style>
  body{margin:0;font:15px system-ui,sans-serif;color:#222;background:#f6f6f4}
  form{display:flex;gap:.5em;padding:.7em 1em;background:#fff;border-bottom:1px solid #ddd}

@@ -140,5 +140,23 @@ def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
         item = {"text": item} if isinstance(item, str) else item
         if not isinstance(item, dict):
             raise Refused(422, f"item {n} should be a string or an object with 'text'.")
-        found.append({**item, "text": text(item.get("text"), f"text of item {n}")})
+        own = {"text": text(item.get("text"), f"text of item {n}")}
+        if "id" in item:
+            own["id"] = _echoed(item["id"], n)
+        found.append(own)
     return found, lines
+
+
+def _echoed(value, n: int):
+    """A value that can be sent back: JSON reads numbers and characters that it cannot write.
+
+    Raises:
+        Refused: NaN, an infinity, half of a character, or too deep a nesting.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise Refused(
+            400, f"the id of item {n} cannot be sent back; give a string or a finite number."
+        ) from None
+    return value

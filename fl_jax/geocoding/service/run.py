@@ -5,7 +5,14 @@ import logging
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.geocoding.service import app
 
-CONCURRENT = 256  # connections; more are answered 503 by the server itself
+CONNECTIONS = 2 * app.REQUESTS  # open at once; more are turned away by the server itself
+SETTINGS = {  # of uvicorn
+    "access_log": False,  # it would hold the texts of queries
+    "log_level": "warning",
+    "limit_concurrency": CONNECTIONS,
+    "timeout_keep_alive": 15,
+    "h11_max_incomplete_event_size": 65_536,
+}
 
 
 def serve(geocoder: Geocoder, *, host: str = "127.0.0.1", port: int = 8080) -> None:
@@ -19,13 +26,4 @@ def serve(geocoder: Geocoder, *, host: str = "127.0.0.1", port: int = 8080) -> N
     logging.info("compiling; a minute at the first start")
     geocoder.warm()
     logging.info("ready on http://%s:%d/", host, port)
-    uvicorn.run(
-        app.make(geocoder),
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        limit_concurrency=CONCURRENT,
-        timeout_keep_alive=15,
-        h11_max_incomplete_event_size=65_536,
-    )
+    uvicorn.run(app.make(geocoder), host=host, port=port, **SETTINGS)

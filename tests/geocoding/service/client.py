@@ -18,12 +18,14 @@ class Answer(NamedTuple):
 
 
 async def ask(app, method, path, query=None, body=b"", headers=(), parts=None):
-    """One request; `parts` are the pieces of a body, a number being a pause in seconds."""
+    """One request, its query a mapping or bytes as they are; `parts` are the pieces of a body, a
+    number being a pause in seconds."""
+    words = query if isinstance(query, bytes) else urllib.parse.urlencode(query or {}).encode()
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
-        "path": path, "raw_path": path.encode(), "root_path": "", "scheme": "http",
-        "query_string": urllib.parse.urlencode(query or {}).encode(),
-        "headers": [(a.encode(), b.encode()) for a, b in headers],
+        "path": path, "raw_path": path.encode(errors="replace"), "root_path": "", "scheme": "http",
+        "query_string": words,
+        "headers": [(a.encode("latin-1"), b.encode("latin-1")) for a, b in headers],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
     }  # fmt: skip
     pieces = [body] if parts is None else list(parts)
