@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import inspect
 import sys
 import time
 
@@ -64,13 +65,19 @@ def run(name: str, argv: list[str]) -> int:
 
 
 def bench(argv: list[str]) -> int:
-    """`python -m experiments bench NAME`"""
+    """`python -m experiments bench NAME`, for some with settings of their own behind the name"""
     files = sorted((systems.HERE / "bench").glob("*.py"))
     known = [p.stem for p in files if "\ndef main(" in p.read_text()]  # the others serve these
-    if len(argv) != 1:
+    if not argv:
         raise errors.ConfigError(f"bench takes one name; there are {', '.join(known)}.")
     name = errors.one_of("benchmark", argv[0], known)
-    importlib.import_module(f"experiments.bench.{name}").main()
+    run_bench = importlib.import_module(f"experiments.bench.{name}").main
+    if inspect.signature(run_bench).parameters:
+        run_bench(argv[1:])
+    elif argv[1:]:
+        raise errors.ConfigError(f"bench {name} takes no settings, got {' '.join(argv[1:])}.")
+    else:
+        run_bench()
     return 0
 
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Mapping
 
 import numpy as np
@@ -42,17 +43,25 @@ def python(name: str) -> pathlib.Path:
     return interpreter
 
 
-def run(name: str, script: str, *arguments: str, devices: int = 1) -> None:
+def run(
+    name: str,
+    script: str,
+    *arguments: str,
+    devices: int = 1,
+    environment: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Runs `peers/<script>` in the environment of a peer, on so many virtual CPU devices.
+
+    `environment` is added to the variables of this process.
 
     Raises:
         subprocess.CalledProcessError: the script failed; what it said stands on stderr.
     """
     flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment.pop("PYTHONPATH", None)
+    variables = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **environment}
+    variables.pop("PYTHONPATH", None)
     command = [python(name), "-W", "ignore", HERE / script, *arguments]
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=variables)
 
 
 def exchange(

@@ -95,7 +95,8 @@ def _bst_start(x, n):
     j = at[:, None] + 1
     right = jnp.where((j == at[None, :] + 1) & (j < n), jnp.roll(q, -1)[None, :], 0)
     state = {"e": table, "w": table, "root": root, "known": diagonal, "t": jnp.int32(0)}
-    return {**state, "right": right}
+    # weight[i] = w[i, i + span] of the last span, and p[j - 1] and q[j] of the next one's cells.
+    return {**state, "right": right, "weight": q, "p": x["p"], "q": jnp.roll(q, -1)}
 
 
 def _bst_step(x, n, state):
@@ -109,15 +110,14 @@ def _bst_step(x, n, state):
         "msk": int8(known),
     }
     span = state["t"] + 1
-    p, q, at = x["p"], x["q"], places(x["q"])
+    at = places(x["q"])
     diagonal = (at[None, :] - at[:, None] == span) & (at[None, :] < n)
-    weight = jnp.roll(w, 1, axis=1) + jnp.roll(p, 1)[None, :] + q[None, :]
-    w = jnp.where(diagonal, weight, w)
+    weight = state["weight"] + state["p"] + state["q"]
+    w = jnp.where(diagonal, weight[:, None], w)
     # Row i stands for the one cell (i, i + span) of this diagonal; columns are its roots r.
     i, r = at[:, None], at[None, :]
     j = i + span
-    weights = jnp.sum(jnp.where(diagonal, w, 0), axis=1)
-    cost = e + state["right"] + weights[:, None]
+    cost = e + state["right"] + weight[:, None]
     cost = jnp.where((i <= r) & (r < j) & (j < n), cost, jnp.inf)
     least = jnp.min(cost, axis=1)
     best = jnp.min(jnp.where(cost == least[:, None], r, at.shape[0]), axis=1)
@@ -126,7 +126,8 @@ def _bst_step(x, n, state):
     right = jnp.roll(state["right"], -1, axis=0)
     right = jnp.where((j + 1 == r + 1 + span) & (j + 1 < n), jnp.roll(least, -1)[None, :], right)
     new = {"e": e, "w": w, "root": root, "known": known | diagonal, "t": span}
-    new["right"] = right
+    new |= {"right": right, "weight": weight}
+    new |= {k: jnp.roll(state[k], -1) for k in ("p", "q")}
     return new, hint, span >= n
 
 

@@ -104,14 +104,11 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int, shown
         new, hints, last = step(inputs, n, state)
         state = _keep(done, state, new)
         hints = _keep(done, jax.tree.map(jnp.zeros_like, hints), hints)
-        at = jnp.minimum(t, max_length - 1)  # past the end, the last row is restored below
-        buffers = jax.tree.map(
-            lambda b, h: jax.lax.dynamic_update_index_in_dim(
-                b, jnp.where(t < max_length, h, b[at]), at, 0
-            ),
-            buffers,
-            hints,
-        )
+        at = jnp.minimum(t, max_length - 1)
+        if max_length < limit:  # past the end, the last row stays as it is
+            hints = jax.tree.map(lambda b, h: jnp.where(t < max_length, h, b[at]), buffers, hints)
+        write = lambda b, h: jax.lax.dynamic_update_index_in_dim(b, h, at, 0)
+        buffers = jax.tree.map(write, buffers, hints)
         return t + 1, state, done | last, length + (~done).astype(jnp.int32), buffers
 
     limit = machine.longest(_padded(inputs))

@@ -18,7 +18,8 @@ import numpy as np
 BATCH, NODES, HIDDEN = 32, 16, 128
 
 
-def main(name: str, out: str, repeats: int) -> None:
+def train(name: str, repeats: int):
+    """(batch as the sampler made it, model, CPU-seconds of init, (CPU, wall) of every step)."""
     sampler, spec = clrs.build_sampler(name, seed=1, num_samples=-1, length=NODES)
     raw = sampler.next(BATCH)
     batches = iter([raw])
@@ -56,6 +57,11 @@ def main(name: str, out: str, repeats: int) -> None:
         float(model.feedback(jax.random.PRNGKey(i), feedback, 0))
         jax.block_until_ready(model.params)
         times.append((time.process_time() - start, time.perf_counter() - wall))
+    return raw, model, init, times
+
+
+def main(name: str, out: str, repeats: int) -> None:
+    raw, model, init, times = train(name, repeats)
     kept = {f"input {p.name}": p.data for p in raw.features.inputs}
     kept |= {f"hint {p.name}": p.data for p in raw.features.hints}
     kept |= {f"output {p.name}": p.data for p in raw.outputs}
