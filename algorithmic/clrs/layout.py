@@ -132,8 +132,11 @@ def values(name: str, stage: str, compact: dict[str, Array], padded: Counts, nod
         padded: channels of the group.
         nodes: N.
     """
-    mine = slots(name, stage)
-    ticks = _ticks(name)
+    return of_slots(slots(name, stage), _ticks(name), compact, padded, nodes)
+
+
+def of_slots(mine: Slots, ticks, compact: dict[str, Array], padded: Counts, nodes: int) -> Values:
+    """As `values`, of the probes in these slots; `ticks` are those that count in steps of 0.01."""
     lead = _lead(mine, compact, nodes)
 
     def plain(probes, count, shape):

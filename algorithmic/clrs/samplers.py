@@ -19,7 +19,7 @@ LETTERS = 4
 COMMUNITIES = 4
 
 # Default edge probability; an undirected edge needs two draws, so it appears with p * p.
-_P = dict.fromkeys(specs.FAMILIES["graphs"], (0.5,))
+_P = dict.fromkeys((*specs.FAMILIES["graphs"], *specs.MORE), (0.5,))
 _P |= dict.fromkeys(("articulation_points", "bridges", "mst_kruskal"), (0.2,))
 
 
@@ -277,7 +277,8 @@ def _graph(name, key, size, n, config):
     elif not directed:
         coins &= coins.T
     coins = _within(coins, n)
-    if name in ("dfs", "bfs", "topological_sort", "articulation_points", "bridges"):
+    unweighted = ("dfs", "bfs", "topological_sort", "articulation_points", "bridges", *specs.MORE)
+    if name in unweighted:
         A = coins.astype(jnp.float32)
     else:
         weight = _uniform(keys[3], (size, size))
@@ -285,6 +286,8 @@ def _graph(name, key, size, n, config):
             weight = jnp.sqrt(weight * weight.T + 1e-3)
         A = jnp.where(coins, weight, 0.0)
     out = {"A": A}
+    if name == "mis":
+        out["key"] = _clear(_uniform(keys[4], (size,)), n)
     if "s" in specs.of(name) and specs.of(name)["s"].stage == specs.INPUT:
         out["s"] = jax.random.randint(keys[4], (), 0, n, jnp.int32)
     return out
@@ -361,7 +364,7 @@ def _reject(key, propose, refused):
 
 
 _SAMPLERS = {
-    **dict.fromkeys(specs.FAMILIES["graphs"], _graph),
+    **dict.fromkeys((*specs.FAMILIES["graphs"], *specs.MORE), _graph),
     **dict.fromkeys((*specs.SORTS, "quickselect", "minimum"), _sequence),
     "find_maximum_subarray_kadane": _sequence,
     "matrix_chain_order": _sequence,

@@ -1,7 +1,9 @@
-"""`python -m experiments clrs test` and `clrs text`."""
+"""`python -m experiments clrs test`, `clrs text` and `clrs salsa`."""
 
+import contextlib
 import json
 import pathlib
+import time
 
 from experiments import arguments
 from fl_jax.core import errors
@@ -86,4 +88,54 @@ def text(argv: list[str]) -> int:
             batch.length[i],
         )
         print(json.dumps(export.render(asked.algorithm, one, hint=asked.hint)._asdict()))
+    return 0
+
+
+def salsa(argv: list[str]) -> int:
+    """Trains a model per task on sparse graphs of up to 16 nodes and tests it up to 1,600."""
+    parser = arguments.command(
+        "clrs", "salsa", "SALSA-CLRS: sparse graphs, trained on 16 nodes, tested up to 1,600."
+    )
+    parser.add_argument("--tasks", default="", help="as in bfs,mis; default: all six")
+    parser.add_argument("--rounds", type=int, help="updates per task")
+    parser.add_argument("--hidden", type=int, help="features of nodes, edges and graph")
+    parser.add_argument("--lengths", default="", help="sizes of the tests, as in 16,80")
+    parser.add_argument("--processor", help="mpnn, gmpnn, pgn, gat or gatv2")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--out", help="a file for the rows, one JSON object a line")
+    asked = arguments.read(parser, argv)
+
+    import dataclasses
+
+    from algorithmic.clrs import specs
+    from algorithmic.clrs.sparse import tasks
+    from experiments.clrs import salsa as experiment
+    from fl_jax.train import allocator, metrics
+
+    allocator.keep_memory()
+    names = tuple(asked.tasks.split(",")) if asked.tasks else specs.SALSA
+    for name in names:
+        tasks.check(name)
+    given = {k: getattr(asked, k) for k in ("rounds", "hidden", "processor", "seed")}
+    given = {k: v for k, v in given.items() if v is not None}
+    if asked.lengths:
+        given["test_lengths"] = tuple(int(n) for n in asked.lengths.split(","))
+    config = dataclasses.replace(experiment.Config(), **given)
+    for field in ("rounds", "hidden"):
+        errors.positive(field, getattr(config, field))
+    print(config, flush=True)
+    say = lambda line: print(line, flush=True)
+    rows = []
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(metrics.Metrics(pathlib.Path(asked.out))) if asked.out else None
+        for name in names:
+            start = time.process_time()
+            params = experiment.train(name, config, say)
+            say(f"{name}: trained in {time.process_time() - start:.0f} CPU-seconds")
+            for row in experiment.test(name, params, config):
+                say(json.dumps(row))
+                rows.append(row)
+                if log:
+                    log.write(row)
+    print(experiment.table(rows))
     return 0

@@ -29,6 +29,9 @@ TESTED_BY = {
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
         "algorithmic/clrs/test_net.py"
     ),
+    r"algorithmic/clrs/sparse/(evaluate|processors|segments)": (
+        "algorithmic/clrs/sparse/test_net.py"
+    ),
     r"algorithmic/disks/(bdf|hand|kinetics|surface)": "algorithmic/disks/test_chemistry.py",
     r"algorithmic/disks/species": "algorithmic/disks/test_readers.py",
     r"algorithmic/disks/(ionisation|model|shielding)": "algorithmic/disks/test_radiation.py",

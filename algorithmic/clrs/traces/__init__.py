@@ -1,10 +1,11 @@
-"""The thirty algorithms as machines that show one hint per step."""
+"""The thirty algorithms, and two of SALSA-CLRS, as machines that show one hint per step."""
 
 from algorithmic.clrs.traces import (
     depth_first,
     dynamic_programming,
     geometry,
     kruskal,
+    layers,
     paths,
     sequences,
     sorting,
@@ -16,6 +17,7 @@ MACHINES = {
     **dynamic_programming.MACHINES,
     **geometry.MACHINES,
     **kruskal.MACHINES,
+    **layers.MACHINES,
     **paths.MACHINES,
     **sequences.MACHINES,
     **sorting.MACHINES,
