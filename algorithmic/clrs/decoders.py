@@ -11,38 +11,41 @@ from algorithmic.clrs.processors import Edges, Map, side_by_side
 from fl_jax.core.types import Array, Float, Key, PyTree
 
 
-def init(key: Key[Array, ""], padded: Counts, hidden: int, triplets: bool) -> PyTree:
-    """Weights by location; h_t is 3 h wide, e_t 2 h with edge outputs and h without."""
+def init(
+    key: Key[Array, ""], padded: Counts, hidden: int, triplets: bool, *, blocks: int = 3
+) -> PyTree:
+    """Weights by location; h_t is `blocks` h wide, e_t 2 h with edge outputs and h without."""
     keys = iter(jax.random.split(key, 16))
+    of_node = blocks * hidden
     h, wide = hidden, 2 * hidden if triplets else hidden
     make = lambda *shape, fan_in: initial.normal(next(keys), shape, fan_in)
     node, edge, graph, pointer, pair = padded
     params = {
-        "node": {"w": make(3 * h, node, fan_in=3 * h), "b": jnp.zeros(node)},
+        "node": {"w": make(of_node, node, fan_in=of_node), "b": jnp.zeros(node)},
         "edge": {
-            "from": make(3 * h, edge, fan_in=3 * h),
-            "to": make(3 * h, edge, fan_in=3 * h),
+            "from": make(of_node, edge, fan_in=of_node),
+            "to": make(of_node, edge, fan_in=of_node),
             "edge": make(wide, edge, fan_in=wide),
             "b": jnp.zeros((3, edge)),
         },
         "graph": {
-            "node": make(3 * h, graph, fan_in=3 * h),
+            "node": make(of_node, graph, fan_in=of_node),
             "graph": make(h, graph, fan_in=h),
             "b": jnp.zeros((2, graph)),
         },
         "pointer": {
-            "from": make(pointer, 3 * h, h, fan_in=3 * h),
-            "to": make(pointer, 3 * h, h, fan_in=3 * h),
+            "from": make(pointer, of_node, h, fan_in=of_node),
+            "to": make(pointer, of_node, h, fan_in=of_node),
             "edge": make(pointer, wide, h, fan_in=wide),
             "b": jnp.zeros((pointer, 3, h)),
             "score": make(pointer, h, fan_in=h),
             "score_b": jnp.zeros(pointer),
         },
         "edge_pointer": {
-            "from": make(pair, 3 * h, h, fan_in=3 * h),
-            "to": make(pair, 3 * h, h, fan_in=3 * h),
+            "from": make(pair, of_node, h, fan_in=of_node),
+            "to": make(pair, of_node, h, fan_in=of_node),
             "edge": make(pair, wide, h, fan_in=wide),
-            "target": make(pair, 3 * h, h, fan_in=3 * h),
+            "target": make(pair, of_node, h, fan_in=of_node),
             "b": jnp.zeros((pair, 4, h)),
             "score": make(pair, h, fan_in=h),
             "score_b": jnp.zeros(pair),

@@ -38,6 +38,7 @@ class Scores(NamedTuple):
     accepting: float  # the same where every right answer counts
     official_counts: dict[str, Counts]
     accepting_counts: dict[str, Counts]
+    in_time: float | None = None  # share that stopped after the true number of steps
 
 
 def counts(
@@ -172,17 +173,21 @@ def _draw(name, group, key, batch, length, room, options):
     return lanes.draw(name, group, key, batch, length, size, room, options)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 5, 6))
-def _count(name, group, shared, own, table, config, steps, runs):
+@functools.partial(jax.jit, static_argnums=(0, 1, 5, 6, 8))
+def _count(name, group, shared, own, table, config, steps, runs, decides):
     lane = lanes.whole(runs, steps)
-    logits, _, _ = net.run(shared, own, table, lane, config, permutation=group.permutation)
+    ran = net.apply(
+        shared, own, table, lane, config, permutation=group.permutation, decides=decides
+    )
+    logits = ran.logits
     official = counts(name, group, logits, lane, config)
+    in_time = jnp.sum(ran.steps == jnp.maximum(runs.length - 1, 1)) if decides else None
     if name not in valid.NAMES:
-        return official, None
+        return official, None, in_time
     mask, truth = _real(lane), jax.tree.map(lambda v: v[0], lane.outputs)
     slots = layout.slots(name, specs.OUTPUT)
     said = _said(slots, logits, mask, config), _right_answers(slots, truth, mask)
-    return official, (layout.probes(name, specs.INPUT, runs.inputs), *said)
+    return official, (layout.probes(name, specs.INPUT, runs.inputs), *said), in_time
 
 
 def _real(lane):
@@ -210,6 +215,7 @@ def task(
     samples: int | None = None,
     batch: int = 32,
     options: samplers.Options = samplers.Options(),
+    decides: bool = False,
 ) -> Scores:
     """The scores of one task on fresh random inputs of one size.
 
@@ -224,6 +230,8 @@ def task(
         samples: how many; None = as many as the benchmark's test set has.
         batch: how many at once; the score does not depend on it.
         options: of the sampler; the default makes the benchmark's test distribution.
+        decides: whether the network says itself when to stop (`stopping`), within twice the steps
+            of the longest run of its batch, in place of being told.
 
     Returns:
         Scores and their counts per output probe.
@@ -237,6 +245,7 @@ def task(
     nodes = samplers.nodes(name, length)
     room = trajectory.rooms(name, nodes)
     total = accepting = None
+    stopped = 0
     add = lambda total, found: found if total is None else jax.tree.map(np.add, total, found)
     for i in range(0, samples, batch):
         part = min(batch, samples - i)
@@ -248,14 +257,18 @@ def task(
                 break
         # Few different numbers of steps, so that few programs are compiled.
         steps = min(held - 1, -(-(longest - 1) // 8) * 8) or 1
-        found, answers = jax.device_get(
-            _count(name, group, shared, mine, table, config, steps, runs)
+        if decides:
+            steps = max(min(trajectory.longest(name, nodes), 2 * longest) - 1, 1)
+        found, answers, in_time = jax.device_get(
+            _count(name, group, shared, mine, table, config, steps, runs, decides)
         )
+        stopped += int(in_time or 0)
         total = add(total, found)
         if answers is not None:
             found = accepted.total(name, *answers, np.asarray(runs.nodes))
         accepting = add(accepting, found)
-    return Scores(score(name, total), score(name, accepting), total, accepting)
+    in_time = stopped / samples if decides else None
+    return Scores(score(name, total), score(name, accepting), total, accepting, in_time)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5, 6))

@@ -13,8 +13,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithmic.clrs import decoders, encoders, layout, losses, processors, specs
+from algorithmic.clrs import (
+    decoders,
+    encoders,
+    history,
+    layout,
+    losses,
+    processors,
+    rebuild,
+    specs,
+    stopping,
+)
 from algorithmic.clrs.layout import Counts, Values
+from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Float, Key, PyTree
 
 
@@ -30,6 +41,26 @@ class Config:
     remat: bool = False  # recompute each step in the backward pass
     sinkhorn_steps: int = 10  # while training
     sinkhorn_temperature: float = 0.1
+
+    # Beyond the paper; the defaults leave all of it out.
+    aggregator: str = "max"  # of messages: processors.AGGREGATORS
+    history: str = "kept"  # what a step keeps of the hidden state: history.NAMES
+    forget: float = 0.0  # weight of the loss that closes the gates of a "gated" history
+    rebuild: float = 0.0  # weight of the loss of rebuilding the present hints; 0 = no such part
+    stop: bool = False  # a head that learns when to end
+
+    def __post_init__(self):
+        errors.one_of("history", self.history, history.NAMES)
+        if self.forget and self.history != "gated":
+            raise errors.ConfigError(
+                f"forget = {self.forget} closes the gates of a gated history, and the history is"
+                f" {self.history!r}; set history to 'gated' or forget to 0."
+            )
+        if self.forget < 0 or self.rebuild < 0:
+            raise errors.ConfigError(
+                f"weights of losses are not negative, got forget {self.forget} and rebuild"
+                f" {self.rebuild}."
+            )
 
 
 class Group(NamedTuple):
@@ -90,6 +121,20 @@ class Prepared(NamedTuple):
     processor: PyTree
     hints: decoders.Decoder
     outputs: decoders.Decoder
+    rebuild: rebuild.Rebuild | None
+    gates: PyTree | None
+    stop: PyTree | None
+
+
+class Ran(NamedTuple):
+    """What a batch of lanes came to."""
+
+    logits: Values  # of the outputs, (S B, ...)
+    outputs: losses.Tally
+    hints: losses.Tally
+    extra: Array | None  # weighted losses of what goes beyond the paper, None without
+    steps: Array | None  # (B,) steps taken until the network itself stopped, None if told when
+    said: PyTree  # what `watch` said
 
 
 def tables(group: Group) -> Tables:
@@ -108,16 +153,31 @@ def processor(config: Config) -> processors.Processor:
         triplets=config.triplets,
         layer_norm=config.layer_norm,
         dtype=jnp.bfloat16 if config.bfloat16 else jnp.float32,
+        aggregator=config.aggregator,
     )
+
+
+def init_shared(key: Key[Array, ""], config: Config) -> PyTree:
+    """The parameters that all tasks share: the processor's and those of a gated history."""
+    params = processor(config).init(key)
+    if config.history == "gated":
+        params = {**params, "forget": history.init(rng.fold(key, "forget"), config.hidden)}
+    return params
 
 
 def init_tasks(key: Key[Array, ""], group: Group, config: Config) -> PyTree:
     """Encoders and decoders of a group's tasks, stacked on a leading axis."""
 
     def one(name):
-        keys = jax.random.split(jax.random.fold_in(key, specs.ALGORITHMS.index(name)), 4)
+        of_task = jax.random.fold_in(key, specs.ALGORITHMS.index(name))
+        keys = jax.random.split(of_task, 4)
         h, wide = config.hidden, config.processor.startswith("triplet")
-        return {
+        more = {}
+        if config.rebuild:
+            more["rebuild"] = rebuild.init(rng.fold(of_task, "rebuild"), group.hints, h)
+        if config.stop:
+            more["stop"] = stopping.init(rng.fold(of_task, "stop"), h)
+        return more | {
             "encode_inputs": encoders.init(keys[0], name, specs.INPUT, group.inputs, h),
             "encode_hints": encoders.init(keys[1], name, specs.HINT, group.hints, h),
             "decode_hints": decoders.init(keys[2], group.hints, h, wide),
@@ -151,8 +211,8 @@ def run(
     Returns:
         (output logits (S B, ...), the outputs' tally, the hints' tally).
     """
-    logits, outputs, hints, _ = _run(shared, own, table, lanes, config, permutation, key, None)
-    return logits, outputs, hints
+    ran = apply(shared, own, table, lanes, config, permutation=permutation, key=key)
+    return ran.logits, ran.outputs, ran.hints
 
 
 def follow(
@@ -170,50 +230,96 @@ def follow(
             (B, N) and the lanes that have such a step (B,).
         shared, own, table, lanes, config: as in `run`.
     """
-    return _run(shared, own, table, lanes, config, False, None, watch)[3]
+    return apply(shared, own, table, lanes, config, watch=watch).said
 
 
-def _run(shared, own, table, lanes, config, permutation, key, watch):
-    """(output logits, the outputs' tally, the hints' tally, what `watch` said)."""
+def apply(
+    shared: PyTree,
+    own: PyTree,
+    table: Tables,
+    lanes: Lanes,
+    config: Config,
+    *,
+    permutation: bool = False,
+    key: Array | None = None,
+    watch: Callable[[Values, Values, Array, Array], PyTree] | None = None,
+    decides: bool = False,
+) -> Ran:
+    """`run` and `follow` in one, and what goes beyond the paper.
+
+    Args:
+        shared, own, table, lanes, config, permutation, key: as in `run`.
+        watch: as in `follow`.
+        decides: whether outputs are read where the network's own head says that the algorithm has
+            ended, at the latest after the last step; lanes of one trajectory only.
+
+    Raises:
+        ConfigError: `decides` of a network without such a head, or of packed lanes.
+    """
     places, batch = lanes.nodes.shape
     size = lanes.inputs.node.shape[2]
     parts = _prepare(shared, own, table, config)
-    apply = processor(config).apply
+    if decides and (not config.stop or places > 1):
+        raise errors.ConfigError(
+            "only a network with stop = True decides when to end, and one trajectory per lane."
+        )
+    process = processor(config).apply
+    extras = config.rebuild or config.stop or config.history == "gated"
     inputs, truth = _batch_last((lanes.inputs, lanes.outputs), 1)  # (S, C, ..., B)
     now, following = _batch_last((lanes.now, lanes.following), 1)  # (L, C, ..., B)
     at = jnp.arange(size, dtype=jnp.int32)
     masks = (at[None, :, None] < lanes.nodes[:, None]).astype(jnp.float32)  # (S, N, B)
 
     def step(carry, x):
-        hidden, predicted, kept = carry
-        now, following, segment, first, last, valid = x
+        hidden, predicted, kept, steps = carry
+        now, following, segment, first, last, valid, when = x
         pick = lambda v: v[0] if places == 1 else _pick(v, segment)
         given, mask = jax.tree.map(pick, inputs), pick(masks)
         begin = lambda a, c: jnp.where(first, a, c)
         hints = jax.tree.map(begin, encoders.one_hot(now, size), predicted)
         hidden = begin(jnp.zeros_like(hidden), hidden)
         given = encoders.one_hot(given, size)
-        after, logits, state = _one_step(parts, table, apply, given, hints, hidden, mask)
+        if config.history == "none":
+            hidden = jnp.zeros_like(hidden)
+        after, logits, state, rebuilt = _one_step(parts, table, process, given, hints, hidden, mask)
         tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
         said = (
             watch(_batch_first(logits), _plain_first(following), mask.T, valid) if watch else None
         )
         predicted = losses.soften(logits, table.hints, mask)
+        more = {}
+        if rebuilt is not None:
+            live = valid.astype(jnp.float32)
+            more["rebuild"] = losses.tally(rebuilt, now, table.hints, mask, live)
+        if parts.gates is not None:
+            gates = history.gate(parts.gates, state.h_t[: 2 * config.hidden], after)
+            more["forget"] = history.openness(gates, mask, valid.astype(jnp.float32))
+            after = gates * after
+        if parts.stop is not None:
+            ended = stopping.logit(parts.stop, state.h_t, state.graph, mask > 0)
+            more["stop"] = stopping.tally(ended, last, valid | last)
+        if decides:
+            last = (steps == 0) & ((ended > 0) | (when == count - 1))
+            steps = jnp.where(last, when + 1, steps)
         if places == 1:
             keep = lambda a, c: jnp.where(last, a, c)
-            return (after, predicted, jax.tree.map(keep, state, kept)), (tallied, None, said)
-        return (after, predicted, None), (tallied, state, said)
+            kept = jax.tree.map(keep, state, kept)
+            return (after, predicted, kept, steps), (tallied, None, said, more)
+        return (after, predicted, None, steps), (tallied, state, said, more)
 
     start = jax.tree.map(lambda v: jnp.zeros_like(v[0]), now)
     predicted = jax.tree.map(jnp.zeros_like, encoders.one_hot(start, size))
     hidden = jnp.zeros((config.hidden, size, batch))
-    xs = (now, following, lanes.segment, lanes.first, lanes.last, lanes.valid)
+    count = lanes.first.shape[0]
+    whens = jnp.arange(count, dtype=jnp.int32) if decides else None
+    xs = (now, following, lanes.segment, lanes.first, lanes.last, lanes.valid, whens)
     body = jax.checkpoint(step) if config.remat else step
     kept = None
     if places == 1:
         kept = _nothing_kept(config, batch, size, parts.encoder.edge.shape[0])
-    (_, _, kept), seen = jax.lax.scan(body, (hidden, predicted, kept), xs)
-    hint_tallies, states, said = seen
+    steps = jnp.zeros(batch, jnp.int32) if decides else None
+    (_, _, kept, steps), seen = jax.lax.scan(body, (hidden, predicted, kept, steps), xs)
+    hint_tallies, states, said, more = seen
     # Places side by side: (C, ..., S B).
     flat = lambda v: jnp.moveaxis(v, 0, -2).reshape(*v.shape[1:-1], places * batch)
     # (S, L, B): the steps after which a trajectory ends; one that was cut short has none.
@@ -236,7 +342,17 @@ def _run(shared, own, table, lanes, config, permutation, key, watch):
         logits = logits._replace(pointer=jnp.moveaxis(batched, 0, -1))
     outputs = losses.tally(logits, truth, table.outputs, mask, finished.astype(jnp.float32))
     hints = jax.tree.map(lambda v: jnp.sum(v, axis=0), hint_tallies)
-    return _batch_first(logits), outputs, hints, said
+    extra = _extra(config, jax.tree.map(lambda v: jnp.sum(v, axis=0), more)) if extras else None
+    return Ran(_batch_first(logits), outputs, hints, extra, steps, said)
+
+
+def _extra(config, more) -> Float[Array, ""]:
+    """The weighted sum of the further losses, each a mean over what it counts."""
+    weights = {"rebuild": config.rebuild, "forget": config.forget, "stop": 1.0}
+    total = jnp.float32(0)
+    for name, tallied in more.items():
+        total = total + weights[name] * losses.mean(losses.Tally(*tallied))
+    return total
 
 
 def _prepare(shared, own, table, config) -> Prepared:
@@ -246,11 +362,19 @@ def _prepare(shared, own, table, config) -> Prepared:
     edges = processors.Edges(encoder.edge, encoder.edge_b)
     of = lambda stage: decoders.prepare(own[stage], edges, shared, dtype)
     processed = processor(config).prepare(shared, edges)
-    return Prepared(encoder, processed, of("decode_hints"), of("decode_outputs"))
+    return Prepared(
+        encoder,
+        processed,
+        of("decode_hints"),
+        of("decode_outputs"),
+        rebuild.prepare(own["rebuild"], edges, dtype) if config.rebuild else None,
+        shared["forget"] if config.history == "gated" else None,
+        own["stop"] if config.stop else None,
+    )
 
 
-def _one_step(parts, table, apply, given, hints, hidden, mask):
-    """(new hidden, hint logits, what outputs would be decoded from)."""
+def _one_step(parts, table, process, given, hints, hidden, mask):
+    """(new hidden, hint logits, what outputs would be decoded from, rebuilt hints or None)."""
     node = encoders.node_features(parts.encoder, given, hints)
     graph = encoders.graph_features(parts.encoder, given, hints)
     x = jnp.concatenate(
@@ -259,12 +383,16 @@ def _one_step(parts, table, apply, given, hints, hidden, mask):
             encoders.edge_channels(hints, table.hints, mask),
         ]
     )
+    rebuilt = None
+    if parts.rebuild is not None:
+        node = rebuild.encode(parts.rebuild, node, x, graph, mask > 0)
+        rebuilt = rebuild.logits(parts.rebuild, node, x, graph, mask)
     z = jnp.concatenate([node, hidden])
     adjacency = _adjacency(given, hints, table)
-    after, t = apply(parts.processor, z, x, graph, mask > 0, adjacency)
+    after, t = process(parts.processor, z, x, graph, mask > 0, adjacency)
     h_t = jnp.concatenate([node, hidden, after])
     logits = decoders.decode(parts.hints, h_t, x, t, graph, mask)
-    return after, logits, Kept(h_t, x, t, graph)
+    return after, logits, Kept(h_t, x, t, graph), rebuilt
 
 
 def _batch_last(values, lead):

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithmic.clrs import initial, pairs
+from algorithmic.clrs import initial, pairs, recurrent
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Float, PyTree
 
+AGGREGATORS = ("max", "lstm")
 NAMES = ("triplet_gmpnn", "triplet_mpnn", "mpnn", "gmpnn", "pgn", "gat", "gatv2", "deepsets")
 
 
@@ -79,6 +80,7 @@ def make(
     triplets: int = 8,
     layer_norm: bool = True,
     dtype: Any = jnp.float32,
+    aggregator: str = "max",
 ) -> Processor:
     """The processor of that name.
 
@@ -88,19 +90,27 @@ def make(
         triplets: features of a triplet.
         layer_norm: normalise the new hidden state before the gate.
         dtype: of the messages' products; everything else is float32.
+        aggregator: what becomes of a node's messages: their maximum, or an LSTM over them in the
+            order of the nodes (`recurrent`).
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name or aggregator, or one that the processor has no use for.
     """
     errors.one_of("processor", name, NAMES)
+    errors.one_of("aggregator", aggregator, AGGREGATORS)
     if name in ("gat", "gatv2"):
+        if aggregator != "max":
+            raise errors.ConfigError(
+                f"{name} adds up what it attends to and has no aggregator {aggregator!r}; choose"
+                " one of the message passing processors."
+            )
         return _attention(hidden, layer_norm, second=name == "gatv2")
     gated = name in ("triplet_gmpnn", "gmpnn")
     count = triplets if name.startswith("triplet") else 0
-    return _messages(name, hidden, count, gated, layer_norm, dtype)
+    return _messages(name, hidden, count, gated, layer_norm, dtype, aggregator == "lstm")
 
 
-def _messages(name, hidden, triplets, gated, layer_norm, dtype):
+def _messages(name, hidden, triplets, gated, layer_norm, dtype, in_order):
     sparse, alone = name == "pgn", name == "deepsets"
 
     def init(key):
@@ -121,6 +131,8 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
         if gated:
             params |= {"gate_z": of_z(), "gate_m": of_h(), "gate": of_h()}
             params["gate"]["b"] = jnp.full(hidden, -3.0, jnp.float32)
+        if in_order:
+            params["lstm"] = recurrent.init(next(keys), hidden)
         return params
 
     # Maps of z, of the graph, of the messages and of the edges, each group as one product.
@@ -139,6 +151,8 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
             "mlp1_b": params["mlp1"]["b"], "mlp2": pairs.weight(params["mlp2"]["w"], dtype),
             "mlp2_b": params["mlp2"]["b"], "norm": params.get("norm"),
         }  # fmt: skip
+        if in_order:
+            prepared["lstm"] = recurrent.prepare(params["lstm"], dtype)
         if gated:
             prepared["gate"] = side_by_side(params["gate"])
         if triplets:
@@ -156,10 +170,14 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype):
             allowed = allowed & adjacency
         if alone:
             allowed = allowed & jnp.eye(mask.shape[0], dtype=bool)[:, :, None]
-        m = pairs.messages(
+        given_messages = (
             x, p["edge"], sender, given["receiver"],
             p["mlp1"], p["mlp1_b"], p["mlp2"], p["mlp2_b"], allowed,
         )  # fmt: skip
+        if in_order:
+            m = recurrent.messages(p["lstm"], *given_messages)
+        else:
+            m = pairs.messages(*given_messages)
         given |= dict(zip(of_m, p["m"](m), strict=True))
         out = jax.nn.relu(given["out_z"] + given["out_m"])
         if layer_norm:

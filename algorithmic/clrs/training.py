@@ -151,7 +151,7 @@ def init(key: Key[Array, ""], model: net.Config, config: Training) -> State:
     """The state before the first update."""
     check(config)
     for_shared, for_own = _optimizers(config)
-    shared = net.processor(model).init(rng.fold(key, "processor"))
+    shared = net.init_shared(rng.fold(key, "processor"), model)
     own = tuple(net.init_tasks(rng.fold(key, "tasks"), g, model) for g in groups(config))
     return State(
         step=jnp.zeros((), jnp.int32),
@@ -221,12 +221,14 @@ def _fill(lane: net.Lanes, places: int) -> net.Lanes:
 
 
 def task_loss(shared, own, table, lane, key, *, model: net.Config, permutation: bool):
-    """(loss, output loss) of one task: the sum over probes of each probe's mean [spec A7]."""
+    """(loss, output loss) of one task: the sum over probes of each probe's mean [spec A7], and
+    the weighted losses of what goes beyond the paper."""
     from algorithmic.clrs import losses
 
-    _, outputs, hints = net.run(shared, own, table, lane, model, permutation=permutation, key=key)
-    output = losses.mean(outputs)
-    return output + losses.mean(hints), output
+    ran = net.apply(shared, own, table, lane, model, permutation=permutation, key=key)
+    output = losses.mean(ran.outputs)
+    loss = output + losses.mean(ran.hints)
+    return loss if ran.extra is None else loss + ran.extra, output
 
 
 def make(model: net.Config, config: Training):

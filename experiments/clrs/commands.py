@@ -1,4 +1,4 @@
-"""`python -m experiments clrs test`, `clrs text` and `clrs salsa`."""
+"""`python -m experiments clrs test`, `options`, `draw`, `text` and `salsa`."""
 
 import contextlib
 import json
@@ -50,14 +50,44 @@ def test(argv: list[str]) -> int:
         print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in lengths:
-            for name, scores, samples in task.test(config, state, key, n):
-                row = summary.row(seed, n, name, scores, samples)
+            for name, scores, own_stop, samples in task.test(config, state, key, n):
+                row = summary.row(seed, n, name, scores, own_stop, samples)
                 rows.append({"stage": "test", **row, "round": step})
                 print(f"{summary.line(row)}, {samples} samples", flush=True)
     if not rows:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
     (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(report.table(summary.scores(rows), summary.scores(rows, "accepting")))
+    return 0
+
+
+def options(argv: list[str]) -> int:
+    """Trains the plain network and every option of the preset `brief`; writes options.json."""
+    parser = arguments.command(
+        "clrs", "options", "The plain network and every option at equal settings, briefly."
+    )
+    parser.add_argument("--out", default="runs/clrs-options", help="goes on with what is there")
+    parser.add_argument("--rounds", type=int, help="of training, in place of the preset's")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", help="these variants alone, such as plain")
+    asked = arguments.read(parser, argv)
+
+    import dataclasses
+
+    from experiments.clrs import config as configs
+    from experiments.clrs import options as variants
+
+    for variant in asked.only or ():
+        errors.one_of("variant", variant, variants.VARIANTS)
+    base = dataclasses.replace(
+        configs.BRIEF, rounds=asked.rounds or configs.BRIEF.rounds, seeds=asked.seeds
+    )
+    folder, found = pathlib.Path(asked.out), []
+    for variant in asked.only or variants.VARIANTS:
+        print(f"{variant}: python -m experiments clrs --preset brief {variants.words(variant)}")
+        found.append(variants.measure(base, variant, folder))
+    (folder / "options.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(variants.table(found))
     return 0
 
 
@@ -78,15 +108,9 @@ def text(argv: list[str]) -> int:
     from algorithmic import clrs
     from algorithmic.clrs import text as export
 
-    key = jax.random.key(asked.seed)
-    batch = clrs.sample(asked.algorithm, key, asked.samples, asked.length)
+    batch = clrs.sample(asked.algorithm, jax.random.key(asked.seed), asked.samples, asked.length)
     for i in range(asked.samples):
-        one = clrs.Trajectory(
-            {k: v[i] for k, v in batch.inputs.items()},
-            {k: v[:, i] for k, v in batch.hints.items()},
-            {k: v[i] for k, v in batch.outputs.items()},
-            batch.length[i],
-        )
+        one = _one(batch, i)
         print(json.dumps(export.render(asked.algorithm, one, hint=asked.hint)._asdict()))
     return 0
 
@@ -139,3 +163,33 @@ def salsa(argv: list[str]) -> int:
                     log.write(row)
     print(experiment.table(rows))
     return 0
+
+
+def draw(argv: list[str]) -> int:
+    """Draws a random run of an algorithm, a panel per step."""
+    parser = arguments.command("clrs", "draw", "A random run of an algorithm, step by step.")
+    parser.add_argument("algorithm")
+    parser.add_argument("--length", type=int, default=8, help="nodes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="trace.png", help="the picture")
+    asked = arguments.read(parser, argv)
+
+    import jax
+
+    from algorithmic import clrs
+    from experiments.clrs import drawing
+
+    batch = clrs.sample(asked.algorithm, jax.random.key(asked.seed), 1, asked.length)
+    drawing.draw(asked.algorithm, _one(batch, 0), asked.out)
+    print(f"{asked.out}: {asked.algorithm} on {asked.length} nodes")
+    return 0
+
+
+def _one(batch, i):
+    """Run i of a batch."""
+    return batch._replace(
+        inputs={k: v[i] for k, v in batch.inputs.items()},
+        hints={k: v[:, i] for k, v in batch.hints.items()},
+        outputs={k: v[i] for k, v in batch.outputs.items()},
+        length=batch.length[i],
+    )

@@ -32,6 +32,13 @@ class Config:
     triplets: int = 8  # features of a triplet [paper]
     bfloat16: bool = False  # operands of the products over pairs; sums stay float32
 
+    # Beyond the paper, all off by default; RESULTS.md says what each did.
+    aggregator: str = "max"  # of messages; lstm = in the order of the nodes [RNAR]
+    history: str = "kept"  # hidden state between steps: kept, none or gated [G-ForgetNet]
+    forget: float = 0.0  # weight of the loss that closes the gates of a gated history
+    rebuild: float = 0.0  # weight of the loss of rebuilding the present hints; 0.1 [ReNAR]
+    stop: bool = False  # learn when to end; tested that way too, beside the true number of steps
+
     rounds: int = 10_000  # each is one update per task [repository]
     batch: int = 32  # trajectories, or chunks of them, per task and round [repository]
     even: bool = False  # more of them where graphs are smaller: all see as many pairs of nodes
@@ -90,10 +97,25 @@ SMOKE = dataclasses.replace(
     save_every=2,
 )
 
-PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
+# What goes beyond the paper is compared on: about a minute per network on two free cores.
+BRIEF = dataclasses.replace(
+    SMALL,
+    tasks=("bellman_ford", "minimum"),
+    hidden=32,
+    rounds=400,
+    lengths=(4, 7, 16),
+    small=0,
+    grouping="shared",
+    test_samples=128,
+    save_every=200,
+)
+
+PRESETS = {"smoke": SMOKE, "brief": BRIEF, "small": SMALL, "paper": PAPER}
 
 COMMANDS = {
     "test": "scores the newest checkpoint of a run, finished or not, at any sizes",
+    "options": "the plain network and every option beyond the paper at equal settings, briefly",
+    "draw": "a random run drawn step by step",
     "text": "random runs as text for language models",
     "salsa": "six algorithms on sparse graphs, trained on 16 nodes, tested up to 1,600",
 }

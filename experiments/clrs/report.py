@@ -19,7 +19,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     draw_sizes(found, directory.path / "sizes.png")
     draw_losses(summary.losses(rows), directory.path / "losses.png")
     draw_hints(summary.hints(rows), max(found), directory.path / "hints.png")
-    text = table(found, summary.scores(rows, "accepting"))
+    text = table(found, summary.scores(rows, "accepting"), summary.scores(rows, "own_stop"))
     details = outcome.details
     (directory.path / "report.md").write_text(
         f"# A generalist neural algorithmic learner\n\nOne model of {details['parameters']:,}"
@@ -42,12 +42,14 @@ single-task models at n = 64, from memory and checked against the papers' means 
 def table(
     found: dict[int, dict[str, list[float]]],
     accepting: dict[int, dict[str, list[float]]] | None = None,
+    own_stop: dict[int, dict[str, list[float]]] | None = None,
 ) -> str:
     """All tasks by size, beside the published columns, in Markdown.
 
     Args:
         found: n -> task -> official scores over seeds.
         accepting: the same of scores that accept every right answer, a second column each.
+        own_stop: the official scores of a network that decides itself when to stop.
     """
     sizes = sorted(found)
     columns = []
@@ -55,6 +57,8 @@ def table(
         columns.append((f"ours, n = {n}", found[n]))
         if accepting and n in accepting:
             columns.append((f"any, n = {n}", accepting[n]))
+        if own_stop and n in own_stop:
+            columns.append((f"own stop, n = {n}", own_stop[n]))
     head = ["algorithm", *(what for what, _ in columns), *published.COLUMNS]
     lines = [head, ["---"] * len(head)]
     for name in found[sizes[-1]]:

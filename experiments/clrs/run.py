@@ -1,5 +1,6 @@
 """Train one model on all tasks, checkpoint, test it at several sizes; seed after seed."""
 
+import pathlib
 import time
 
 import jax
@@ -22,17 +23,17 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     used = {"train": 0.0, "test": 0.0}
     for seed in range(config.seed, config.seed + config.seeds):
         start = time.process_time()
-        state = _train(config, directory, seed)
+        state = train(config, directory, seed)
         used["train"] += time.process_time() - start
         start = time.process_time()
-        _test(config, directory, seed, state)
-        _hints(config, directory, seed, state)
+        test(config, directory, seed, state)
+        hints(config, directory, seed, state)
         used["test"] += time.process_time() - start
     rows = [
         {"stage": stage, **row}
         for seed in range(config.seed, config.seed + config.seeds)
         for stage in ("train", "test", "hints")
-        for row in metrics.read(_file(directory, seed, stage))
+        for row in metrics.read(file(directory, seed, stage))
     ]
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
         log.truncate(0)
@@ -41,14 +42,16 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     return summary.summarise(config, rows, used)
 
 
-def _file(directory, seed, stage):
+def file(directory: result.RunDirectory, seed: int, stage: str) -> pathlib.Path:
+    """Where the rows of a seed's training, test or hints stand."""
     return directory.path / f"seed{seed}" / f"{stage}.jsonl"
 
 
-def _train(config, directory, seed):
+def train(config: Config, directory: result.RunDirectory, seed: int):
+    """The state after all rounds, from the newest checkpoint on if there is one."""
     key = jax.random.key(seed)
     with (
-        metrics.Metrics(_file(directory, seed, "train")) as log,
+        metrics.Metrics(file(directory, seed, "train")) as log,
         checkpoint.Checkpoints(directory.path / f"seed{seed}" / "checkpoints") as kept,
         metrics.Progress(config.rounds, what=f"seed {seed}, round") as shown,
     ):
@@ -76,25 +79,25 @@ def _train(config, directory, seed):
         )
 
 
-def _test(config, directory, seed, state):
+def test(config: Config, directory: result.RunDirectory, seed: int, state) -> None:
     """One row per size and task; tests that a killed run has finished are not done again."""
-    path = _file(directory, seed, "test")
+    path = file(directory, seed, "test")
     with metrics.Metrics(path) as log:
         done = {(row["n"], row["task"]) for row in metrics.read(path)}
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in config.test_lengths:
             if all((n, name) in done for name in tasks.tasks(config)):
                 continue
-            for name, scores, samples in tasks.test(config, state, key, n):
+            for name, scores, own_stop, samples in tasks.test(config, state, key, n):
                 if (n, name) not in done:
-                    row = summary.row(seed, n, name, scores, samples)
+                    row = summary.row(seed, n, name, scores, own_stop, samples)
                     log.write(row)
                     print(f"seed {seed}, {summary.line(row)}", flush=True)
 
 
-def _hints(config, directory, seed, state):
+def hints(config: Config, directory: result.RunDirectory, seed: int, state) -> None:
     """One row per hint at the largest size: how right it is after each step."""
-    path, n = _file(directory, seed, "hints"), max(config.test_lengths)
+    path, n = file(directory, seed, "hints"), max(config.test_lengths)
     with metrics.Metrics(path) as log:
         if metrics.read(path):
             return

@@ -11,20 +11,33 @@ from experiments.result import Metric, Result
 BENCHMARK = 64  # n of the benchmark's test
 
 
-def row(seed: int, n: int, name: str, scores: evaluate.Scores, samples: int) -> dict:
-    """The row of metrics that a test leaves."""
-    return {
+def row(
+    seed: int,
+    n: int,
+    name: str,
+    scores: evaluate.Scores,
+    own_stop: evaluate.Scores | None,
+    samples: int,
+) -> dict:
+    """The row of metrics that a test leaves; `own_stop` of a network that decides when to stop."""
+    found = {
         "seed": seed, "n": n, "task": name, "score": scores.official,
         "accepting": scores.accepting, "samples": samples,
     }  # fmt: skip
+    if own_stop is not None:
+        found |= {"own_stop": own_stop.official, "in_time": own_stop.in_time}
+    return found
 
 
 def line(row: dict) -> str:
     """The row in words."""
     said = f"n = {row['n']}, {row['task']}: {100 * row['score']:.2f} %"
-    if row["accepting"] == row["score"]:
-        return said
-    return f"{said}, {100 * row['accepting']:.2f} % where every right answer counts"
+    if row["accepting"] != row["score"]:
+        said += f", {100 * row['accepting']:.2f} % where every right answer counts"
+    if "own_stop" in row:
+        said += f", {100 * row['own_stop']:.2f} % where it decides when to stop"
+        said += f" ({100 * row['in_time']:.2f} % in time)"
+    return said
 
 
 def scores(rows: list[dict], which: str = "score") -> dict[int, dict[str, list[float]]]:
@@ -32,8 +45,10 @@ def scores(rows: list[dict], which: str = "score") -> dict[int, dict[str, list[f
 
     Args:
         rows: of metrics.jsonl.
-        which: "score", the benchmark's, or "accepting", which accepts every right answer; rows of
-            before there was one have none.
+        which: "score", the benchmark's, "accepting", which accepts every right answer, or of a
+            network that decides when to stop "own_stop", its official score, and "in_time", the
+            share of runs that it stops after the true number of steps; rows without one are left
+            out.
     """
     found: dict[int, dict[str, list[float]]] = {}
     for row in rows:
@@ -100,6 +115,11 @@ def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Resul
     metrics[f"mean of their families, n = {largest}"] = Metric(
         round(both["families"], 2), "%", round(theirs["families"], 2), published.SOURCE
     )
+    for which, what in (("own_stop", "own stop"), ("in_time", "stopped in time")):
+        for n, by_task in scores(rows, which).items():
+            for name, values in by_task.items():
+                value = round(statistics.mean(values), 2)
+                metrics[f"{name}, n = {n}, {what}"] = Metric(value, "%")
     if largest in accepting:
         means = {name: statistics.mean(v) for name, v in accepting[largest].items()}
         for what, value in evaluate.means(means).items():

@@ -23,6 +23,11 @@ def model(config: Config) -> net.Config:
         hidden=config.hidden,
         triplets=config.triplets,
         bfloat16=config.bfloat16,
+        aggregator=config.aggregator,
+        history=config.history,
+        forget=config.forget,
+        rebuild=config.rebuild,
+        stop=config.stop,
     )
 
 
@@ -74,7 +79,8 @@ def start(config: Config, key) -> training.State:
 
 
 def test(config: Config, state: training.State, key, n: int):
-    """Yields (task, `evaluate.Scores`, samples) of every task at one size.
+    """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None, samples)
+    of every task at one size.
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
@@ -84,11 +90,11 @@ def test(config: Config, state: training.State, key, n: int):
         samples = evaluate.test_size(name)
         if config.test_samples:
             samples = min(samples, config.test_samples)
-        found_scores = evaluate.task(
-            name, group, state.shared, own, model(config), key,
+        one = functools.partial(
+            evaluate.task, name, group, state.shared, own, model(config), key,
             length=n, samples=samples, batch=config.test_batch, options=samplers.Options(),
         )  # fmt: skip
-        yield name, found_scores, samples
+        yield name, one(), one(decides=True) if config.stop else None, samples
 
 
 def hints(config: Config, state: training.State, key, n: int):

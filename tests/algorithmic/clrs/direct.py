@@ -45,7 +45,7 @@ def process(p, z, edge, graph, hidden):
     m = linear(p["receiver"], z)[None, :] + linear(p["sender"], z)[:, None]
     m = jax.nn.relu(m + linear(p["edge"], edge) + linear(p["graph"], graph))
     m = linear(p["mlp2"], jax.nn.relu(linear(p["mlp1"], m)))
-    m = jnp.max(m, axis=0)  # over senders
+    m = in_order(p["lstm"], m) if "lstm" in p else jnp.max(m, axis=0)  # over senders
     out = jax.nn.relu(linear(p["out_z"], z) + linear(p["out_m"], m))
     out = processors.norm(p["norm"], out.T).T
     gate = jax.nn.sigmoid(
@@ -62,6 +62,30 @@ def process(p, z, edge, graph, hidden):
         + linear(p["tg"], graph)
     )
     return out, jax.nn.relu(linear(p["t_out"], jnp.max(t, axis=0)))
+
+
+def in_order(p, m):
+    """An LSTM over the senders, one after another; the state after the last."""
+    cell = shown = jnp.zeros(m.shape[1:])
+    for sent in m:
+        gates = linear(p, jnp.concatenate([sent, shown], -1))
+        enter, keep, new, leave = jnp.split(gates, 4, axis=-1)
+        cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(enter) * jnp.tanh(new)
+        shown = jax.nn.sigmoid(leave) * jnp.tanh(cell)
+    return shown
+
+
+def hear(p, node, edge, graph):
+    """Encodings of nodes after a layer of messages with a gate per node."""
+    m = linear(p["sender"], node)[:, None] + linear(p["receiver"], node)[None, :]
+    m = jax.nn.relu(m + linear(p["edge"], edge) + linear(p["graph"], graph))
+    m = jnp.max(linear(p["mlp2"], jax.nn.relu(linear(p["mlp1"], m))), axis=0)
+    return node + jax.nn.sigmoid(linear(p["gate"], jnp.concatenate([node, m], -1))) * m
+
+
+def carried(p, z, h):
+    """The gates of what is carried on."""
+    return jax.nn.sigmoid(linear(p["gate"], jax.nn.relu(linear(p["z"], z) + linear(p["h"], h))))
 
 
 def decode(params, h_t, e_t, graph):
@@ -177,12 +201,19 @@ def probe_losses(logits, truth, table, n):
     return out
 
 
-def sample_losses(shared, own, table, runs, b, n, length, hidden_size):
-    """Hint and output losses of sample b, unpadded: ({slot: (sum, count)}, the same)."""
+def sample_losses(shared, own, table, runs, b, n, length, config):
+    """Losses of sample b, unpadded: {slot: (sum, count)} of hints, of outputs, of what goes beyond
+    the paper ("rebuild", slot), ("forget",), ("stop",)."""
     take = lambda values: jax.tree.map(lambda v: v[b], values)
     given = hard(take(runs.inputs), n)
-    hidden = jnp.zeros((n, hidden_size))
-    hints_total, outputs = {}, None
+    hidden = jnp.zeros((n, config.hidden))
+    hints_total, outputs, extra = {}, None, {}
+
+    def add(total, found):
+        for slot, (loss, count) in found.items():
+            old = total.get(slot, (0.0, 0.0))
+            total[slot] = (old[0] + loss, old[1] + count)
+
     hints = None
     for step in range(max(length - 1, 1)):
         if step == 0:
@@ -190,6 +221,9 @@ def sample_losses(shared, own, table, runs, b, n, length, hidden_size):
         n1, e1, g1 = encode(own["encode_inputs"], table.inputs, given)
         n2, e2, g2 = encode(own["encode_hints"], table.hints, hints)
         node, edge, graph = n1 + n2, e1 + e2, g1 + g2
+        if config.rebuild:
+            node = hear(own["rebuild"]["layer"], node, edge, graph)
+        z = jnp.concatenate([node, hidden], -1)
         new, outer = process(shared, jnp.concatenate([node, hidden], -1), edge, graph, hidden)
         h_t = jnp.concatenate([node, hidden, new], -1)
         e_t = jnp.concatenate([edge, outer], -1)
@@ -197,23 +231,41 @@ def sample_losses(shared, own, table, runs, b, n, length, hidden_size):
         outputs = decode(own["decode_outputs"], h_t, e_t, graph)
         if step + 1 < length:
             truth = jax.tree.map(lambda v, s=step: v[s + 1, b], runs.hints)
-            for slot, (loss, count) in probe_losses(logits, truth, table.hints, n).items():
-                old = hints_total.get(slot, (0.0, 0.0))
-                hints_total[slot] = (old[0] + loss, old[1] + count)
-        hints, hidden = soft(logits, table.hints), new
-    return hints_total, probe_losses(outputs, take(runs.outputs), table.outputs, n)
+            add(hints_total, probe_losses(logits, truth, table.hints, n))
+            if config.rebuild:
+                said = decode(own["rebuild"]["hints"], node, edge, graph)
+                now = jax.tree.map(lambda v, s=step: v[s, b], runs.hints)
+                found = probe_losses(said, now, table.hints, n)
+                add(extra, {("rebuild", *slot): value for slot, value in found.items()})
+        if config.stop:
+            top = jnp.concatenate([jnp.max(h_t, axis=0), graph])
+            ended = linear(own["stop"], top)[0]
+            last = float(step == max(length - 2, 0))
+            add(extra, {("stop",): (jnp.log1p(jnp.exp(ended)) - ended * last, 1)})
+        if config.history == "gated":
+            gates = carried(shared["forget"], z, new)
+            if step + 1 < length:
+                add(extra, {("forget",): (jnp.sum(gates**2), gates.size)})
+            new = gates * new
+        hidden = jnp.zeros_like(new) if config.history == "none" else new
+        hints = soft(logits, table.hints)
+    return hints_total, probe_losses(outputs, take(runs.outputs), table.outputs, n), extra
 
 
-def loss(shared, own, table, runs, sizes, lengths, hidden_size):
+def loss(shared, own, table, runs, sizes, lengths, config):
     """The training loss of a batch: per probe the mean over its cells, added up over probes."""
     totals = {}
+    weights = {"rebuild": config.rebuild, "forget": config.forget}
     for b, (n, length) in enumerate(zip(sizes, lengths, strict=True)):
         for stage, found in zip(
-            ("hint", "output"),
-            sample_losses(shared, own, table, runs, b, n, length, hidden_size),
+            ("hint", "output", "extra"),
+            sample_losses(shared, own, table, runs, b, n, length, config),
             strict=True,
         ):
             for slot, (value, count) in found.items():
                 old = totals.get((stage, slot), (0.0, 0.0))
                 totals[stage, slot] = (old[0] + value, old[1] + count)
-    return sum(value / jnp.maximum(count, 1e-12) for value, count in totals.values())
+    return sum(
+        (weights.get(slot[0], 1.0) if stage == "extra" else 1.0) * value / jnp.maximum(count, 1e-12)
+        for (stage, slot), (value, count) in totals.items()
+    )

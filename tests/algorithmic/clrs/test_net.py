@@ -22,12 +22,12 @@ def jit(f):
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": "0"})
 
 
-def problem(name, companions=(), n=4, size=5, count=1):
+def problem(name, companions=(), n=4, size=5, count=1, model=MODEL):
     """(shared, own, table, runs) of one task, padded in nodes and in channels."""
     group = net.Group.of((name, *companions))
     key = jax.random.key(7)
-    shared = net.processor(MODEL).init(key)
-    own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, MODEL))
+    shared = net.init_shared(key, model)
+    own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, model))
     table = jax.tree.map(lambda v: np.asarray(v[0]), net.tables(group))
     options = samplers.Options(random_pos=True)
     room = 3
@@ -47,18 +47,37 @@ def problem(name, companions=(), n=4, size=5, count=1):
     ],
 )
 def test_value_and_gradient_are_those_of_the_equations(name, companions):
-    shared, own, table, runs = problem(name, companions)
+    agree(name, companions, MODEL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"aggregator": "lstm"},
+        {"history": "none"},
+        {"history": "gated", "forget": 0.5},
+        {"rebuild": 0.5},
+        {"stop": True},
+    ],
+)
+def test_what_goes_beyond_the_paper_is_what_its_equations_say(option):
+    agree("bfs", (), net.Config(hidden=8, triplets=4, **option))
+
+
+def agree(name, companions, model):
+    shared, own, table, runs = problem(name, companions, model=model)
     n = 4
     lengths = [int(length) for length in runs.length]
 
     def fast(shared, own):
         return training.task_loss(
-            shared, own, table, lanes.whole(runs), None, model=MODEL, permutation=False
+            shared, own, table, lanes.whole(runs), None, model=model, permutation=False
         )[0]
 
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         slow = jax.value_and_grad(
-            lambda s, o: direct.loss(s, o, table, runs, [n], lengths, MODEL.hidden), (0, 1)
+            lambda s, o: direct.loss(s, o, table, runs, [n], lengths, model), (0, 1)
         )
         expected, expected_grads = jit(slow)(shared, own)
     value, grads = jit(jax.value_and_grad(fast, (0, 1)))(shared, own)
