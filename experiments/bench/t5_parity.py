@@ -1,5 +1,6 @@
 """The same T5 through transformers and through this package, number by number."""
 
+import dataclasses
 import pathlib
 import tempfile
 
@@ -79,8 +80,33 @@ def ours(params, config: Config, given) -> dict[str, np.ndarray]:
     return found
 
 
-def differences(ours, theirs) -> dict[str, float]:
-    """The largest deviations, and how many generated tokens differ."""
+def exact(params, config: Config, given) -> np.ndarray:
+    """The logits in float64: how far float32's rounding alone brings either code from them."""
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), params)
+        config = dataclasses.replace(config, dtype="float64")
+        tokens, mask = jnp.asarray(given["tokens"]), jnp.asarray(given["mask"]).astype(bool)
+        shifted = model.shift_right(jnp.asarray(given["labels"]), config)
+        return np.asarray(
+            jax.jit(model.apply, static_argnums=1)(wide, config, tokens, shifted, mask)
+        )
+
+
+def differences(ours, theirs, exact=None) -> dict[str, float]:
+    """The largest deviations, and how many generated tokens differ.
+
+    Args:
+        ours, theirs: as from the functions of these names.
+        exact: logits in float64; with it, what each code is away from them.
+    """
+    rounding = {}
+    if exact is not None:
+        away = lambda side: float(np.max(np.abs(side["logits"] - exact)))
+        rounding = {
+            "largest logit": float(np.max(np.abs(exact))),
+            "logits, ours from float64": away(ours),
+            "logits, theirs from float64": away(theirs),
+        }
     worst = 0.0
     for name, their in theirs.items():
         if name.startswith("gradient/"):
@@ -88,6 +114,7 @@ def differences(ours, theirs) -> dict[str, float]:
             worst = max(worst, float(np.linalg.norm(ours[name] - their) / max(size, 1e-12)))
     return {
         "logits": float(np.max(np.abs(ours["logits"] - theirs["logits"]))),
+        **rounding,
         "loss": abs(ours["loss"] - float(theirs["loss"])),
         "gradients, relative norm": worst,
         "greedy tokens that differ": int(np.sum(ours["greedy"] != theirs["greedy"])),
@@ -108,5 +135,6 @@ def main() -> None:
     """`python -m experiments bench t5_parity`: the table."""
     for name, config in CASES.items():
         params, given = params_of(config), inputs(config)
-        found = differences(ours(params, config, given), theirs(params, config, given))
+        sides = ours(params, config, given), theirs(params, config, given)
+        found = differences(*sides, exact(params, config, given))
         print(name, ", ".join(f"{k} {v:.1e}" for k, v in found.items()), flush=True)

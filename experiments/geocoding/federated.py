@@ -143,7 +143,8 @@ def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
 
     Args:
         federated: the setting.
-        out: an empty folder for checkpoints of the models that are not federated.
+        out: an empty folder for checkpoints of the models that are not federated, and for the
+            geocoder of the last one.
         say: told what is done.
     """
     config = federated.config
@@ -175,6 +176,7 @@ def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
     seen = Seen.make(every, central)
     params, _ = run.fit(every, central, seen.known, seen.words, seen.net, _Folder(out / "1"), False)
     found = seen.geocoder(params)
+    found.save(out / "geocoder")
     rows.append(judge("all texts in one place", found, density(found, users.items)))
     say(rows[-1])
     sizes = np.bincount(users.owner, minlength=len(users.joins))
