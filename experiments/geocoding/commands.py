@@ -95,7 +95,10 @@ def text(argv: list[str]) -> int:
 def batch(argv: list[str]) -> int:
     """Geocodes a file: CSV, JSONL or Parquet in, the same with columns added out."""
     parser = arguments.command(
-        "geocoding", "batch", "Adds lat, lon, confidence, place, geonameid, country and cell."
+        "geocoding",
+        "batch",
+        "Adds lat, lon, confidence, place, geonameid, country and cell;"
+        " geocoded_lat and so on where the file has a column of that name.",
     )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
@@ -107,14 +110,15 @@ def batch(argv: list[str]) -> int:
 
     rows = read_rows(pathlib.Path(asked.source), asked.column)
     found = _load(asked.run)
-    out = []
+    taken, out = {name for row in rows for name in row}, []
     with metrics.Progress(len(rows), what="text") as progress:
         progress.update(0)
         for start in range(0, len(rows), 64):
             some = rows[start : start + 64]
             answers = found.geocode([str(r[asked.column] or "") for r in some],
                                     residual=asked.residual)  # fmt: skip
-            out += [{**r, **_columns(found, a)} for r, a in zip(some, answers, strict=True)]
+            added = [_columns(found, a) for a in answers]
+            out += [{**r, **_beside(taken, a)} for r, a in zip(some, added, strict=True)]
             progress.update(len(out))
     write_rows(pathlib.Path(asked.target), out)
     print(f"{len(out)} texts, {sum(r['lat'] is not None for r in out)} of them found:"
@@ -256,6 +260,11 @@ def _columns(found, answer) -> dict:
         "confidence": round(answer.confidence, 6),
         "cell": found.partition.label(answer.nested[-1][0]),
     }
+
+
+def _beside(taken: set[str], added: dict) -> dict:
+    """Columns under names that the file does not have: what it holds is never written over."""
+    return {f"geocoded_{n}" if n in taken else n: v for n, v in added.items()}
 
 
 def _load(run):

@@ -1,11 +1,14 @@
 """Files of texts in and out, and what the commands refuse."""
 
 import pathlib
+import types
 
+import numpy as np
 import pytest
 
 from experiments.geocoding import commands
 from fl_jax.core import errors
+from fl_jax.geocoding.geocoder import Answer
 
 
 @pytest.mark.parametrize("kind", [".csv", ".tsv", ".jsonl", ".parquet"])
@@ -30,3 +33,37 @@ def test_refusals(tmp_path):
         commands.text([str(tmp_path), "Lyon"])
     with pytest.raises(errors.ConfigError, match="could not be read"):
         commands.text([str(tmp_path), "Lyon", "--nonsense"])
+
+
+class Stub:
+    """A geocoder that finds Lyon and nothing else."""
+
+    partition = types.SimpleNamespace(label=lambda node: "2033")
+    gazetteer = types.SimpleNamespace(
+        ids=np.array([7]), display=lambda row: "Lyon, France", country_code=lambda row: "FR"
+    )
+
+    def geocode(self, texts, residual):
+        assert len(texts) <= 64 and residual == 0.05
+        known = [t == "Lyon" for t in texts]
+        return [
+            Answer(t, 45.76 if k else np.nan, 4.84, 0.9, 0, (), ((0, 1.0),), None, 0.0)
+            for t, k in zip(texts, known, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_file_is_geocoded_with_progress(tmp_path, monkeypatch, capsys, kind):
+    if kind == ".parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(commands, "_load", lambda run: Stub())
+    source, target = tmp_path / f"in{kind}", tmp_path / "out.jsonl"
+    commands.write_rows(source, [{"place": t} for t in ["Lyon", "nowhere"] * 40])
+    assert commands.batch(["run", str(source), str(target), "--column", "place"]) == 0
+    rows = commands.read_rows(target, "place")
+    assert len(rows) == 80
+    assert rows[0]["place"] == "Lyon" and rows[0]["geocoded_place"] == "Lyon, France"
+    assert (rows[0]["lat"], rows[0]["lon"], rows[0]["cell"]) == (45.76, 4.84, "2033")
+    assert rows[1]["lat"] is None and rows[0]["geonameid"] == 7 and rows[0]["country"] == "FR"
+    shown = capsys.readouterr()
+    assert "text 80/80" in shown.err and "80 texts, 40 of them found" in shown.out
