@@ -49,6 +49,7 @@ class Config:
     attack_hidden: int = 64  # ReLU units of the per-class attack networks [paper]
     attack_rate: float = 3e-3  # of Adam
     attack_steps: int = 500  # of batches of 100
+    attack_inputs: str = "answers"  # what they see [paper]; or "angles" (attack_model.angles)
 
     mitigation_l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2)  # [paper, Purchase: 1e-4, 1e-3, 1e-2]
     noise: tuple[float, ...] = (0.1, 0.2)  # share of features flipped in shadow data [paper]

@@ -27,10 +27,15 @@ OUTPUTS = {
 
 def _judged(lab: Lab, cell: Cell, answers: np.ndarray, **options) -> dict[str, float]:
     """A row of the mitigations table for one target."""
+    return _judged_from(lab, cell, answers, **options)[1]
+
+
+def _judged_from(lab: Lab, cell: Cell, answers: np.ndarray, **options):
+    """(scores, row): what the row rests on as well."""
     values, decided = attacks.shokri(lab, cell, answers, **options)
     right = cell.logits[0].argmax(-1) == cell.labels
     held = np.concatenate([cell.split.test, cell.split.population])
-    return {
+    row = {
         "train accuracy": float(right[cell.split.train].mean()),
         "test accuracy": float(right[held].mean()),
         "attack accuracy": decided.accuracy,
@@ -38,6 +43,14 @@ def _judged(lab: Lab, cell: Cell, answers: np.ndarray, **options) -> dict[str, f
         "recall": decided.total_recall,
         "auc": metrics.auc(values, cell.member),
     }
+    return values, row
+
+
+def _fit_of_shadows(cell: Cell) -> dict[str, float]:
+    """Mean accuracy of the shadows on the records that they trained on, and on the others."""
+    right = cell.logits[1:].argmax(-1) == cell.labels
+    mean = lambda rows: float(np.mean([r[i] for r, i in zip(right, rows, strict=True)]))
+    return {"shadows' train": mean(cell.shadow_train), "shadows' test": mean(cell.shadow_out)}
 
 
 def _behind(logits: np.ndarray, wrappers) -> np.ndarray:
@@ -81,22 +94,29 @@ def shadow_data(lab: Lab) -> list[dict[str, Any]]:
 
     Noisy records keep their labels; marginal ones are labelled by the target; synthesised ones
     carry the class that they were climbed for.
+
+    Precision moves with how many are accused, and that with how far the shadows' fit is from the
+    target's. So a row also has the precision of accusing as many records as the attack with real
+    shadow data does, the likeliest first, and the shadows' own accuracies.
     """
     config, task = lab.config, lab.task
     kinds = ["real", *(f"{share:.0%} noise" for share in config.noise)]
     binary = task.x.ndim == 2 and task.x.dtype == np.uint8
     if binary:
         kinds += ["marginals", "model-based"]
-    rows = []
+    rows, accused = [], {}
     for kind in kinds:
         found, notes = [], []
         for cell in lab.plain:
-            if kind == "real":
-                found.append(_judged(lab, cell, softmax(cell.logits)))
-                continue
-            made, note = _made(lab, cell, kind)
+            made, note = (cell, {}) if kind == "real" else _made(lab, cell, kind)
             notes.append(note)
-            found.append(_judged(lab, made, softmax(made.logits)))
+            values, row = _judged_from(lab, made, softmax(made.logits))
+            likely = values[cell.balanced]
+            if kind == "real":
+                accused[cell.seed] = max(int((likely > 0).sum()), 1)
+            first = np.argsort(-likely, kind="stable")[: accused[cell.seed]]
+            row["precision, as many"] = float(cell.member[cell.balanced][first].mean())
+            found.append(row | _fit_of_shadows(made))
         row = {"name": kind, **attacks.mean_rows(found)}
         if notes and notes[0]:
             row["queries per record"] = float(np.mean([n["queries per record"] for n in notes]))

@@ -54,7 +54,10 @@ class Lab:
         self.mesh = meshes.MeshConfig(clients=-1).make() if jax.device_count() > 1 else None
         self.key = jax.random.key(config.seed)
         self.attack = attack_model.Config(
-            hidden=config.attack_hidden, rate=config.attack_rate, steps=config.attack_steps
+            hidden=config.attack_hidden,
+            rate=config.attack_rate,
+            steps=config.attack_steps,
+            inputs=config.attack_inputs,
         )
 
     @functools.cached_property

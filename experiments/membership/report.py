@@ -146,6 +146,19 @@ def effect_table(rows: list[dict], part: str, details: dict[str, Any]) -> str:
             )
         )
         lines.append(f"| {name} | {cells} | {published} |")
+    if all("precision, as many" in r for r in rows):
+        lines += [
+            "",
+            "The shadows' own accuracy on records with and without, and the attack's precision when"
+            " it accuses as many as with real shadow data:",
+            "",
+            "| | shadows' train | shadows' test | precision, as many accused |",
+            "|---|---|---|---|",
+        ]
+        names = ("shadows' train", "shadows' test", "precision, as many")
+        for r in rows:
+            cells = " | ".join(f"{r[k]:.3f} ± {r[f'{k} sd']:.3f}" for k in names)
+            lines.append(f"| {r['name']} | {cells} |")
     return "\n".join(lines)
 
 

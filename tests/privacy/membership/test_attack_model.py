@@ -38,6 +38,19 @@ def test_softmax_regression_is_the_released_code(key):
     assert metrics.auc(found, held.member) > 0.95
 
 
+def test_angles_are_an_input_of_their_own(key):
+    made = attack_model.angles(rows().answers)
+    np.testing.assert_allclose(np.sin(made[:, :3] / 2) ** 2, rows().answers, atol=1e-12)
+    assert (np.diff(made[:, 3:], axis=1) >= 0).all()
+    config = attack_model.Config(hidden=8, rate=0.02, steps=100, batch=50, inputs="angles")
+    attack = attack_model.fit(rows(), key, config)
+    held = rows(seed=1)
+    found = attack_model.score(attack, held.answers, held.labels)
+    assert metrics.auc(found, held.member) > 0.95
+    with pytest.raises(errors.ConfigError, match="unknown attack input 'logits'"):
+        attack_model.fit(rows(), key, attack_model.Config(inputs="logits"))
+
+
 def test_a_class_without_members_is_refused(key):
     data = rows()
     member = data.member & (data.labels != 2)
