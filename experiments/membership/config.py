@@ -118,10 +118,12 @@ MNIST = dataclasses.replace(
     dataset="mnist",
     parts=("attacks",),
     seeds=3,
-    target_train=10_000,
-    target_test=10_000,
-    population=4_000,
-    shadow_train=10_000,
+    # The paper has 10,000; the folder of a checkout holds 27,435 images, and four roles need four
+    # times as many.
+    target_train=6_000,
+    target_test=6_000,
+    population=2_400,
+    shadow_train=6_000,
     shadows=10,
     epochs=30,
 )
