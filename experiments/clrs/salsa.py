@@ -106,10 +106,12 @@ def test(name: str, params, config: Config):
         count = max(config.test_graphs, -(-config.test_nodes // n))
         together = max(1, min(count, 2000 // n))
         count = -(-count // together) * together
+        all_drawn = {}
         for kind in graphs.KINDS:
             host = np.random.default_rng([n, graphs.KINDS.index(kind)])
-            drawn = [graphs.draw(host, kind, n) for _ in range(count)]
-            room = -(-max(2 * len(g.pairs) + n for g in drawn) // 256) * 256
+            all_drawn[kind] = [graphs.draw(host, kind, n) for _ in range(count)]
+        room = max(2 * len(g.pairs) + n for drawn in all_drawn.values() for g in drawn)
+        for kind, drawn in all_drawn.items():  # of one shape, so one program
             nodes = whole = 0.0
             start = time.process_time()
             for i in range(0, count, together):
