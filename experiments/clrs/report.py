@@ -2,6 +2,7 @@
 
 import statistics
 
+from algorithmic.clrs import evaluate
 from experiments import plots, result
 from experiments.clrs import published, summary
 from fl_jax.train import metrics
@@ -16,10 +17,11 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     found = summary.scores(rows)
     n = summary.BENCHMARK if summary.BENCHMARK in found else max(found)
     draw_bars(found[n], n, directory.path / "scores.png")
-    draw_sizes(found, directory.path / "sizes.png")
+    accepting, own_stop = summary.scores(rows, "accepting"), summary.scores(rows, "own_stop")
+    draw_sizes(found, accepting, directory.path / "sizes.png")
     draw_losses(summary.losses(rows), directory.path / "losses.png")
     draw_hints(summary.hints(rows), max(found), directory.path / "hints.png")
-    text = table(found, summary.scores(rows, "accepting"), summary.scores(rows, "own_stop"))
+    text = table(found, accepting, own_stop)
     details = outcome.details
     (directory.path / "report.md").write_text(
         f"# A generalist neural algorithmic learner\n\nOne model of {details['parameters']:,}"
@@ -44,7 +46,8 @@ def table(
     accepting: dict[int, dict[str, list[float]]] | None = None,
     own_stop: dict[int, dict[str, list[float]]] | None = None,
 ) -> str:
-    """All tasks by size, beside the published columns, in Markdown.
+    """All tasks by size, beside the published columns, in Markdown; then the mean of the tasks
+    and the mean of their families.
 
     Args:
         found: n -> task -> official scores over seeds.
@@ -64,7 +67,19 @@ def table(
     for name in found[sizes[-1]]:
         ours = [_with_deviation(by_task.get(name)) for _, by_task in columns]
         lines.append([name, *ours, *(f"{v:.2f}" for v in published.SCORES[name].values())])
+    names = list(found[sizes[-1]])
+    theirs = [{k: [published.SCORES[k][c]] for k in names} for c in published.COLUMNS]
+    for which, what in (("algorithms", f"mean of {len(names)}"), ("families", "of families")):
+        of = [_with_deviation(_means(by_task, which)) for _, by_task in columns]
+        of += [f"{_means(by_task, which)[0]:.2f}" for by_task in theirs]
+        lines.append([f"**{what}**", *of])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _means(by_task, which):
+    """The mean over the tasks, or over their families, of every seed."""
+    seeds = min(len(values) for values in by_task.values())
+    return [evaluate.means({k: v[i] for k, v in by_task.items()})[which] for i in range(seeds)]
 
 
 def _with_deviation(values):
@@ -113,12 +128,21 @@ def draw_bars(scores: dict[str, list[float]], n: int, path) -> None:
     _save(figure, path)
 
 
-def draw_sizes(found: dict[int, dict[str, list[float]]], path) -> None:
-    """Scores by size of the input."""
+def draw_sizes(
+    found: dict[int, dict[str, list[float]]],
+    accepting: dict[int, dict[str, list[float]]],
+    path,
+) -> None:
+    """Scores by size of the input; dashed where every right answer counts, if that differs."""
     figure, axis = _axes(6, 4)
     sizes = sorted(found)
     for name in found[sizes[0]]:
-        axis.plot(sizes, [statistics.mean(found[n][name]) for n in sizes], "o-", ms=3, label=name)
+        official = [statistics.mean(found[n][name]) for n in sizes]
+        (line,) = axis.plot(sizes, official, "o-", ms=3, label=name)
+        if all(name in accepting.get(n, {}) for n in sizes):
+            more = [statistics.mean(accepting[n][name]) for n in sizes]
+            if more != official:
+                axis.plot(sizes, more, "--", lw=1, color=line.get_color())
     axis.axvspan(0, 16, color="k", alpha=0.05, lw=0)
     axis.set_xlim(left=min(sizes) / 2)
     axis.set_xscale("log", base=2)

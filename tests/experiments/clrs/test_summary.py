@@ -33,7 +33,9 @@ def test_the_benchmark_size_stands_beside_what_was_published():
 
 def test_the_table_has_a_row_per_algorithm_and_spreads_over_seeds():
     lines = report.table(summary.scores(ROWS)).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 6
+    assert lines[4].startswith("| **mean of 2** | 100.00 ± 0.00 | 72.50 ± 10.61 | 65.1")
+    assert lines[5].startswith("| **of families** | 100.00 ± 0.00 | 72.50 ± 10.61 |")
     assert lines[2].startswith("| bfs | 100.00 ± 0.00 | 85.00 ± 7.07 | 43.34 |")
     assert lines[3].startswith("| minimum |  | 60.00 ± 14.14 |")
 
