@@ -133,7 +133,8 @@ def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Resul
             f" multi-task model, {config.seeds} seed{'s' if config.seeds > 1 else ''}",
             "ours": f"{both['algorithms']:.1f} %",
             "published": f"{theirs['algorithms']:.1f} % (single-task models; from memory)",
-            "command": "python -m experiments clrs",
+            "command": "python -m experiments clrs"
+            + (f" --seeds {config.seeds}" if config.seeds > 1 else ""),
         },
         details={
             "scores": {str(n): by_task for n, by_task in found.items()},
