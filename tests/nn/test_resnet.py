@@ -21,8 +21,9 @@ def test_a_batch_filled_with_padding_gives_what_the_short_one_gives(key):
     x = jax.random.normal(key, (5, 8, 8, 1))
     filled = jnp.concatenate([x, 100 * jnp.ones((3, 8, 8, 1))])
     mask = jnp.array([1.0] * 5 + [0.0] * 3)
-    short, moved = net.apply(params, stats, x, train=True)
-    long, padded = net.apply(params, stats, filled, train=True, mask=mask)
+    apply = jax.jit(net.apply, static_argnames="train")
+    short, moved = apply(params, stats, x, train=True)
+    long, padded = apply(params, stats, filled, train=True, mask=mask)
     np.testing.assert_allclose(long[:5], short, rtol=1e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(padded), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

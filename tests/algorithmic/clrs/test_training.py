@@ -68,8 +68,8 @@ def test_smaller_graphs_have_as_many_pairs_of_nodes():
     config = training.Training(("bfs", "segments_intersect"), batch=2, even=True)
     lanes = lambda name: training.shape(name, config).batch
     assert lanes("bfs") == 2 and lanes("segments_intersect") == 2 * 16**2 // 4**2
-    drawn = dict(zip((g.names[0] for g in training.groups(config)),
-                     training.batch(jax.random.key(0), config), strict=True))  # fmt: skip
+    shapes = jax.eval_shape(lambda key: training.batch(key, config), jax.random.key(0))
+    drawn = dict(zip((g.names[0] for g in training.groups(config)), shapes, strict=True))
     assert drawn["segments_intersect"].nodes.shape[-1] == 32
 
 

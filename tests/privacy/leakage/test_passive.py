@@ -33,10 +33,11 @@ def test_an_imitated_update_is_one_batch_and_innocent_ones_summed(setting, key):
     made = passive.imitate(learning, extractor, weights)
     found = made(start, data, one["auxiliary"], one["pool"], one["chosen"], key)
     fetch = lambda taken: jax.tree.map(lambda leaf: leaf[taken], data)
+    send = jax.jit(learning.send)
     for a in (0, 5, 15):
-        total = tree.scale(0.4, learning.send(start, fetch(one["auxiliary"][a]), key))
+        total = tree.scale(0.4, send(start, fetch(one["auxiliary"][a]), key))
         for m in one["chosen"][a]:
-            innocent = learning.send(start, fetch(one["pool"][m]), key)
+            innocent = send(start, fetch(one["pool"][m]), key)
             total = tree.add(total, tree.scale(0.15, innocent))
         np.testing.assert_allclose(found[a], extractor.extract(total), rtol=1e-4, atol=1e-6)
 
