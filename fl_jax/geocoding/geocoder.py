@@ -27,8 +27,8 @@ from fl_jax.t5 import convert
 
 LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
 BATCHES = (1, 8, 64)  # texts computed together, filled up to one of these sizes
-# Texts from which on a size is worth it: on two cores, 64 take 300 ms, 8 take 43 and one 8, so
-# that three texts are sooner done one by one, and forty in five eights.
+# Texts from which on a size is worth it: a batch costs the same however full it is, so a few
+# texts are sooner done one by one, and forty in five eights than in one of 64.
 LEAST = (1, 5, 49)
 CAPACITIES = (32, 128, None)  # nodes expanded at each depth, tried in turn, in large trees
 SMALL_TREE = 800  # inner nodes up to which expanding all at once is faster than trying less first
