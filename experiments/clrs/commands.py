@@ -10,15 +10,26 @@ from fl_jax.core import errors
 
 
 def test(argv: list[str]) -> int:
-    """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json."""
+    """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json and
+    test.png."""
     parser = arguments.command(
         "clrs", "test", "Scores the newest checkpoint of every seed of a run."
     )
     parser.add_argument("run", help="the run's directory")
     parser.add_argument("--lengths", default="64", help="sizes, as in 16,32,64")
-    parser.add_argument("--samples", type=int, default=256, help="at most; 0 = the benchmark's")
+    parser.add_argument(
+        "--samples",
+        default="256",
+        help="at most, for all sizes or one number each, as in 256,256,64; 0 = the benchmark's",
+    )
     asked = arguments.read(parser, argv)
     lengths = tuple(int(n) for n in asked.lengths.split(",") if n.isdigit())
+    samples = tuple(int(n) for n in asked.samples.split(",") if n.isdigit())
+    if len(samples) not in (1, len(lengths)):
+        raise errors.ConfigError(
+            f"--samples is one number, or one for each of the {len(lengths)} sizes, got"
+            f" {asked.samples!r}."
+        )
     stored = pathlib.Path(asked.run) / "config.json"
     if not lengths or not stored.is_file():
         raise errors.ConfigError(
@@ -27,6 +38,7 @@ def test(argv: list[str]) -> int:
             if lengths
             else f"sizes are numbers with commas between them, got {asked.lengths!r}."
         )
+    most = dict(zip(lengths, samples * len(lengths) if len(samples) == 1 else samples, strict=True))
 
     import dataclasses
 
@@ -39,7 +51,7 @@ def test(argv: list[str]) -> int:
 
     saved = json.loads(stored.read_text())["config"]
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-    config = dataclasses.replace(configs.Config(**saved), test_samples=asked.samples)
+    config = configs.Config(**saved)
     rows = []
     for seed in range(config.seed, config.seed + config.seeds):
         folder = pathlib.Path(asked.run) / f"seed{seed}" / "checkpoints"
@@ -50,14 +62,18 @@ def test(argv: list[str]) -> int:
         print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in lengths:
-            for name, scores, own_stop, samples in task.test(config, state, key, n):
-                row = summary.row(seed, n, name, scores, own_stop, samples)
+            asked_of = dataclasses.replace(config, test_samples=most[n])
+            for name, scores, own_stop, tested in task.test(asked_of, state, key, n):
+                row = summary.row(seed, n, name, scores, own_stop, tested)
                 rows.append({"stage": "test", **row, "round": step})
-                print(f"{summary.line(row)}, {samples} samples", flush=True)
+                print(f"{summary.line(row)}, {tested} samples", flush=True)
+            # After every size: large ones take long.
+            (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
     if not rows:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
-    (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(report.table(summary.scores(rows), summary.scores(rows, "accepting")))
+    found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
+    report.draw_sizes(found, accepting, pathlib.Path(asked.run) / "test.png")
+    print(report.table(found, accepting))
     return 0
 
 

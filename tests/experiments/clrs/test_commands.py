@@ -24,6 +24,10 @@ def test_text_is_a_prompt_and_an_answer_a_line(capsys):
     [
         (["test", "nowhere"], "no config.json there"),
         (["test", "nowhere", "--lengths", "many"], "sizes are numbers"),
+        (
+            ["test", "nowhere", "--lengths", "16,64", "--samples", "8,8,8"],
+            "for each of the 2 sizes",
+        ),
         (["text", "bsf"], "did you mean 'bfs'"),
         (["text", "bfs", "--length", "many"], "could not be read"),
     ],
