@@ -43,7 +43,7 @@ def random_forest(*, trees: int = 100, leaf: int = 5, split: int = 5, seed: int 
         from sklearn import ensemble
 
         forest = ensemble.RandomForestClassifier(
-            trees, min_samples_leaf=leaf, min_samples_split=split, random_state=seed
+            trees, min_samples_leaf=leaf, min_samples_split=split, random_state=seed, n_jobs=-1
         )
         forest.fit(features, labels)
         return lambda found: forest.predict_proba(found)[:, 1]
