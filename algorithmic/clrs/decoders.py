@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from algorithmic.clrs import initial, pairs
+from algorithmic.clrs import initial, layout, pairs
 from algorithmic.clrs.layout import Counts, Values
 from algorithmic.clrs.processors import Edges, Map, side_by_side
 from fl_jax.core.types import Array, Float, Key, PyTree
@@ -130,8 +130,8 @@ def decode(
         mask: 1 on real nodes.
 
     Returns:
-        node (C, N, B), edge (C, N, N, B), graph (C, B), pointer (P, N, N, B), row = the pointing
-        node, edge_pointer (Q, N, N, N, B) or None where there are none.
+        node (C, N, B), edge (C, N N, B), graph (C, B), pointer (P, N, N, B), row = the pointing
+        node, edge_pointer (Q, N N, N, B), targets last; both None where there are none.
     """
     parts = iter(decoder.nodes(h_t))
     node, sent, received = next(parts), next(parts), next(parts)
@@ -161,11 +161,11 @@ def decode(
         for scores in decoder.edge_pointer
     ]
     stack = lambda parts: jnp.stack(parts) if parts else None
-    return Values(node, edge, of_graph, stack(pointers), stack(quads))
+    return Values(node, layout.paired(edge, 1), of_graph, stack(pointers), stack(quads))
 
 
 def _edge_pointer(scores, sent, received, target, x, outputs):
-    """score_ijk = w max(q_ij, r_k), one k after another: no tensor of rank five."""
+    """score_ijk = w max(q_ij, r_k), one k after another, as (N N, N, B)."""
     w, b, wo, score, score_b = scores
     q = sent[:, :, None] + received[:, None] + pairs.product(pairs.weight(w), x)
     q = q + b[:, None, None, None]
@@ -178,7 +178,7 @@ def _edge_pointer(scores, sent, received, target, x, outputs):
         return pairs.product(last, jnp.maximum(q, r_k[:, None, None]))[0]
 
     found = jax.lax.map(column, jnp.moveaxis(target, 1, 0))  # (k, i, j, B)
-    return jnp.moveaxis(found, 0, 2) + score_b
+    return layout.paired(jnp.moveaxis(found, 0, 2), 0) + score_b
 
 
 def log_sinkhorn(

@@ -86,7 +86,8 @@ def _edge_table(params, tables):
 
 
 def one_hot(given: Values, nodes: int) -> Values:
-    """True probes as they are fed in: pointers (P, N, B) as matrices (P, N, N, B)."""
+    """True probes as they are fed in: pointers (P, N, B) as matrices (P, N, N, B), those of pairs
+    (Q, N N, B) as (Q, N N, N, B)."""
 
     def matrix(index):
         at = jnp.arange(nodes, dtype=jnp.int32)[:, None]
@@ -108,16 +109,19 @@ def edge_channels(
 
     Slots that a task does not have are zero: what fills them points somewhere too.
     """
-    live = lambda flags, rank: jnp.asarray(flags).reshape(-1, *[1] * rank)
-    parts = [given.edge]
+    nodes = mask.shape[0]
+    live = lambda flags: jnp.asarray(flags).reshape(-1, 1, 1, 1)
+    parts = [layout.unpaired(given.edge, 1, nodes)]
     if given.pointer is not None:
-        parts.append(given.pointer * live(tables.pointer, 3))
+        parts.append(given.pointer * live(tables.pointer))
     if given.edge_pointer is not None:
         count = jnp.sum(mask, axis=0)[None, None, None]
-        p = given.edge_pointer * live(tables.edge_pointer, 4)
-        p = p * mask[None, :, None, None] * mask[None, None, :, None]
-        parts.append(jnp.sum(p, axis=1) / count)
-        parts.append(jnp.sum(p, axis=2) / count)
+        real = layout.paired(mask[:, None] * mask[None], 0)
+        p = given.edge_pointer * live(tables.edge_pointer) * real[None, :, None]
+        # One after another, each of rank four: (i, j, target, B).
+        each = [layout.unpaired(of_slot, 0, nodes) for of_slot in p]
+        for axis in (0, 1):
+            parts.append(jnp.stack([jnp.sum(v, axis=axis) for v in each]) / count)
     return jnp.concatenate(parts, axis=0)
 
 

@@ -74,7 +74,7 @@ def _counts(slots, logits, truth, mask, config):
             out[probe] = _right(x == y, there)
         elif p.kind == specs.CATEGORICAL:
             live = jnp.all(_channels(slots, truth, probe) != -1, axis=-1).astype(jnp.float32)
-            out[probe] = _right(x == y, live * asked)
+            out[probe] = _right(x == y, live.reshape(asked.shape) * asked)
         else:
             out[probe] = _right(x == y, asked)
     return out
@@ -95,8 +95,10 @@ def _channels(slots, values, wanted):
 
 
 def _said(slots, logits, mask, config):
-    """The answers in the logits: masks as flags, one-hots, classes and pointers as indices."""
-    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
+    """The answers in the logits: masks as flags, one-hots, classes and pointers as indices; those
+    of edges (B, N, N)."""
+    nodes = mask.shape[1]
+    at = jnp.arange(nodes, dtype=jnp.int32)
     out = {}
     for probe, p, x in _plain(slots, logits):
         if p.kind == specs.MASK:
@@ -105,6 +107,8 @@ def _said(slots, logits, mask, config):
             out[probe] = jnp.argmax(jnp.where(mask > 0, x[..., 0], losses.GONE), axis=1)
         elif p.kind == specs.CATEGORICAL:
             out[probe] = jnp.argmax(x, -1)
+        if p.location == specs.EDGE and probe in out:
+            out[probe] = layout.unpaired(out[probe], 1, nodes)
     for i, (probe, p) in enumerate(slots.pointer):
         x = logits.pointer[:, i]
         if p.kind == specs.PERMUTATION:
@@ -115,13 +119,14 @@ def _said(slots, logits, mask, config):
             best = jnp.where(at[None] == out.pop(f"{probe}_mask")[:, None], at[None], best)
         out[probe] = best
     for i, (probe, _) in enumerate(slots.edge_pointer):
-        out[probe] = _target(logits.edge_pointer[:, i], mask)
+        out[probe] = layout.unpaired(_target(logits.edge_pointer[:, i], mask), 1, nodes)
     return out
 
 
 def _right_answers(slots, truth, mask):
     """The benchmark's answers in the same form; masks are -1 where nothing is asked."""
-    at = jnp.arange(mask.shape[1], dtype=jnp.int32)
+    nodes = mask.shape[1]
+    at = jnp.arange(nodes, dtype=jnp.int32)
     out = {}
     for probe, p, y in _plain(slots, truth):
         if p.kind == specs.MASK:
@@ -130,6 +135,8 @@ def _right_answers(slots, truth, mask):
             out[probe] = jnp.argmax(y[..., 0], axis=1)
         elif p.kind == specs.CATEGORICAL:
             out[probe] = jnp.argmax(jnp.abs(y), -1)  # the class "no cell" is stored as -1
+        if p.location == specs.EDGE and probe in out:
+            out[probe] = layout.unpaired(out[probe], 1, nodes)
     for i, (probe, p) in enumerate(slots.pointer):
         y = truth.pointer[..., i]
         if p.kind == specs.PERMUTATION:
@@ -137,7 +144,7 @@ def _right_answers(slots, truth, mask):
             y = jnp.where(at[None] == first[:, None], at[None], y)
         out[probe] = y
     for i, (probe, _) in enumerate(slots.edge_pointer):
-        out[probe] = truth.edge_pointer[..., i]
+        out[probe] = layout.unpaired(truth.edge_pointer[..., i], 1, nodes)
     return out
 
 
@@ -155,10 +162,9 @@ def _right(right, weight):
 def _f1_counts(predicted, truth, weight):
     weight = jnp.where(truth != -1, weight, 0.0)
     positive = truth > 0.5
+    among = lambda which: jnp.sum(jnp.where(which, weight, 0.0))
     return Counts(
-        jnp.sum((predicted & positive) * weight),
-        jnp.sum((predicted & ~positive) * weight),
-        jnp.sum((~predicted & positive) * weight),
+        among(predicted & positive), among(predicted & ~positive), among(~predicted & positive)
     )
 
 

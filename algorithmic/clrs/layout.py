@@ -47,10 +47,11 @@ class Channels(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Probes of one stage as channels, (..., N, C), (..., N, N, C), (..., C), pointers as indices.
+    """Probes of one stage as channels, (..., N, C), (..., N N, C), (..., C), pointers as indices.
 
-    Pointers are (..., N, P) and (..., N, N, Q) int32; when decoded they are distributions with
-    a further axis over nodes.
+    Pointers are (..., N, P) and (..., N N, Q) int32; when decoded they are distributions with
+    a further axis over nodes. What belongs to edges has one axis of pairs, row after row, so that
+    with an axis of steps, or of targets, it still has four.
     """
 
     node: Any
@@ -138,27 +139,39 @@ def values(name: str, stage: str, compact: dict[str, Array], padded: Counts, nod
 def of_slots(mine: Slots, ticks, compact: dict[str, Array], padded: Counts, nodes: int) -> Values:
     """As `values`, of the probes in these slots; `ticks` are those that count in steps of 0.01."""
     lead = _lead(mine, compact, nodes)
+    flat = lambda p, value: paired(value, len(lead)) if p.location == specs.EDGE else value
 
     def plain(probes, count, shape):
         parts = []
         for k, p in probes:
-            parts.append(_channel(k, p, compact[k], nodes, k in ticks))
+            parts.append(_channel(k, p, flat(p, compact[k]), nodes, k in ticks))
         have = sum(part.shape[-1] for part in parts)
         parts.append(jnp.zeros((*lead, *shape, count - have), jnp.float32))
         return jnp.concatenate(parts, axis=-1)
 
     def pointing(probes, count, shape):
-        parts = [compact[k].astype(jnp.int32)[..., None] for k, _ in probes]
+        parts = [flat(p, compact[k]).astype(jnp.int32)[..., None] for k, p in probes]
         parts.append(jnp.zeros((*lead, *shape, count - len(parts)), jnp.int32))
         return jnp.concatenate(parts, axis=-1)
 
     return Values(
         plain(mine.node, padded.node, (nodes,)),
-        plain(mine.edge, padded.edge, (nodes, nodes)),
+        plain(mine.edge, padded.edge, (nodes**2,)),
         plain(mine.graph, padded.graph, ()),
         pointing(mine.pointer, padded.pointer, (nodes,)),
-        pointing(mine.edge_pointer, padded.edge_pointer, (nodes, nodes)),
+        pointing(mine.edge_pointer, padded.edge_pointer, (nodes**2,)),
     )
+
+
+def paired(value: Array, at: int) -> Array:
+    """(..., N, N, ...) -> (..., N N, ...), the two axes from `at` on as one."""
+    first, second = value.shape[at : at + 2]
+    return value.reshape(*value.shape[:at], first * second, *value.shape[at + 2 :])
+
+
+def unpaired(value: Array, at: int, nodes: int) -> Array:
+    """(..., N N, ...) -> (..., N, N, ...), the way back from `paired`."""
+    return value.reshape(*value.shape[:at], nodes, nodes, *value.shape[at + 1 :])
 
 
 def probes(name: str, stage: str, given: Values) -> dict[str, Array]:
@@ -173,12 +186,14 @@ def probes(name: str, stage: str, given: Values) -> dict[str, Array]:
         Scalars, masks and one-hots without a channel axis, classes with theirs; no pointers.
     """
     mine, out = slots(name, stage), {}
+    lead, nodes = given.graph.ndim - 1, given.node.shape[-2]
     for where in (specs.NODE, specs.EDGE, specs.GRAPH):
         at = 0
         for k, p in getattr(mine, where):
             width_k = max(p.classes, 1)
             part = getattr(given, where)[..., at : at + width_k]
-            out[k] = part if p.classes else part[..., 0]
+            part = part if p.classes else part[..., 0]
+            out[k] = unpaired(part, lead, nodes) if where == specs.EDGE else part
             at += width_k
     return out
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from algorithmic.clrs import layout
 from algorithmic.clrs.layout import Channels, Values
 from fl_jax.core.types import Array, Float
 
@@ -26,7 +27,7 @@ def tally(
     logits: Values, truth: Values, tables: Values, mask: Float[Array, "N B"],
     valid: Float[Array, " B"],
 ) -> Tally:  # fmt: skip
-    """Sum and count of the loss of every slot; channels first, batch last.
+    """Sum and count of the loss of every slot; channels first, then nodes or pairs, batch last.
 
     Args:
         logits: from `decoders.decode`; pointers as log-probabilities or logits over targets.
@@ -36,7 +37,7 @@ def tally(
         valid: 1 for samples that count.
     """
     cells = mask * valid[None]
-    pairs = cells[:, None] * mask[None]
+    pairs = layout.paired(cells[:, None] * mask[None], 0)
     node = _plain(logits.node, truth.node, tables.node, cells, mask)
     edge = _plain(logits.edge, truth.edge, tables.edge, pairs, None)
     graph = _plain(logits.graph, truth.graph, tables.graph, valid, None)

@@ -422,7 +422,8 @@ def _adjacency(given, hints, table):
             live = jnp.asarray(tabled.pointer).reshape(-1, 1, 1, 1) > 0
             out = out | jnp.any((both > 0.5) & live, axis=0)
         masks = jnp.asarray(tabled.edge.kind)[:, 1].reshape(-1, 1, 1, 1) > 0
-        both = values.edge + jnp.swapaxes(values.edge, 1, 2)
+        edge = layout.unpaired(values.edge, 1, n)
+        both = edge + jnp.swapaxes(edge, 1, 2)
         out = out | jnp.any((both > 0) & masks, axis=0)
     return out
 

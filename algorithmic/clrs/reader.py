@@ -96,12 +96,14 @@ def _values(name, stage, stored, padded: Counts, lead, nodes) -> Values:
         parts = []
         for probe, p in probes:
             value = jnp.asarray(stored[probe]).astype(dtype)
+            if p.location == specs.EDGE:
+                value = layout.paired(value, len(lead))
             parts.append(value if p.kind == specs.CATEGORICAL else value[..., None])
         have = sum(part.shape[-1] for part in parts)
         parts.append(jnp.zeros((*lead, *shape, count - have), dtype))
         return jnp.concatenate(parts, axis=-1)
 
-    pair = (nodes, nodes)
+    pair = (nodes**2,)
     return Values(
         joined(mine.node, padded.node, (nodes,), jnp.float32),
         joined(mine.edge, padded.edge, pair, jnp.float32),

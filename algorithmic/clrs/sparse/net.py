@@ -208,7 +208,7 @@ def _log_pointer(logits, graph, size):
 
 def _plain(values, like):
     """The node and graph probes alone, as the dense losses take them."""
-    none = jnp.zeros((0, 1, 1, like.shape[1]))
+    none = jnp.zeros((0, 1, like.shape[1]))
     return Values(values.node, none, values.graph, None, None)
 
 

@@ -115,15 +115,20 @@ def decode(params, h_t, e_t, graph):
 def hard(values, n):
     """True probes of one sample as fed in; `values` has pointers as indices, last axis slots."""
     at = jnp.arange(values.pointer.shape[0])[:n]
+    edge, edge_pointer = square(values)
     return {
         "node": values.node[:n],
-        "edge": values.edge[:n, :n],
+        "edge": edge[:n, :n],
         "graph": values.graph,
         "pointer": jnp.moveaxis(values.pointer[:n, ..., None] == at, 1, 0).astype(jnp.float32),
-        "edge_pointer": jnp.moveaxis(values.edge_pointer[:n, :n, :, None] == at, 2, 0).astype(
-            jnp.float32
-        ),
+        "edge_pointer": jnp.moveaxis(edge_pointer[:n, :n, :, None] == at, 2, 0).astype(jnp.float32),
     }
+
+
+def square(values):
+    """What belongs to pairs of nodes, (N, N, C) each: edge probes and the pointers of edges."""
+    size = values.node.shape[0]
+    return (v.reshape(size, size, v.shape[-1]) for v in (values.edge, values.edge_pointer))
 
 
 def soft(logits, table):
@@ -188,7 +193,8 @@ def probe_losses(logits, truth, table, n):
             out[where, c] = (loss, count)
 
     plain("node", logits["node"], truth.node[:n], table.node)
-    plain("edge", logits["edge"], truth.edge[:n, :n], table.edge)
+    edge, edge_pointer = square(truth)
+    plain("edge", logits["edge"], edge[:n, :n], table.edge)
     plain("graph", logits["graph"], truth.graph, table.graph)
     for i, x in enumerate(logits["pointer"]):
         if table.pointer[i]:
@@ -196,7 +202,7 @@ def probe_losses(logits, truth, table, n):
             out["pointer", i] = (-jnp.sum(hot * jax.nn.log_softmax(x)), n)
     for i, x in enumerate(logits["edge_pointer"]):
         if table.edge_pointer[i]:
-            hot = truth.edge_pointer[:n, :n, i, None] == jnp.arange(n)
+            hot = edge_pointer[:n, :n, i, None] == jnp.arange(n)
             out["edge_pointer", i] = (-jnp.sum(hot * jax.nn.log_softmax(x)), n * n)
     return out
 

@@ -1,6 +1,7 @@
 """Scores are those of known confusions, and do not depend on batches."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -95,3 +96,58 @@ def test_both_scores_come_out_of_one_test():
     (official,), (accepting,) = found.official_counts.values(), found.accepting_counts.values()
     assert official.hit + official.missed == accepting.hit + accepting.missed == 15
     assert found.official == official.hit / 15 <= found.accepting == accepting.hit / 15
+
+
+# Edge pointers, classes of edges, masks of edges with pointers of nodes, a permutation.
+TYPICAL = ("floyd_warshall", "lcs_length", "bridges", "insertion_sort")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in TYPICAL else pytest.param(name, marks=pytest.mark.slow)
+        for name in specs.ALGORITHMS
+    ],
+)
+def test_a_test_at_64_has_no_array_of_rank_five(name):
+    """Everything that evaluation compiles, traced alone: inputs and traces, the network with its
+    scores, the network with its hints followed. Nor is anything larger than features of pairs."""
+    n, count, room = 64, 3, 6
+    model = net.Config(hidden=24, triplets=7)
+    group, key = net.Group.of((name,)), jax.random.key(0)
+
+    def network():
+        own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, model))
+        return net.init_shared(key, model), own
+
+    shared, own = jax.eval_shape(network)
+    table = jax.tree.map(lambda v: v[0], net.tables(group))
+    draw = lambda key: evaluate._draw(name, group, key, count, n, room, samplers.Options())
+    runs = jax.eval_shape(draw, key)
+    score = lambda shared, own, runs: evaluate._count(
+        name, group, shared, own, table, model, room - 1, runs, False
+    )
+    follow = lambda shared, own, runs: evaluate._follow(
+        name, group, shared, own, table, model, room - 1, runs
+    )
+    widths = {24, 48, 72, 7, 14, 21}  # of features: multiples of h and of the triplets'
+    for program, given in (
+        (draw, (key,)),
+        (score, (shared, own, runs)),
+        (follow, (shared, own, runs)),
+    ):
+        seen = 0
+        for shape in _shapes(jax.make_jaxpr(program)(*given).jaxpr):
+            assert len(shape) <= 4, shape
+            assert np.prod(shape) <= 72 * n**2 * count, shape
+            seen += bool(widths & set(shape))
+        assert program is draw or seen > 20  # the features are really among them
+
+
+def _shapes(jaxpr):
+    """The shapes of everything in a program and in the programs within it."""
+    yield from (v.aval.shape for v in (*jaxpr.invars, *jaxpr.constvars) if hasattr(v.aval, "shape"))
+    for eqn in jaxpr.eqns:
+        yield from (v.aval.shape for v in eqn.outvars if hasattr(v.aval, "shape"))
+        for sub in jax.extend.core.jaxprs_in_params(eqn.params):
+            yield from _shapes(sub)

@@ -4,12 +4,11 @@ import pathlib
 import sys
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from algorithmic.clrs import decoders, evaluate, lanes, net, processors, samplers, training
+from algorithmic.clrs import decoders, lanes, net, processors, samplers, training
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import direct
@@ -121,49 +120,6 @@ def test_chunks_of_whole_trajectories_lose_what_whole_lanes_lose():
 def test_the_gate_starts_nearly_closed():
     params = net.processor(MODEL).init(jax.random.key(0))
     assert float(jnp.mean(jax.nn.sigmoid(params["gate"]["b"]))) == pytest.approx(0.0474, abs=1e-3)
-
-
-@pytest.mark.parametrize("name", ["floyd_warshall", "lcs_length"])
-def test_a_test_at_64_has_no_features_of_triples(name):
-    """Tracing alone. What has more than four axes holds probes: hints over time, the targets of an
-    edge pointer, of which there is one, and the classes of an edge. No feature is among them."""
-    n, count, room = 64, 3, 6
-    model = net.Config(hidden=24, triplets=7)
-    group = net.Group.of((name,))
-    key = jax.random.key(0)
-
-    def network():
-        own = jax.tree.map(lambda v: v[0], net.init_tasks(key, group, model))
-        return net.processor(model).init(key), own
-
-    shared, own = jax.eval_shape(network)
-    table = jax.tree.map(lambda v: v[0], net.tables(group))
-    runs = jax.eval_shape(
-        lambda: lanes.draw(name, group, key, count, n, n, room, samplers.Options())
-    )
-
-    def test(shared, own, runs):
-        lane = lanes.whole(runs, room - 1)
-        logits, *_ = net.run(shared, own, table, lane, model)
-        return evaluate.counts(name, group, logits, lane, model)
-
-    program = jax.make_jaxpr(test)(shared, own, runs)
-    features = {24, 48, 72, 7, 14, 21}  # multiples of h and of the triplets'
-    seen = 0
-    for shape in _shapes(program.jaxpr):
-        seen += bool(features & set(shape))
-        if len(shape) > 4:
-            assert not features & set(shape), shape
-        if shape.count(n) > 2:
-            assert np.prod(shape) == n**3 * count, shape
-    assert seen > 20  # the widths are really there
-
-
-def _shapes(jaxpr):
-    for eqn in jaxpr.eqns:
-        yield from (v.aval.shape for v in eqn.outvars if hasattr(v.aval, "shape"))
-        for sub in jax.extend.core.jaxprs_in_params(eqn.params):
-            yield from _shapes(sub)
 
 
 @pytest.mark.parametrize("name", processors.NAMES)

@@ -35,6 +35,6 @@ def test_encodings_and_logits_are_those_of_the_equations():
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
     close(encoded[..., 0], expected.T)
     close(jnp.moveaxis(logits.node[..., 0], 0, -1), said["node"])
-    close(jnp.moveaxis(logits.edge[..., 0], 0, -1), said["edge"])
+    close(logits.edge[..., 0].T.reshape(N, N, -1), said["edge"])
     close(logits.graph[..., 0], said["graph"])
     close(logits.pointer[0, ..., 0], said["pointer"][0])
