@@ -9,13 +9,14 @@ compiles, one algorithm after another in one process: what JAX keeps from one se
 import json
 import sys
 
-from clrs_step import train
+from clrs_step import build, train
 
 
 def main(out: str, names: list[str]) -> None:
     found = {}
     for name in names:
-        _, _, init, times = train(name, 0)
+        _, feedback, model, init = build(name)
+        _, times = train(model, feedback, 1)
         found[name] = (init, times[0][0])
         print(name, found[name], flush=True)
     with open(out, "w") as file:

@@ -3,8 +3,9 @@
     python clrs_step.py ALGORITHM OUT.npz REPEATS
 
 Trains the paper's single-task Triplet-GMPNN (h 128, batch 32, n = 16, float32) on one batch again
-and again. OUT gets the batch as the sampler made it (before the training tricks), the number of
-parameters, the CPU-seconds of the initialisation, of the first step and of every later one.
+and again. OUT gets the batch as the sampler made it (before the training tricks, but for the random
+positions), the initial parameters and their number, the loss under them without Gumbel noise, the
+loss of every step, the CPU-seconds of the initialisation, of the first step and of every later one.
 """
 
 import sys
@@ -12,14 +13,25 @@ import tempfile
 import time
 
 import clrs
+import clrs._src.decoders
 import jax
 import numpy as np
 
 BATCH, NODES, HIDDEN = 32, 16, 128
 
 
-def train(name: str, repeats: int):
-    """(batch as the sampler made it, model, CPU-seconds of init, (CPU, wall) of every step)."""
+def loss(model, feedback) -> float:
+    """Of the present parameters, without the noise that training adds before a Sinkhorn."""
+    sinkhorn = clrs._src.decoders.log_sinkhorn
+    quiet = lambda *args, noise_rng_key, **kwargs: sinkhorn(*args, noise_rng_key=None, **kwargs)
+    clrs._src.decoders.log_sinkhorn = quiet
+    found = jax.jit(model._loss, static_argnums=3)(model.params, jax.random.PRNGKey(0), feedback, 0)
+    clrs._src.decoders.log_sinkhorn = sinkhorn
+    return float(found)
+
+
+def build(name: str):
+    """(batch as the sampler made it, the same for the model, model, CPU-seconds of its init)."""
     sampler, spec = clrs.build_sampler(name, seed=1, num_samples=-1, length=NODES)
     raw = sampler.next(BATCH)
     batches = iter([raw])
@@ -50,23 +62,32 @@ def train(name: str, repeats: int):
     )
     start = time.process_time()
     model.init([feedback.features], 1)
-    init = time.process_time() - start
-    times = []
-    for i in range(repeats + 1):
+    return raw, feedback, model, time.process_time() - start
+
+
+def train(model, feedback, count: int):
+    """(loss, (CPU, wall) seconds) of every step."""
+    losses, times = [], []
+    for i in range(count):
         start, wall = time.process_time(), time.perf_counter()
-        float(model.feedback(jax.random.PRNGKey(i), feedback, 0))
+        losses.append(float(model.feedback(jax.random.PRNGKey(i), feedback, 0)))
         jax.block_until_ready(model.params)
         times.append((time.process_time() - start, time.perf_counter() - wall))
-    return raw, model, init, times
+    return losses, times
 
 
 def main(name: str, out: str, repeats: int) -> None:
-    raw, model, init, times = train(name, repeats)
+    raw, feedback, model, init = build(name)
     kept = {f"input {p.name}": p.data for p in raw.features.inputs}
+    kept |= {f"input {p.name}": p.data for p in feedback.features.inputs if p.name == "pos"}
     kept |= {f"hint {p.name}": p.data for p in raw.features.hints}
     kept |= {f"output {p.name}": p.data for p in raw.outputs}
-    count = sum(leaf.size for leaf in jax.tree_util.tree_leaves(model.params))
-    np.savez(out, lengths=raw.features.lengths, parameters=count, init=init, times=times, **kept)
+    for module, layer in model.params.items():
+        kept |= {f"parameter {module} {k}": np.array(v) for k, v in layer.items()}
+    kept["loss"] = loss(model, feedback)
+    losses, times = train(model, feedback, repeats + 1)
+    lengths = raw.features.lengths
+    np.savez(out, lengths=lengths, init=init, losses=losses, times=times, **kept)
 
 
 if __name__ == "__main__":
