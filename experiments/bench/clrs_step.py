@@ -113,6 +113,7 @@ def agree(name: str, theirs, mine: dict[str, float], *, bfloat16: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Prints a line per algorithm and the surroundings."""
+    jax.config.update("jax_enable_compilation_cache", False)  # first steps compile, on both sides
     print(measure.surroundings(), flush=True)
     columns = (
         "algorithm", "dtype", "loss: dm-clrs", "ours", "dm-clrs cpu s", "ours cpu s", "ratio",
@@ -122,7 +123,8 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in argv or NAMES:
             file = pathlib.Path(folder) / f"{name}.npz"
-            peers.run("clrs", "clrs_step.py", name, str(file), str(REPEATS))
+            without = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+            peers.run("clrs", "clrs_step.py", name, str(file), str(REPEATS), environment=without)
             theirs = np.load(file)
             cpu, wall = np.median(theirs["times"][1:], axis=0)
             first = float(theirs["init"] + theirs["times"][0, 0])
