@@ -47,21 +47,24 @@ def search(
     if lanes is None:
         dense = 64 * len(queries) / index.ids.size
         lanes = int(np.clip(1 << int(np.log2(max(dense, 1))), 1, LANES))
+    m = len(queries)
     order = nearby(queries, lanes)
-    near = np.empty((len(queries), k), np.float32)
-    at = np.empty((len(queries), k), np.int32)
-    sure = np.empty(len(queries), bool)
+    queries = np.append(queries, queries[-1:], axis=0)  # one more, in gaps: nobody reads it
+    within = None if within is None else np.append(within, within[-1:])
+    near = np.empty((m + 1, k), np.float32)
+    at = np.empty((m + 1, k), np.int32)
+    sure = np.empty(m + 1, bool)
 
     def part(order):
         for places, found in _solved(index, queries, order, k, within):
             near[places], at[places], sure[places] = found
 
     _each(part, np.array_split(order, max(1, len(order) * lanes // SORTED)), threads)
-    return near, at, sure
+    return near[:m], at[:m], sure[:m]
 
 
 def nearby(queries: np.ndarray, lanes: int) -> np.ndarray:
-    """(blocks, lanes) places of the queries, neighbours together; the last stands again in gaps.
+    """(blocks, lanes) places of the queries, neighbours together; their number stands in gaps.
 
     Sorted along one coordinate into slabs, these along the next, and so on.
     """
@@ -69,8 +72,8 @@ def nearby(queries: np.ndarray, lanes: int) -> np.ndarray:
     blocks = -(-m // lanes)
     slabs = max(1, int(blocks ** (1 / dims)))
     last = -(-blocks // slabs ** (dims - 1))
-    order = np.resize(np.arange(m), slabs ** (dims - 1) * last * lanes)
-    order[m:] = m - 1
+    order = np.minimum(np.arange(slabs ** (dims - 1) * last * lanes), m)
+    queries = np.append(queries, queries[-1:], axis=0)
     for c in range(dims):
         order = order.reshape(slabs**c, -1)
         order = np.take_along_axis(order, queries[order, c].argsort(axis=1), axis=1)
