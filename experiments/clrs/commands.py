@@ -22,6 +22,11 @@ def test(argv: list[str]) -> int:
         default="256",
         help="at most, for all sizes or one number each, as in 256,256,64; 0 = the benchmark's",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what test.json holds of the same checkpoints, sizes and numbers of samples",
+    )
     asked = arguments.read(parser, argv)
     lengths = tuple(int(n) for n in asked.lengths.split(",") if n.isdigit())
     samples = tuple(int(n) for n in asked.samples.split(",") if n.isdigit())
@@ -52,25 +57,39 @@ def test(argv: list[str]) -> int:
     saved = json.loads(stored.read_text())["config"]
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
     config = configs.Config(**saved)
-    rows = []
+    states = {}
     for seed in range(config.seed, config.seed + config.seeds):
         folder = pathlib.Path(asked.run) / f"seed{seed}" / "checkpoints"
-        if not folder.is_dir():
-            continue
-        with checkpoint.Checkpoints(folder) as kept:
-            step, state, _ = kept.restore(task.start(config, jax.random.key(seed)))
-        print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
-        key = rng.fold(jax.random.key(config.seed), "test")
-        for n in lengths:
-            asked_of = dataclasses.replace(config, test_samples=most[n])
-            for name, scores, own_stop, tested in task.test(asked_of, state, key, n):
-                row = summary.row(seed, n, name, scores, own_stop, tested)
-                rows.append({"stage": "test", **row, "round": step})
-                print(f"{summary.line(row)}, {tested} samples", flush=True)
-            # After every size: large ones take long.
-            (pathlib.Path(asked.run) / "test.json").write_text(json.dumps(rows, indent=1) + "\n")
-    if not rows:
+        if folder.is_dir():
+            with checkpoint.Checkpoints(folder) as kept:
+                step, state, _ = kept.restore(task.start(config, jax.random.key(seed)))
+            states[seed] = step, state
+            print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
+    if not states:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
+    key = rng.fold(jax.random.key(config.seed), "test")
+    file = pathlib.Path(asked.run) / "test.json"
+    earlier = json.loads(file.read_text()) if asked.resume and file.is_file() else []
+    steps = {seed: step for seed, (step, _) in states.items()}
+    earlier = [r for r in earlier if r["round"] == steps.get(r["seed"])]
+    rows = []
+    for n in lengths:
+        asked_of = dataclasses.replace(config, test_samples=most[n])
+        wanted = {name: task.samples(asked_of, name) for name in task.tasks(config)}
+        for seed, (step, state) in states.items():
+            found = [r for r in earlier if (r["seed"], r["n"]) == (seed, n)]
+            if {r["task"]: r["samples"] for r in found} != wanted:
+                found = []
+                for name, scores, own_stop in task.test(asked_of, state, key, n):
+                    row = summary.row(seed, n, name, scores, own_stop, wanted[name])
+                    found.append({"stage": "test", **row, "round": step})
+                    said = f"seed {seed}, {summary.line(row)}, {wanted[name]} samples"
+                    print(said, flush=True)
+            rows += found
+            earlier = [r for r in earlier if (r["seed"], r["n"]) != (seed, n)]
+            # After every size and seed: large ones take long.
+            file.write_text(json.dumps(rows + earlier, indent=1) + "\n")
+    rows += earlier
     found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
     report.draw_sizes(found, accepting, pathlib.Path(asked.run) / "test.png")
     print(report.table(found, accepting))

@@ -88,8 +88,9 @@ def test(config: Config, directory: result.RunDirectory, seed: int, state) -> No
         for n in config.test_lengths:
             if all((n, name) in done for name in tasks.tasks(config)):
                 continue
-            for name, scores, own_stop, samples in tasks.test(config, state, key, n):
+            for name, scores, own_stop in tasks.test(config, state, key, n):
                 if (n, name) not in done:
+                    samples = tasks.samples(config, name)
                     row = summary.row(seed, n, name, scores, own_stop, samples)
                     log.write(row)
                     print(f"seed {seed}, {summary.line(row)}", flush=True)

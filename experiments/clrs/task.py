@@ -79,22 +79,24 @@ def start(config: Config, key) -> training.State:
 
 
 def test(config: Config, state: training.State, key, n: int):
-    """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None, samples)
-    of every task at one size.
+    """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None) of every
+    task at one size.
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
     found = _owned(config, state)
     for name in tasks(config):
         group, own = found[name]
-        samples = evaluate.test_size(name)
-        if config.test_samples:
-            samples = min(samples, config.test_samples)
         one = functools.partial(
-            evaluate.task, name, group, state.shared, own, model(config), key,
-            length=n, samples=samples, batch=config.test_batch, options=samplers.Options(),
+            evaluate.task, name, group, state.shared, own, model(config), key, length=n,
+            samples=samples(config, name), batch=config.test_batch, options=samplers.Options(),
         )  # fmt: skip
-        yield name, one(), one(decides=True) if config.stop else None, samples
+        yield name, one(), one(decides=True) if config.stop else None
+
+
+def samples(config: Config, name: str) -> int:
+    """How many runs of a task a test has: the benchmark's number, or as many as are set at most."""
+    return min(evaluate.test_size(name), config.test_samples or evaluate.test_size(name))
 
 
 def hints(config: Config, state: training.State, key, n: int):
