@@ -282,11 +282,13 @@ def apply(
         if config.history == "none":
             hidden = jnp.zeros_like(hidden)
         after, logits, state, rebuilt = _one_step(parts, table, process, given, hints, hidden, mask)
-        tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
+        with jax.named_scope("losses"):
+            tallied = losses.tally(logits, following, table.hints, mask, valid.astype(jnp.float32))
         said = (
             watch(_batch_first(logits), _plain_first(following), mask.T, valid) if watch else None
         )
-        predicted = losses.soften(logits, table.hints, mask)
+        with jax.named_scope("losses"):
+            predicted = losses.soften(logits, table.hints, mask)
         more = {}
         if rebuilt is not None:
             live = valid.astype(jnp.float32)
@@ -329,7 +331,8 @@ def apply(
         when = jnp.argmax(ends, axis=1)
         kept = jax.tree.map(lambda v: flat(_at_steps(v, when)), states)
     mask, truth = flat(masks), jax.tree.map(flat, truth)
-    logits = decoders.decode(parts.outputs, kept.h_t, kept.x, kept.t, kept.graph, mask)
+    with jax.named_scope("outputs"):
+        logits = decoders.decode(parts.outputs, kept.h_t, kept.x, kept.t, kept.graph, mask)
     if permutation:
         batched = jnp.moveaxis(logits.pointer, -1, 0)
         batched = decoders.log_sinkhorn(
@@ -375,14 +378,15 @@ def _prepare(shared, own, table, config) -> Prepared:
 
 def _one_step(parts, table, process, given, hints, hidden, mask):
     """(new hidden, hint logits, what outputs would be decoded from, rebuilt hints or None)."""
-    node = encoders.node_features(parts.encoder, given, hints)
-    graph = encoders.graph_features(parts.encoder, given, hints)
-    x = jnp.concatenate(
-        [
-            encoders.edge_channels(given, table.inputs, mask),
-            encoders.edge_channels(hints, table.hints, mask),
-        ]
-    )
+    with jax.named_scope("encode"):
+        node = encoders.node_features(parts.encoder, given, hints)
+        graph = encoders.graph_features(parts.encoder, given, hints)
+        x = jnp.concatenate(
+            [
+                encoders.edge_channels(given, table.inputs, mask),
+                encoders.edge_channels(hints, table.hints, mask),
+            ]
+        )
     rebuilt = None
     if parts.rebuild is not None:
         node = rebuild.encode(parts.rebuild, node, x, graph, mask > 0)
@@ -391,7 +395,8 @@ def _one_step(parts, table, process, given, hints, hidden, mask):
     adjacency = _adjacency(given, hints, table)
     after, t = process(parts.processor, z, x, graph, mask > 0, adjacency)
     h_t = jnp.concatenate([node, hidden, after])
-    logits = decoders.decode(parts.hints, h_t, x, t, graph, mask)
+    with jax.named_scope("hints"):
+        logits = decoders.decode(parts.hints, h_t, x, t, graph, mask)
     return after, logits, Kept(h_t, x, t, graph), rebuilt
 
 

@@ -174,10 +174,11 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype, in_order):
             x, p["edge"], sender, given["receiver"],
             p["mlp1"], p["mlp1_b"], p["mlp2"], p["mlp2_b"], allowed,
         )  # fmt: skip
-        if in_order:
-            m = recurrent.messages(p["lstm"], *given_messages)
-        else:
-            m = pairs.messages(*given_messages)
+        with jax.named_scope("messages"):
+            if in_order:
+                m = recurrent.messages(p["lstm"], *given_messages)
+            else:
+                m = pairs.messages(*given_messages)
         given |= dict(zip(of_m, p["m"](m), strict=True))
         out = jax.nn.relu(given["out_z"] + given["out_m"])
         if layer_norm:
@@ -189,10 +190,11 @@ def _messages(name, hidden, triplets, gated, layer_norm, dtype, in_order):
         if not triplets:
             return out, None
         # max over i of a_ij + b_ik; what does not depend on i stays outside the maximum.
-        e1, e2, e3 = p["triplets"](x)
-        t = pairs.tropical(e1 + given["t1"][:, :, None], e2, mask)
-        t = t + e3 + given["t2"][:, :, None] + given["t3"][:, None]
-        return out, t + given["tg"][:, None, None]
+        with jax.named_scope("triplets"):
+            e1, e2, e3 = p["triplets"](x)
+            t = pairs.tropical(e1 + given["t1"][:, :, None], e2, mask)
+            t = t + e3 + given["t2"][:, :, None] + given["t3"][:, None]
+            return out, t + given["tg"][:, None, None]
 
     return Processor(init, prepare, apply)
 

@@ -54,9 +54,10 @@ def main() -> None:
     )
 
 
-def table(what: str, run, program: str, repeats: int = 6) -> None:
-    """Traces `run`, whose compiled text is `program`, and prints its parts."""
-    parts = _parts(program)
+def table(what: str, run, program: str, repeats: int = 6, scopes: tuple[str, ...] = SCOPES) -> None:
+    """Traces `run`, whose compiled text is `program`, and prints its parts: those of `scopes`, the
+    names that `jax.named_scope` gave them."""
+    parts = _parts(program, scopes)
     run()
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -80,10 +81,11 @@ def table(what: str, run, program: str, repeats: int = 6) -> None:
     print(f"| together | {products:.0f} | {total - products:.0f} |\n", flush=True)
 
 
-def _parts(program: str) -> dict[str, tuple[str, bool]]:
+def _parts(program: str, scopes: tuple[str, ...]) -> dict[str, tuple[str, bool]]:
     """Instruction -> (part of the model, whether it is a matrix product), of a compiled step."""
     blocks = re.split(r"\n(?=%|ENTRY)", program)
     with_product = {b.split(None, 1)[0].lstrip("%") for b in blocks if " dot(" in b}
+    inside = {b.split(None, 1)[0].lstrip("%"): b for b in blocks}
     found = {}
     for block in blocks:
         if block.startswith("%fused") or " = " not in block:
@@ -92,10 +94,11 @@ def _parts(program: str) -> dict[str, tuple[str, bool]]:
             name = re.match(r"\s*(?:ROOT )?%(\S+) = ", line)
             if name is None or NO_WORK.search(line):
                 continue
-            scope = re.search(r'op_name="([^"]*)"', line)
-            words = re.split(r"\W+", scope[1]) if scope else []
-            part = next((s for s in SCOPES if s in words), "other")
             called = re.search(r"calls=%(\S+?)[,\s]", line)
+            # A fusion that says nothing of itself belongs where its operations do.
+            said = line if "op_name=" in line or called is None else inside.get(called[1], "")
+            words = re.split(r"\W+", " ".join(re.findall(r'op_name="([^"]*)"', said)))
+            part = next((s for s in scopes if s in words), "other")
             product = " dot(" in line or (called is not None and called[1] in with_product)
             found[name[1]] = part, product
     return found

@@ -30,20 +30,11 @@ REPEATS = 5
 HIDDEN = 128
 
 
-def ours(name: str, file: pathlib.Path, *, bfloat16: bool) -> dict[str, float]:
-    """CPU and wall seconds of a step, CPU-seconds of the first one, loss without noise and that
-    of the last step, parameters."""
-    from algorithmic.clrs import lanes, net, reader, training
-    from experiments.bench import clrs_parameters
+def network(name: str, model):
+    """A task's (group, tables, initial parameters, loss, optimizer, training step) by itself."""
+    from algorithmic.clrs import net, training
 
-    found = np.load(file)
-    part = lambda stage: {
-        k.removeprefix(f"{stage} "): found[k] for k in found.files if k.startswith(f"{stage} ")
-    }
     group = net.Group.of((name,))
-    model = net.Config(hidden=HIDDEN, bfloat16=bfloat16)
-    batch = reader.Stored(part("input"), part("hint"), part("output"), found["lengths"])
-    lane = lanes.whole(reader.runs(name, group, batch))
     table = jax.tree.map(lambda v: v[0], net.tables(group))
     key = jax.random.key(0)
     transform = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
@@ -60,9 +51,27 @@ def ours(name: str, file: pathlib.Path, *, bfloat16: bool) -> dict[str, float]:
     def step(params, opt, lane, key):
         flat, unravel = flatten_util.ravel_pytree(params)
         value, grads = jax.value_and_grad(lambda flat: loss(unravel(flat), lane, key))(flat)
-        updates, opt = transform.update(grads, opt, flat)
-        return unravel(flat + updates), opt, value
+        with jax.named_scope("optimizer"):
+            updates, opt = transform.update(grads, opt, flat)
+            return unravel(flat + updates), opt, value
 
+    return group, table, start, loss, transform, step
+
+
+def ours(name: str, file: pathlib.Path, *, bfloat16: bool) -> dict[str, float]:
+    """CPU and wall seconds of a step, CPU-seconds of the first one, loss without noise and that
+    of the last step, parameters."""
+    from algorithmic.clrs import lanes, net, reader
+    from experiments.bench import clrs_parameters
+
+    found = np.load(file)
+    part = lambda stage: {
+        k.removeprefix(f"{stage} "): found[k] for k in found.files if k.startswith(f"{stage} ")
+    }
+    model = net.Config(hidden=HIDDEN, bfloat16=bfloat16)
+    group, table, start, loss, transform, step = network(name, model)
+    batch = reader.Stored(part("input"), part("hint"), part("output"), found["lengths"])
+    lane = lanes.whole(reader.runs(name, group, batch))
     theirs = clrs_parameters.read(name, model, part("parameter"))
     quiet = float(jax.jit(loss)(theirs, lane, None))
     begin = time.process_time()
