@@ -1,10 +1,12 @@
 """A differentiable ray tracer: line and dust emission of a disk to intensities on the sky.
 
-The observer looks along s; a ray meets the midplane at r_0 and is sampled at heights h r_0 above
-and below, close together near the midplane. Between two samples the velocity, the opacity and the
-source run linearly: the line profile is averaged exactly over the step (a difference of error
-functions, so a step may cross many line widths) and the source is integrated to second order in
-the optical depth. All pixels and channels are one program, in float64.
+The observer looks along s; a ray runs from the top of the grid on one side to that on the other,
+in steps that are shorter near the midplane. In a step the velocity and the source run linearly: the
+line profile is averaged exactly (a difference of error functions, so a step may cross many line
+widths) and the source is integrated to second order in the optical depth. The column of a step is
+added up in `PARTS`, because densities fall by orders of magnitude where a molecule freezes out or
+is dissociated; that costs little beside the channels. All pixels and channels are one program, in
+float64.
 """
 
 from typing import NamedTuple
@@ -19,6 +21,7 @@ from algorithmic.disks import lines
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lines import Line
 
+PARTS = 4  # of a step, in which its column is added up
 STEEPEST = 80.0  # inclination [degrees] up to which rays are sampled by height
 
 
@@ -71,10 +74,28 @@ def medium(log_r, height, temperature, molecules, dust, molecule, line: Line) ->
     return Medium(log_r, height, temperature, upper, lower, log(dust))
 
 
-def steps(count: int, top: float = 0.8) -> np.ndarray:
-    """Heights over r_0 from the observer's side to the far side, 2 count + 1 of them."""
-    t = np.linspace(-1, 1, 2 * count + 1)
-    return -top * np.sign(t) * np.abs(t) ** 1.7
+def heights(top, along, in_plane, slope, count: int):
+    """Heights (2 count + 1,) above the midplane of points of a ray, from the observer's side.
+
+    The ends lie where the ray meets z = top r, that is z^2 = top^2 (along^2 + (in_plane - slope
+    z)^2). A ray nearly as steep as that surface does not meet it soon: there they lie where it
+    meets a flatter one, or 0.8 of the radius at the midplane above it, whichever is higher.
+
+    Args:
+        top: highest z/r of the grid.
+        along: where the ray meets the midplane, along the node [au].
+        in_plane: and across it.
+        slope: of the ray, tan i.
+        count: steps on each side.
+    """
+    t = np.linspace(0, 1, count + 1)[1:] ** 1.3
+    flat = jnp.minimum(top, jnp.sqrt(0.8) / jnp.maximum(jnp.abs(slope), 1e-6))
+    radius2 = along**2 + in_plane**2 + 1e-12
+    a, b = 1 - (flat * slope) ** 2, flat**2 * in_plane * slope
+    root = jnp.sqrt(b**2 + a * flat**2 * radius2)
+    least = jnp.where(flat < top, 0.8 * jnp.sqrt(radius2), 0.0)
+    near, far = (jnp.maximum((root + side * b) / a, least) * (1 - 1e-9) for side in (-1, 1))
+    return jnp.concatenate([near * t[::-1], jnp.zeros(1), -far * t])
 
 
 @broadcasts
@@ -115,8 +136,8 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     along = x * jnp.sin(turn) + y * jnp.cos(turn)
     across = -x * jnp.cos(turn) + y * jnp.sin(turn)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    r0 = jnp.sqrt(along**2 + (across / cos) ** 2 + 1e-12)
-    z = r0 * jnp.asarray(steps(samples)) * jnp.sign(cos)  # from the observer's side
+    z = heights(field.height[-1], along, across / cos, sin / jnp.abs(cos), samples * PARTS)
+    z = z * jnp.sign(cos)
     # s = z/cos + const; the midplane point sits at `across / cos` in the disk's plane.
     in_plane = across / cos - z * sin / cos
     r = jnp.sqrt(along**2 + in_plane**2 + 1e-12)
@@ -131,11 +152,15 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     dust_source = lines.planck(line.frequency, t)
     line_source = lines.source(line, upper, lower)
 
-    path = jnp.abs(jnp.diff(z)) / jnp.abs(cos) * c.AU  # (K,)
-    mid = lambda values: 0.5 * (values[1:] + values[:-1])
-    profile = mean_profile(velocities[None], v[:-1, None], v[1:, None], mid(b)[:, None])
-    line_tau = (path * mid(strength))[:, None] * profile
-    dust_tau = (path * mid(alpha_dust))[:, None]
+    path = jnp.abs(jnp.diff(z)) / jnp.abs(cos) * c.AU
+    column = lambda a: (path * 0.5 * (a[1:] + a[:-1])).reshape(-1, PARTS).sum(axis=1)  # (K,)
+    line_column, dust_column = column(strength), column(alpha_dust)
+    # The width where the molecules are.
+    width = (column(strength * b) + 1e-99 * b[PARTS // 2 :: PARTS]) / (line_column + 1e-99)
+    v, line_source, dust_source = (a[::PARTS] for a in (v, line_source, dust_source))
+    profile = mean_profile(velocities[None], v[:-1, None], v[1:, None], width[:, None])
+    line_tau = line_column[:, None] * profile
+    dust_tau = dust_column[:, None]
     tau = line_tau + dust_tau  # (K, V)
     mix = lambda k: (
         (line_tau * line_source[k][:, None] + dust_tau * dust_source[k][:, None])

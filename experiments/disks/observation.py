@@ -58,7 +58,7 @@ def setup(config: Config) -> forward.Setup:
         np.geomspace(1.0, 400.0, config.radii),
         radiation.heights(config.layers),
         rays=(6, 8) if few else (8, 12),
-        samples=6 if few else 24,
+        samples=6 if few else 28,
     )
 
 
