@@ -193,6 +193,18 @@ def test_7_gradients_and_8_halved_steps():
     assert float(jnp.abs(one - two).max() / two.max()) < 0.01
 
 
+def test_halved_steps_where_a_molecule_freezes_out_and_is_dissociated():
+    r, h = np.geomspace(10, 100, 16), np.linspace(0, 0.6, 24)
+    n = 30 * np.exp(-0.5 * (h[None] / 0.1) ** 2) * (r[:, None] / 50) ** -2
+    frozen = np.clip((0.08 - h) / 0.03, 0, 1) * (r[:, None] > 40)
+    gone = np.clip((h - 0.25) / 0.03, 0, 1)
+    n = jnp.asarray(n * 10 ** (-8 * frozen - 10 * gone))
+    t = jnp.asarray(np.broadcast_to(20 + 200 * h, n.shape))
+    field = tracer.medium(jnp.log(r), jnp.asarray(h), t, n, 1e-30 * n, CO, LINE)
+    one, two = (spectrum(field, View(35.0, 20.0, 140.0), samples=k, rays=(8, 12)) for k in (24, 48))
+    assert float(jnp.abs(one - two).max() / two.max()) < 0.01
+
+
 @pytest.mark.data("astrochem")
 def test_statistical_equilibrium_and_its_limits():
     co = lamda.read(DATA / "lamda" / "co.dat")
