@@ -1,9 +1,10 @@
 """The integrator beside SciPy's BDF, diffrax and UCLCHEM; where its time goes.
 
-1,024 cells of one disk of the population (RATE22 with ices, rtol 1e-6): ours solves all of them on
-every core; SciPy and diffrax, which take much longer, an even sample, and ours the same sample, on
-one thread each, in CPU seconds. All get the same rate coefficients and the same analytic Jacobian.
-`python -m experiments bench disks_chemistry` runs this part alone.
+1,024 cells of one disk of the population (RATE22 with ices, rtol 1e-6): SciPy and diffrax, which
+take much longer, solve an even sample, and ours the same, on one thread each, in CPU seconds;
+then ours solves all of them on every core, which takes minutes and tells how far it is. All get
+the same rate coefficients and the same analytic Jacobian. `python -m experiments bench
+disks_chemistry` runs this part alone.
 """
 
 import pathlib
@@ -31,6 +32,7 @@ from experiments.bench import peers
 from fl_jax.data import sources
 
 CELLS, SCIPY, DIFFRAX = 1024, 16, 4
+PARTS = 8  # of the cells, spread over the disk alike
 RTOL, ATOL, YEARS = 1e-6, 1e-18, 1e6
 BIG = 1e-12  # abundances above it are compared
 
@@ -50,33 +52,25 @@ def run(folder: pathlib.Path) -> None:
         net, x0, take(cells, which), [YEARS], options=options, **how
     )
     every = np.arange(CELLS)
-    solve(every[:: CELLS // 16])  # compiles
-    start = time.perf_counter()
-    whole = solve(every)
-    spent = time.perf_counter() - start
-    print(
-        f"chemistry, {len(net.species)} species, {len(net)} reactions, rtol {RTOL}: ours {CELLS}"
-        f" cells of a disk in {spent:.1f} s on all cores, {CELLS / spent:.1f} cells/s,"
-        f" {int(whole.converged.sum())} converged",
-        flush=True,
-    )
-    profile(net, x0, cells, whole)
     sample = every[:: CELLS // SCIPY]
-    solve(sample, threads=1, lanes=1)
-    _, ours = cpu(lambda: solve(sample, threads=1, lanes=1))
+    solve(sample, threads=1, lanes=1)  # compiles
+    mine, ours = cpu(lambda: solve(sample, threads=1, lanes=1))
     ours /= len(sample)
-    theirs, worst = scipy(net, x0, take(cells, sample), whole.x[sample, 0])
+    theirs, worst = scipy(net, x0, take(cells, sample), mine.x[:, 0])
     print(
-        f"chemistry, {len(sample)} of these cells on one thread, CPU seconds a cell: ours"
-        f" {ours:.3f}, SciPy BDF {theirs:.3f}, ratio {theirs / ours:.1f}; largest difference above"
-        f" {BIG} {worst:.1e}",
+        f"chemistry, {len(net.species)} species, {len(net)} reactions, rtol {RTOL}, {len(sample)}"
+        f" of {CELLS} cells of a disk on one thread, CPU seconds a cell: ours {ours:.3f}, SciPy BDF"
+        f" {theirs:.3f}, ratio {theirs / ours:.1f}; largest difference above {BIG} {worst:.1e};"
+        f" {int(mine.converged.sum())} converged; our steps {mine.steps.tolist()}",
         flush=True,
     )
+    profile(net, x0, take(cells, sample), mine)
+    uclchem(folder)
     sample = every[:: CELLS // DIFFRAX]
     solve(sample, threads=1, lanes=1)
-    _, ours = cpu(lambda: solve(sample, threads=1, lanes=1))
+    mine, ours = cpu(lambda: solve(sample, threads=1, lanes=1))
     ours /= len(sample)
-    found, worst = diffrax(net, x0, take(cells, sample), whole.x[sample, 0])
+    found, worst = diffrax(net, x0, take(cells, sample), mine.x[:, 0])
     best = min(float(found["seconds"]), float(found["vmapped"]))
     print(
         f"chemistry, {len(sample)} of these cells, CPU seconds a cell: ours {ours:.3f}, diffrax"
@@ -85,7 +79,18 @@ def run(folder: pathlib.Path) -> None:
         f" {worst:.1e}; steps {found['steps'].tolist()}",
         flush=True,
     )
-    uclchem(folder)
+    solve(every[::PARTS])  # compiles
+    spent, good = 0.0, 0
+    for part in range(PARTS):
+        start = time.perf_counter()
+        good += int(solve(every[part::PARTS]).converged.sum())
+        spent += time.perf_counter() - start
+        done = (part + 1) * CELLS // PARTS
+        print(
+            f"chemistry, all cores: {done} of {CELLS} cells in {spent:.1f} s, {done / spent:.1f}"
+            f" cells/s, {good} converged",
+            flush=True,
+        )
 
 
 def disk_cells(ready: population.Setting) -> rates.Conditions:
@@ -114,11 +119,12 @@ def profile(net, x0, cells, solved: chemistry.Solution) -> None:
     """Microseconds of each part of a step, and how often a cell needs it."""
     with jax.enable_x64(True):
         functions = kinetics.compile(net)
-        cell = take(cells, CELLS // 2)
+        middle = len(cells.density) // 2
+        cell = take(cells, middle)
         settings = rates.Settings()
         k = jax.jit(rates.make(net, settings))(cell)[None]
         ice = jnp.reshape(jnp.asarray(rates.active_layers(cell, settings)), (1,))
-        x = jnp.asarray(solved.x[CELLS // 2, :1])
+        x = jnp.asarray(solved.x[middle, :1])
         slopes = functions.jacobian(k, ice, x)
         matrix = jnp.eye(len(x0))[None] - 1e6 * slopes
         lu, _, _ = jax.lax.linalg.lu(matrix)
