@@ -46,6 +46,7 @@ def random_forest(*, trees: int = 100, leaf: int = 5, split: int = 5, seed: int 
             trees, min_samples_leaf=leaf, min_samples_split=split, random_state=seed, n_jobs=-1
         )
         forest.fit(features, labels)
+        forest.n_jobs = 1  # threads would add up the trees' votes in any order
         return lambda found: forest.predict_proba(found)[:, 1]
 
     return Classifier("random forest", _checked(fit))
