@@ -11,23 +11,36 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 
 def _mask(count: int) -> np.int32:
     return np.int32((1 << max(1, (count - 1).bit_length())) - 1)
 
 
-def keys(values: Float[Array, "... n"]) -> Int[Array, "... n"]:
-    """Integers that order as the values, float32 and not negative, and hold their places."""
-    count = values.shape[-1]
+def keys(values, axis: int = -1):
+    """Integers that order as the values, and hold their places along an axis.
+
+    Args:
+        values: float32, not negative; NumPy's or JAX's, which the keys are too.
+        axis: along which they will be compared; of NumPy's values the last.
+    """
+    mask = _mask(values.shape[axis])
+    if isinstance(values, np.ndarray):
+        found = values.view(np.int32) & ~mask
+        found |= np.arange(values.shape[-1], dtype=np.int32)
+        return found
     bits = jax.lax.bitcast_convert_type(values, jnp.int32)
-    places = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
-    return (bits & ~_mask(count)) | places
+    places = jax.lax.broadcasted_iota(jnp.int32, values.shape, axis % values.ndim)
+    return (bits & ~mask) | places
 
 
-def least(keys: Int[Array, "m n"], count: int):
+def least(keys, count: int, rows: np.ndarray | None = None):
     """The `count` least of every row.
+
+    Args:
+        keys: (m, n) from `keys`; an array of NumPy's is left in another order.
+        count: how many.
+        rows: of these rows only; all unless given.
 
     Returns:
         (places (m, count) int32, least first; their values, rounded down, (m, count) float32;
@@ -35,13 +48,17 @@ def least(keys: Int[Array, "m n"], count: int):
     """
     width = keys.shape[1]
     if jax.default_backend() == "cpu":
-        held = np.array(keys)
+        held = np.asarray(keys)
+        if rows is not None:
+            held = held.take(rows, axis=0)
+        elif not held.flags.writeable:  # JAX's
+            held = held.copy()
         if count < width:
             held.partition(count, axis=1)
         rest = held[:, count : count + 1]
         held = np.sort(held[:, :count], axis=1)
     else:
-        held = np.asarray(_top(keys, min(count + 1, width)))
+        held = np.asarray(_top(keys if rows is None else keys[rows], min(count + 1, width)))
         held, rest = held[:, :count], held[:, count:]
     mask = _mask(width)
     value = lambda k: (k & ~mask).view(np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from algorithmic.neighbors import blocks, brute, tree
+from algorithmic.neighbors import brute, buckets, tree, wide
 from fl_jax.core import errors
 
 TREE_DIMS, TREE_POINTS = 4, 16384  # where the tree wins over tiles
@@ -69,17 +69,19 @@ def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _in_tree(index, queries, points, k, threads):
-    near, at, sure = blocks.search(index, queries, k, threads=threads)
+    near, at, sure = buckets.search(index, queries, k, threads=threads)
     rest = np.flatnonzero(~sure)
-    for lanes in (2, 1):  # farther from their neighbours than the rest of their block
-        if len(rest):  # what was found bounds how far they are
-            near[rest], at[rest], sure = blocks.search(
-                index, queries[rest], k, lanes=lanes, within=near[rest, -1], threads=threads
-            )
-            rest = rest[~sure]
-    for count in blocks.WIDE:  # far from all points, or tied with many
+    if len(rest):  # what was found bounds how far they are
+        known = near[rest, -1]
+        near[rest], at[rest], sure = buckets.search(
+            index, queries[rest], k, within=known, threads=threads
+        )
+        rest = rest[~sure]
+    for leaves, groups in wide.STEPS:  # far from all points, or tied with many
         if len(rest):
-            near[rest], at[rest], sure = blocks.search_wide(index, queries[rest], k, count, threads)
+            near[rest], at[rest], sure = wide.search(
+                index, queries[rest], k, leaves, groups, threads
+            )
             rest = rest[~sure]
     if len(rest):
         found = brute.brute(_pad(queries[rest]), points, k, np.int32(0))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from algorithmic.neighbors import distance, least
 
 LEAF = 8  # points in a leaf, at most
-FAN = 4  # leaves in a bucket
+FAN = 8  # leaves in a bucket
 NEAR = 384  # leaves that a bucket keeps
 GROUPS = 8  # groups of leaves that a search through the whole tree looks into
 SLACK = 1e-5  # relative, for what rounding can do to a sum or difference of distances
@@ -34,8 +34,8 @@ class Index(NamedTuple):
     split: Float[Array, " b"]  # where
     bucket_low: Float[Array, "d b"]  # boxes of the buckets
     bucket_high: Float[Array, "d b"]
-    near: Int[Array, "b N"]  # the leaves nearest to a bucket
-    reach: Float[Array, " b"]  # all others are at least as far as this from it
+    near: Int[Array, "b N"]  # the leaves nearest to a bucket, near to far
+    far: Float[Array, "b N+1"]  # squared, at most; the last is of all leaves that are not named
     zero: Int[Array, ""]  # see `distance.squared`
 
 
@@ -100,13 +100,13 @@ def build(points) -> Index:
         split[:count],
         *map(across, (bucket_low, bucket_high)),
         np.zeros((count, 0), np.int32),
-        np.zeros((count,), np.float32),
+        np.zeros((count, 1), np.float32),
         np.int32(0),
     )
     index = jax.tree.map(jnp.asarray, index)
-    near, reach = around(index, bucket_low, bucket_high, min(NEAR, 1 << levels))
-    reach = np.sqrt(reach) * np.float32(1 - SLACK)
-    return index._replace(near=jnp.asarray(near), reach=jnp.asarray(reach))
+    near, far, beyond = around(index, bucket_low, bucket_high, min(NEAR, 1 << levels))
+    far = np.concatenate([far, beyond[:, None]], axis=1)
+    return index._replace(near=jnp.asarray(near), far=jnp.asarray(far))
 
 
 def _around(low, high, count):
@@ -132,24 +132,29 @@ def around(
         size: boxes at a time.
 
     Returns:
-        (leaves (m, count) int32, near to far; beyond (m,) float32, a lower bound of the squared
-        distance of all that were left out).
+        (leaves (m, count) int32, near to far; lower bounds of their squared distances (m, count)
+        float32, and of those of all that were left out (m,)).
     """
     total = index.group_low.shape[1]
     below = index.low.shape[1] // total
     groups = min(max(groups, -(-count // below)), total)
-    near, beyond = [], []
+    near, value, beyond = [], [], []
     for start in range(0, len(low), size):
         ends = [np.resize(x[start : start + size], (size, x.shape[1])) for x in (low, high)]
         keys = _to_groups(index, *ends)
         at, _, far = least.least(keys, min(groups, total))
-        keys = _to_leaves(index, *ends, at)
-        slot, _, rest = least.least(keys, count)
+        # A group's leaves stand in a row: NumPy takes them as they are.
+        take = lambda box, at=at: [
+            np.asarray(x).reshape(total, below).take(at, axis=0).reshape(size, -1) for x in box
+        ]
+        keys = _to_leaves(index.zero, *ends, take(index.low), take(index.high))
+        slot, of_slot, rest = least.least(keys, count)
         slot = np.asarray(slot)
         found = np.take_along_axis(np.asarray(at), slot // below, 1) * below + slot % below
         near.append(found.astype(np.int32))
+        value.append(of_slot)
         beyond.append(np.minimum(far, rest))
-    return np.concatenate(near)[: len(low)], np.concatenate(beyond)[: len(low)]
+    return tuple(np.concatenate(x)[: len(low)] for x in (near, value, beyond))
 
 
 @jax.jit
@@ -159,10 +164,8 @@ def _to_groups(index, low, high):
 
 
 @jax.jit
-def _to_leaves(index, low, high, at):
-    below = index.low.shape[1] // index.group_low.shape[1]
-    leaves = (at[:, :, None] * below + jnp.arange(below)[None, None]).reshape(len(at), -1)
-    return least.keys(bounds((low, high), index.low[:, leaves], index.high[:, leaves], index.zero))
+def _to_leaves(zero, low, high, leaves_low, leaves_high):
+    return least.keys(bounds((low, high), leaves_low, leaves_high, zero))
 
 
 def bounds(box, low, high, zero):
@@ -172,10 +175,30 @@ def bounds(box, low, high, zero):
 
 
 def bucket(index: Index, points: np.ndarray) -> np.ndarray:
-    """The bucket on whose side of every split a point lies; (m,) int64 of (m, d)."""
+    """The bucket on whose side of every split a point lies; (m,) integers of (m, d)."""
     side, split = np.asarray(index.side), np.asarray(index.split)
-    node = np.ones(len(points), np.int64)
-    rows = np.arange(len(points))
+    node = np.ones(len(points), np.intp)
+    flat, row = points.reshape(-1), np.arange(len(points)) * points.shape[1]
     for _ in range(len(side).bit_length() - 1):
-        node = 2 * node + (points[rows, side[node]] >= split[node])
-    return node - len(side)
+        right = flat.take(row + side.take(node)) >= split.take(node)
+        node += node
+        node += right
+    # Of the smallest type: two bytes are sorted by counting.
+    return (node - len(side)).astype(np.min_scalar_type(len(side) - 1))
+
+
+def outside(index: Index, queries: np.ndarray, bucket: np.ndarray) -> np.ndarray:
+    """How far (m,) the queries lie outside of their buckets' boxes, rounded up."""
+    total = np.zeros(len(queries), np.float32)
+    for c, (low, high) in enumerate(zip(index.bucket_low, index.bucket_high, strict=True)):
+        low, high = np.asarray(low).take(bucket), np.asarray(high).take(bucket)
+        out = np.maximum(np.maximum(low - queries[:, c], queries[:, c] - high), 0)
+        total += out * out
+    return np.sqrt(total) * np.float32(1 + SLACK)
+
+
+def reach(far: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Lower bound of the squared distance of leaves that are `far` (squared) from the box, for a
+    query that lies so far outside of it."""
+    rest = np.sqrt(far) * np.float32(1 - SLACK) - outside
+    return np.maximum(rest, 0) ** 2 * np.float32(1 - SLACK)

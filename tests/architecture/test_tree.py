@@ -43,7 +43,7 @@ TESTED_BY = {
     r"algorithmic/disks/forward": "algorithmic/disks/test_retrieval.py",
     r"algorithmic/disks/adapters/\w+": "algorithmic/disks/test_adapters.py",
     r"experiments/disks/(calibration|heldout|observation)": "experiments/disks/test_task.py",
-    r"algorithmic/neighbors/(blocks|brute|distance|sharded|tree)": (
+    r"algorithmic/neighbors/(brute|buckets|distance|ranking|sharded|tree|wide)": (
         "algorithmic/neighbors/test_search.py"
     ),
     r"fl_jax/bloom/config": "bloom/test_model.py",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from algorithmic import neighbors
-from algorithmic.neighbors import blocks, brute, tree
+from algorithmic.neighbors import brute, buckets, ranking, tree, wide
 from fl_jax.core import errors
 from fl_jax.train import mesh as meshes
 
@@ -59,37 +59,46 @@ def test_blocks_of_queries_are_exact_where_they_say_so(kind):
     queries = np.concatenate([points[:900], rows("random", 124, 3, 1)])
     index = tree.build(points)
     assert index.near.shape[1] < index.low.shape[1]  # the lists do not hold everything
-    near, at, sure = blocks.search(index, queries, 7, lanes=8, threads=1)
+    near, at, sure = buckets.search(index, queries, 7, threads=1)
     wanted, order = oracle(queries, points, 7)
     np.testing.assert_array_equal(at[sure], order[sure])
     np.testing.assert_array_equal(np.sqrt(near[sure]), wanted[sure])
     assert (sure.mean() > 0.1) == (kind != "tied")  # with 125 places, the ties go on for ever
-    if kind != "tied":
-        single = blocks.search(index, queries, 7, lanes=1, threads=2)
-        assert single[2].mean() > sure.mean()
-        np.testing.assert_array_equal(single[1][single[2]], order[single[2]])
+    if kind != "tied":  # who knows how far to look is certain
+        known = buckets.search(index, queries, 7, within=near[:, -1], threads=2)
+        assert known.certain.mean() >= sure.mean() > 0.5
+        np.testing.assert_array_equal(known.at[known.certain], order[known.certain])
 
 
 def test_queries_outside_go_through_the_whole_tree():
     points = rows("random", 20000, 3)
     queries = np.concatenate([points[:20] + np.float32(3), points[:20]])
     index = tree.build(points)
-    sure = blocks.search(index, queries, 7, lanes=1, threads=1)[2]
+    sure = buckets.search(index, queries, 7, threads=1).certain
     assert not sure[:20].any() and sure[20:].all()
     _, order = oracle(queries, points, 7)
-    _near, at, wide = blocks.search_wide(index, queries, 7, 256)
-    assert wide.any()
-    np.testing.assert_array_equal(at[wide], order[wide])
+    for leaves, groups in wide.STEPS:
+        found = wide.search(index, queries, 7, leaves, groups)
+        assert found.certain[20:].all() or leaves < 384
+        np.testing.assert_array_equal(found.at[found.certain], order[found.certain])
     np.testing.assert_array_equal(neighbors.knn(queries, points, 7, index=index)[1], order)
 
 
-@pytest.mark.parametrize(("m", "d", "lanes"), [(1, 1, 8), (37, 3, 8), (64, 2, 1), (9, 4, 8)])
-def test_every_query_is_in_a_block(m, d, lanes):
-    order = blocks.nearby(rows("random", m, d), lanes)
-    assert order.shape[1] == lanes
-    places, counts = np.unique(order, return_counts=True)
-    assert set(range(m)) <= set(places) <= set(range(m + 1))
-    assert (counts[:m] == 1).all()  # no two threads write one query
+@pytest.mark.parametrize(("m", "d", "threads"), [(1, 1, 2), (37, 3, 1), (5000, 2, 3), (2049, 4, 2)])
+def test_every_query_is_answered_once(monkeypatch, m, d, threads):
+    index = tree.build(rows("clustered", 20000, d))
+    asked = []
+    nearest = ranking.nearest
+
+    def noted(index, queries, leaves, lanes, *more):
+        asked.append(queries.reshape(-1, d)[lanes])
+        return nearest(index, queries, leaves, lanes, *more)
+
+    monkeypatch.setattr(ranking, "nearest", noted)
+    queries = rows("random", m, d, 1)
+    buckets.search(index, queries, 3, threads=threads)
+    order = lambda x: x[np.lexsort(x.T)]
+    np.testing.assert_array_equal(order(np.concatenate(asked)), order(queries))
 
 
 def test_points_over_devices_give_the_same():
@@ -111,9 +120,9 @@ def test_the_same_shapes_compile_once():
     points, queries = rows("random", 2500, 3), rows("random", 256, 3, 1)
     index = tree.build(points)
     neighbors.knn(queries, points, 7, index=index, threads=1)
-    size = blocks._keys._cache_size()
+    size = ranking._least_of_places._cache_size()
     neighbors.knn(queries, points, 7, index=index, threads=1)
-    assert blocks._keys._cache_size() == size
+    assert ranking._least_of_places._cache_size() == size
 
 
 def test_bad_input_is_a_sentence():
