@@ -4,6 +4,8 @@ How many leaves of the list a bucket needs is guessed from the k-th neighbour of
 lies outside of a bucket's box, but on its side of every split, knows how far.
 """
 
+import functools
+
 import jax
 import numpy as np
 
@@ -13,7 +15,7 @@ LANES = 16  # queries in a block
 CHUNK = 6144  # queries at a time
 FEWEST = 1024  # queries that are worth a thread
 CENTRES = 1024  # buckets at a time
-CLOSE = 32  # leaves in which the k-th neighbour of a bucket's centre is sought
+CLOSE = 16  # leaves, at least, in which the k-th neighbour of a bucket's centre is sought
 GUESS = 1.3  # the farthest k-th neighbour of a bucket's queries, over that of its centre
 
 
@@ -67,7 +69,7 @@ def _solved(index, queries, bucket, begin, k, within):
     else:
         reach = np.maximum.reduceat(np.sqrt(within) * np.float32(1 + tree.SLACK) + outside, begin)
     far = np.asarray(index.far)
-    need = (far[bucket] <= (reach * reach)[:, None]).sum(axis=1)
+    need = _within(far, bucket, reach * reach)
 
     each = -(-count // LANES)  # blocks of every bucket
     owner = np.repeat(np.arange(len(bucket)), each)
@@ -93,23 +95,36 @@ def _solved(index, queries, bucket, begin, k, within):
         yield places, found
 
 
+def _within(far, bucket, limit):
+    """How many leaves (b,) of the buckets' lists are no farther than (b,) limits, by halving."""
+    width = far.shape[1]
+    flat, row = far.reshape(-1), bucket * width
+    count = np.zeros(len(bucket), np.intp)
+    step = 1 << (width - 1).bit_length()
+    while step := step // 2:
+        there = np.minimum(count + step, width - 1)
+        count = np.where(flat.take(row + there - 1) <= limit, there, count)
+    return count
+
+
 def _centres(index, bucket, k):
     """Squared distances (b,) from the buckets' centres to what is about their k-th neighbour."""
     size = min(CENTRES, 1 << (len(bucket) - 1).bit_length())
+    leaves = min(max(CLOSE, -(-k // 4)), index.near.shape[1])
     out = []
     for start in range(0, len(bucket), size):
         some = bucket[start : start + size]
-        close = np.array(_close(index, np.resize(some, size)))[: len(some)]
+        close = np.array(_close(index, np.resize(some, size), leaves))[: len(some)]
         kth = min(k, close.shape[1]) - 1
         close.partition(kth, axis=1)
         out.append(close[:, kth])
     return np.concatenate(out)
 
 
-@jax.jit
-def _close(index, bucket):
+@functools.partial(jax.jit, static_argnames="leaves")
+def _close(index, bucket, leaves):
     """Squared distances (b, n) of the centres to the points of the leaves nearest to them."""
-    few = index.leaves[:, index.near[bucket, :CLOSE]]
+    few = index.leaves[:, index.near[bucket, :leaves]]
     centre = (index.bucket_low[:, bucket] + index.bucket_high[:, bucket]) / 2
     away = [x[:, None, None] - points for x, points in zip(centre, few, strict=True)]
     return distance.squared(away, index.zero).reshape(len(bucket), -1)

@@ -17,7 +17,7 @@ from algorithmic.neighbors import distance, least
 LEAF = 8  # points in a leaf, at most
 FAN = 8  # leaves in a bucket
 NEAR = 384  # leaves that a bucket keeps
-GROUPS = 8  # groups of leaves that a search through the whole tree looks into
+GROUPS = 16  # groups of leaves that a search through the whole tree looks into
 SLACK = 1e-5  # relative, for what rounding can do to a sum or difference of distances
 
 

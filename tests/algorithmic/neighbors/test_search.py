@@ -137,3 +137,14 @@ def test_bad_input_is_a_sentence():
         neighbors.knn(bad, good, 1)
     near, at = neighbors.knn(np.zeros((0, 2)), good, 2)
     assert near.shape == at.shape == (0, 2)
+
+
+@pytest.mark.parametrize("width", [2, 3, 5, 129, 130, 513])
+def test_leaves_within_a_limit_are_counted_by_halving(width):
+    rng = np.random.default_rng(0)
+    far = np.sort(rng.random((50, width)).astype(np.float32), axis=1)
+    far[:, -1] = 0  # of all others: does not count
+    bucket = rng.integers(0, 50, 200)
+    limit = (rng.random(200) * 1.2 - 0.1).astype(np.float32)
+    wanted = (far[bucket, :-1] <= limit[:, None]).sum(axis=1)
+    np.testing.assert_array_equal(buckets._within(far, bucket, limit), wanted)
