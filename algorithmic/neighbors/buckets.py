@@ -29,7 +29,7 @@ def search(
         queries: finite.
         k: neighbours.
         within: (m,) squared distances in which k points are known to lie; guessed unless given.
-        threads: that share the queries on a CPU; all cores unless given.
+        threads: that share the queries; all cores unless given.
     """
     m = len(queries)
     parts = min(ranking.workers(threads), -(-m // FEWEST))

@@ -6,8 +6,6 @@ and where it stood: partitioning needs no second array. On a CPU, NumPy's vector
 of 32-bit integers is ten times as fast as the compiled `top_k`, so the selection is done there.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,25 +45,16 @@ def least(keys, count: int, rows: np.ndarray | None = None):
         a lower bound of all others (m,) float32, inf where there are none).
     """
     width = keys.shape[1]
-    if jax.default_backend() == "cpu":
-        held = np.asarray(keys)
-        if rows is not None:
-            held = held.take(rows, axis=0)
-        elif not held.flags.writeable:  # JAX's
-            held = held.copy()
-        if count < width:
-            held.partition(count, axis=1)
-        rest = held[:, count : count + 1]
-        held = np.sort(held[:, :count], axis=1)
-    else:
-        held = np.asarray(_top(keys if rows is None else keys[rows], min(count + 1, width)))
-        held, rest = held[:, :count], held[:, count:]
+    held = np.asarray(keys)
+    if rows is not None:
+        held = held.take(rows, axis=0)
+    elif not held.flags.writeable:  # JAX's
+        held = held.copy()
+    if count < width:
+        held.partition(count, axis=1)
+    rest = held[:, count : count + 1]
+    held = np.sort(held[:, :count], axis=1)
     mask = _mask(width)
     value = lambda k: (k & ~mask).view(np.float32)
     beyond = value(rest)[:, 0] if rest.shape[1] else np.full(len(held), np.inf, np.float32)
     return held & mask, value(held), beyond
-
-
-@functools.partial(jax.jit, static_argnames="count")
-def _top(keys, count):
-    return ~jax.lax.top_k(~keys, count)[0]

@@ -118,8 +118,8 @@ def _to_points(index, queries, leaves):
 
 
 def workers(threads: int | None) -> int:
-    """How many threads share the queries: on a CPU all cores unless given, else one."""
-    return (threads or os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    """How many threads share the queries: all cores unless given."""
+    return threads or os.cpu_count() or 1
 
 
 def spread(call, parts, threads: int | None) -> list:
