@@ -22,6 +22,8 @@ from jax import flatten_util
 from algorithmic.clrs import lanes, layout, net, samplers, specs
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.train import cohort
+from fl_jax.train import mesh as meshes
 from fl_jax.train import optimizer as optimizers
 from fl_jax.train import schedule as schedules
 
@@ -332,17 +334,54 @@ def _where(finite, new, old):
     return jax.tree.map(pick, new, old)
 
 
-def draw_and_step(model: net.Config, config: Training):
+def draw_and_step(model: net.Config, config: Training, mesh: meshes.Mesh | None = None):
     """The update on data that it makes itself.
+
+    Args:
+        model: the network.
+        config: the tasks.
+        mesh: its `data` axis, whose size divides `config.batch`, shares out the lanes of every
+            task; parameters are copied. None = where the caller is.
 
     Returns:
         step(state, key, length=None, most=None) -> (state, info); `length` and `most` as in
         `batch`, `most` static.
+
+    Raises:
+        ConfigError: as `check`, or a batch that the devices cannot share evenly.
     """
     step = make(model, config)
+    if mesh is not None and config.batch % mesh.shape["data"]:
+        raise errors.ConfigError(
+            f"a batch of {config.batch} lanes per task cannot be shared evenly by"
+            f" {mesh.shape['data']} devices; change the batch to a multiple, or the devices."
+        )
 
     def run(state: State, key: Key[Array, ""], length=None, most: int | None = None):
         data = batch(rng.fold(key, "data"), config, length, most)
+        if mesh is not None:  # (tasks, places or steps, lanes, ...)
+            over_lanes = meshes.sharding(mesh, None, None, "batch")
+            data = jax.lax.with_sharding_constraint(data, over_lanes)
         return step(state, data, rng.fold(key, "step"))
+
+    return run
+
+
+def together(step, plan: cohort.Plan, mesh: meshes.Mesh | None = None):
+    """The update of many models, such as seeds, none of which knows of the others.
+
+    Args:
+        step: of one, from `draw_and_step` without a mesh.
+        plan: how they run: side by side, in blocks, one after another.
+        mesh: its `clients` axis deals the models over devices; None = where the caller is.
+
+    Returns:
+        step(states, keys, length=None, most=None) -> (states, infos), the leaves of all but
+        `length` and `most` with a leading axis, one entry per model.
+    """
+
+    def run(states: State, keys: Key[Array, " models"], length=None, most: int | None = None):
+        one = lambda item, length: step(*item, length, most)
+        return cohort.map(one, (states, keys), shared=(length,), plan=plan, mesh=mesh)
 
     return run

@@ -50,21 +50,15 @@ def test(argv: list[str]) -> int:
     import jax
 
     from experiments.clrs import config as configs
-    from experiments.clrs import report, summary, task
+    from experiments.clrs import report, run, summary, task
     from fl_jax.core import rng
-    from fl_jax.train import checkpoint
 
     saved = json.loads(stored.read_text())["config"]
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
     config = configs.Config(**saved)
-    states = {}
-    for seed in range(config.seed, config.seed + config.seeds):
-        folder = pathlib.Path(asked.run) / f"seed{seed}" / "checkpoints"
-        if folder.is_dir():
-            with checkpoint.Checkpoints(folder) as kept:
-                step, state, _ = kept.restore(task.start(config, jax.random.key(seed)))
-            states[seed] = step, state
-            print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
+    states = run.saved(config, pathlib.Path(asked.run))
+    for seed, (step, _) in states.items():
+        print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
     if not states:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
     key = rng.fold(jax.random.key(config.seed), "test")

@@ -25,7 +25,9 @@ class Config:
 
     tasks: tuple[str, ...] = ()  # algorithms; () = all thirty
     seed: int = 0  # of everything: parameters, data, tests
-    seeds: int = 1  # models, one after another, from `seed` on; the paper has 10
+    seeds: int = 1  # models, from `seed` on; the paper has 10
+    plan: str = "alone"  # how they train: one after another, or together: vmap, scan or chunk:K
+    data: int = 1  # devices that share the batch of a model that trains alone
 
     processor: str = "triplet_mpnn"  # the paper's multi-task model has no gate [3.2.3]
     hidden: int = 128  # h [paper]

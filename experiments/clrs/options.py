@@ -13,7 +13,7 @@ import time
 from experiments import result
 from experiments.clrs import config as configs
 from experiments.clrs import run as whole
-from experiments.clrs import summary
+from experiments.clrs import summary, task
 from fl_jax.train import metrics
 
 VARIANTS = {
@@ -45,13 +45,14 @@ def measure(base: configs.Config, variant: str, folder: pathlib.Path) -> dict:
     directory = result.RunDirectory.open("clrs", "brief", config, str(folder), resume)
     directory.write_config()
     cpu, rows = 0.0, []
-    for seed in range(config.seed, config.seed + config.seeds):
+    for seeds in task.batches(config):
         start = time.process_time()
-        state = whole.train(config, directory, seed)
+        states = whole.train(config, directory, seeds)
         cpu += time.process_time() - start
-        whole.test(config, directory, seed, state)
-        path = whole.file(directory, seed, "test")
-        rows += [{"stage": "test", **row} for row in metrics.read(path)]
+        for seed, state in states.items():
+            whole.test(config, directory, seed, state)
+            path = whole.file(directory, seed, "test")
+            rows += [{"stage": "test", **row} for row in metrics.read(path)]
     found = {"variant": variant, "cpu": None if resume else round(cpu, 1), "rows": rows}
     directory.write_json("options.json", found)
     return found

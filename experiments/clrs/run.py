@@ -1,4 +1,4 @@
-"""Train one model on all tasks, checkpoint, test it at several sizes; seed after seed."""
+"""Train one model on all tasks, checkpoint, test it at several sizes; seeds in turn or together."""
 
 import pathlib
 import time
@@ -21,20 +21,23 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     print(f"data: random inputs of {len(names)} algorithms, made on the device")
     print(f"one model of {tasks.parameters(config):,} parameters, {config.seeds} seed(s)")
     used = {"train": 0.0, "test": 0.0}
-    for seed in range(config.seed, config.seed + config.seeds):
+    for seeds in tasks.batches(config):
         start = time.process_time()
-        state = train(config, directory, seed)
+        states = train(config, directory, seeds)
         used["train"] += time.process_time() - start
         start = time.process_time()
-        test(config, directory, seed, state)
-        hints(config, directory, seed, state)
+        for seed, state in states.items():
+            test(config, directory, seed, state)
+            hints(config, directory, seed, state)
         used["test"] += time.process_time() - start
-    rows = [
-        {"stage": stage, **row}
-        for seed in range(config.seed, config.seed + config.seeds)
-        for stage in ("train", "test", "hints")
-        for row in metrics.read(file(directory, seed, stage))
-    ]
+    rows = []
+    for seeds in tasks.batches(config):
+        trained = metrics.read(folder(directory.path, seeds) / "train.jsonl")
+        for seed in seeds:
+            rows += [{"stage": "train", **row} for row in trained if row["seed"] == seed]
+            for stage in ("test", "hints"):
+                found = metrics.read(file(directory, seed, stage))
+                rows += [{"stage": stage, **row} for row in found]
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
         log.truncate(0)
         for row in rows:
@@ -42,32 +45,54 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     return summary.summarise(config, rows, used)
 
 
+def folder(run: pathlib.Path, seeds: tuple[int, ...]) -> pathlib.Path:
+    """Where the training of one seed, or of several in one program, keeps what it has."""
+    return run / (f"seed{seeds[0]}" if len(seeds) == 1 else "seeds")
+
+
 def file(directory: result.RunDirectory, seed: int, stage: str) -> pathlib.Path:
-    """Where the rows of a seed's training, test or hints stand."""
-    return directory.path / f"seed{seed}" / f"{stage}.jsonl"
+    """Where the rows of a seed's test or hints stand."""
+    return folder(directory.path, (seed,)) / f"{stage}.jsonl"
 
 
-def train(config: Config, directory: result.RunDirectory, seed: int):
-    """The state after all rounds, from the newest checkpoint on if there is one."""
-    key = jax.random.key(seed)
+def saved(config: Config, run: pathlib.Path) -> dict[int, tuple[int, tasks.training.State]]:
+    """seed -> (rounds behind it, its newest state), of the seeds that have a checkpoint."""
+    found = {}
+    for seeds in tasks.batches(config):
+        place = folder(run, seeds) / "checkpoints"
+        if place.is_dir():
+            with checkpoint.Checkpoints(place) as kept:
+                step, state, _ = kept.restore(tasks.start(config, seeds))
+            found |= {k: (step, v) for k, v in tasks.split(config, seeds, state).items()}
+    return found
+
+
+def train(config: Config, directory: result.RunDirectory, seeds: tuple[int, ...]):
+    """seed -> its state after all rounds, from the newest checkpoint on if there is one."""
+    place = folder(directory.path, seeds)
+    words = "seed " + ", ".join(str(seed) for seed in seeds)
+    groups = tasks.training.groups(tasks.settings(config))
+    names = [name for group in groups for name in group.names]
     with (
-        metrics.Metrics(file(directory, seed, "train")) as log,
-        checkpoint.Checkpoints(directory.path / f"seed{seed}" / "checkpoints") as kept,
-        metrics.Progress(config.rounds, what=f"seed {seed}, round") as shown,
+        metrics.Metrics(place / "train.jsonl") as log,
+        checkpoint.Checkpoints(place / "checkpoints") as kept,
+        metrics.Progress(config.rounds, what=f"{words}, round") as shown,
     ):
 
         def rows(info, step):
             if step % config.log_every:
                 return []
-            losses = jax.device_get(info.loss)
-            flat = [float(v) for group in losses for v in group]
-            groups = tasks.training.groups(tasks.settings(config))
-            named = dict(zip([n for g in groups for n in g.names], flat, strict=True))
-            return [{"seed": seed, "round": step, "n": tasks.length(config, step - 1), **named}]
+            found = []
+            for seed, loss in tasks.split(config, seeds, jax.device_get(info.loss)).items():
+                flat = [float(v) for group in loss for v in group]
+                named = dict(zip(names, flat, strict=True))
+                n = tasks.length(config, step - 1)
+                found.append({"seed": seed, "round": step, "n": n, **named})
+            return found
 
-        return loop.run(
-            tasks.advance(config, key),
-            tasks.start(config, key),
+        state = loop.run(
+            tasks.advance(config, seeds),
+            tasks.start(config, seeds),
             steps=config.rounds,
             checkpoints=kept,
             save_every=config.save_every,
@@ -75,8 +100,9 @@ def train(config: Config, directory: result.RunDirectory, seed: int):
             metrics=log,
             rows=rows,
             progress=shown,
-            failed=lambda info: int(info.in_a_row),
+            failed=lambda info: int(jax.device_get(info.in_a_row).max()),
         )
+    return tasks.split(config, seeds, state)
 
 
 def test(config: Config, directory: result.RunDirectory, seed: int, state) -> None:

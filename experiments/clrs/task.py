@@ -7,8 +7,11 @@ import jax.numpy as jnp
 
 from algorithmic.clrs import ALGORITHMS, evaluate, net, samplers, training
 from experiments.clrs.config import Config
-from fl_jax.core import rng
-from fl_jax.train import optimizer, schedule
+from fl_jax.core import errors, rng
+from fl_jax.train import cohort, optimizer, schedule
+from fl_jax.train import mesh as meshes
+
+ALONE = "alone"  # the plan of seeds that train one after another, each a run of its own
 
 
 def tasks(config: Config) -> tuple[str, ...]:
@@ -60,22 +63,86 @@ def length(config: Config, step: int) -> int:
     return config.lengths[step % len(config.lengths)]
 
 
-def advance(config: Config, key):
-    """(state, step) -> (state, info): one round; its data belong to the key and the step."""
-    run = training.draw_and_step(model(config), settings(config))
-    one = jax.jit(run, static_argnums=3, donate_argnums=0)
+def check(config: Config) -> None:
+    """Refuses settings of the seeds and the devices that cannot work.
+
+    Raises:
+        ConfigError: an unknown plan, too few devices, models together that share batches too.
+    """
+    errors.positive("seeds", config.seeds)
+    errors.positive("data", config.data)
+    if config.plan != ALONE:
+        cohort.Plan.parse(config.plan)
+        if config.data > 1:
+            raise errors.ConfigError(
+                f"seeds that train together are dealt over the devices whole, got data ="
+                f" {config.data}; set data to 1, or plan to {ALONE}."
+            )
+    if config.data > jax.device_count():
+        raise errors.ConfigError(
+            f"{config.data} devices shall share a batch and there are {jax.device_count()}; set"
+            " data to no more."
+        )
+
+
+def batches(config: Config) -> list[tuple[int, ...]]:
+    """The seeds that train in one program: each alone, or all."""
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [(seed,) for seed in seeds] if config.plan == ALONE else [tuple(seeds)]
+
+
+def mesh(config: Config) -> meshes.Mesh | None:
+    """The devices: for the batch of a model alone, or for the models; None where one will do."""
+    if config.plan == ALONE:
+        some = jax.devices()[: config.data]
+        return meshes.MeshConfig(data=config.data).make(some) if config.data > 1 else None
+    return meshes.MeshConfig(clients=-1).make() if jax.device_count() > 1 else None
+
+
+def advance(config: Config, seeds: tuple[int, ...]):
+    """(state, step) -> (state, info): one round; its data belong to the seed and the step.
+
+    Seeds that train together have a leading axis in everything.
+    """
+    check(config)
+    devices, key = mesh(config), _keys(config, seeds)
+    if config.plan == ALONE:
+        run = training.draw_and_step(model(config), settings(config), devices)
+        fold = lambda key, step: rng.fold(key, "round", step)
+    else:
+        run = training.draw_and_step(model(config), settings(config))
+        run = training.together(run, cohort.Plan.parse(config.plan), devices)
+        fold = jax.vmap(lambda key, step: rng.fold(key, "round", step), (0, None))
+    copies = None if devices is None else meshes.sharding(devices)
+    one = jax.jit(run, static_argnums=3, donate_argnums=0, out_shardings=copies)
 
     def round_after(state, step):
         n = length(config, step)
         most = config.small if n <= config.small else max(config.lengths)
-        return one(state, rng.fold(key, "round", step), jnp.int32(n), most)
+        given = meshes.replicate(devices, (fold(key, step), jnp.int32(n)))
+        return one(state, *given, most)
 
     return round_after
 
 
-def start(config: Config, key) -> training.State:
-    """The state before the first round."""
-    return training.init(rng.fold(key, "init"), model(config), settings(config))
+def start(config: Config, seeds: tuple[int, ...]) -> training.State:
+    """The state before the first round; of seeds that train together, stacked."""
+    check(config)
+    init = lambda key: training.init(rng.fold(key, "init"), model(config), settings(config))
+    made = init if config.plan == ALONE else jax.vmap(init)
+    return meshes.replicate(mesh(config), made(_keys(config, seeds)))
+
+
+def split(config: Config, seeds: tuple[int, ...], values) -> dict:
+    """seed -> its part of a state or an info."""
+    if config.plan == ALONE:
+        return {seeds[0]: values}
+    return {seed: jax.tree.map(lambda v, i=i: v[i], values) for i, seed in enumerate(seeds)}
+
+
+def _keys(config, seeds):
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    return keys[0] if config.plan == ALONE else keys
 
 
 def test(config: Config, state: training.State, key, n: int):
@@ -123,5 +190,7 @@ def _owned(config, state):
 @functools.cache
 def parameters(config: Config) -> int:
     """Numbers in the model, of the processor and of all tasks' encoders and decoders."""
-    shapes = jax.eval_shape(lambda: start(config, jax.random.key(0)))
+    shapes = jax.eval_shape(
+        lambda: training.init(jax.random.key(0), model(config), settings(config))
+    )
     return sum(leaf.size for leaf in jax.tree.leaves((shapes.shared, shapes.own)))

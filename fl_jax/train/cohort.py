@@ -180,7 +180,9 @@ def _execute(fn, items, shared, plan, mesh, cost, stage):
 
 def _blocks(fn, items, counts, width):
     """(sum, infos) of the items, `width` at a time."""
-    batched = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (items, counts))
+    batched = jax.tree.map(
+        lambda a: a.reshape(a.shape[0] // width, width, *a.shape[1:]), (items, counts)
+    )
 
     def block(total, inputs):
         block_items, block_counts = inputs
@@ -204,7 +206,7 @@ def _blocks(fn, items, counts, width):
         total, infos = block(total, jax.tree.map(lambda a: a[0], batched))
         return total, infos
     total, infos = jax.lax.scan(block, total, batched)
-    return total, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), infos)
+    return total, jax.tree.map(lambda a: a.reshape(len(a) * width, *a.shape[2:]), infos)
 
 
 def _over_devices(fn, items, counts, shared, width, mesh):

@@ -7,12 +7,16 @@ from fl_jax.core import errors
 from fl_jax.train import cohort
 from fl_jax.train import mesh as meshes
 
-ITEMS = {"id": jnp.arange(11), "x": jnp.arange(33.0).reshape(11, 3)}
+ITEMS = {
+    "id": jnp.arange(11),
+    "x": jnp.arange(33.0).reshape(11, 3),
+    "nothing": jnp.zeros((11, 0)),  # a part that a model does without
+}
 PLANS = ("vmap", "scan", "chunk:4", "debug")
 
 
 def fn(item):
-    return {"square": item["x"] ** 2, "id": item["id"]}
+    return {"square": item["x"] ** 2, "id": item["id"], "nothing": item["nothing"]}
 
 
 def contribution(item):
@@ -24,6 +28,7 @@ def test_map_stacks_in_the_order_of_the_items(plan):
     out = cohort.map(fn, ITEMS, plan=cohort.Plan.parse(plan))
     np.testing.assert_array_equal(out["square"], ITEMS["x"] ** 2)
     np.testing.assert_array_equal(out["id"], np.arange(11))
+    assert out["nothing"].shape == (11, 0)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -7,13 +7,14 @@ import pytest
 
 from algorithmic.clrs import net, training
 from fl_jax.core import errors
+from fl_jax.train import cohort, optimizer
+from fl_jax.train import mesh as meshes
 
 MODEL = net.Config(hidden=8, triplets=4)
 CONFIG = training.Training(tasks=("minimum", "binary_search"), batch=2, steps=4, lengths=(4,))
 
 
 def test_a_task_that_is_not_finite_is_left_out_and_counted():
-    quick = lambda f: jax.jit(f, compiler_options={"xla_backend_optimization_level": "0"})
     key = jax.random.key(0)
     state = training.init(key, MODEL, CONFIG)
     (lane,) = quick(lambda k: training.batch(k, CONFIG))(key)
@@ -89,3 +90,71 @@ def test_settings_that_cannot_work_are_refused(change, words):
     config = training.Training(**{"tasks": ("minimum",), **change})
     with pytest.raises(errors.ConfigError, match=words):
         training.check(config)
+
+
+# Plain descent: Adam makes a step of a gradient that is nothing but rounding.
+TINY = training.Training(
+    tasks=("minimum",), batch=8, steps=4, lengths=(4,), optimizer=optimizer.Optimizer("sgd", 0.1)
+)
+
+
+def quick(f, **how):
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": "0"}, **how)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Three seeds one after another, two rounds each: (states after, losses by seed and round)."""
+    step = quick(training.draw_and_step(MODEL, TINY))
+    ends, losses = [], []
+    for seed in range(3):
+        key, some = jax.random.key(seed), []
+        state = training.init(key, MODEL, TINY)
+        for i in range(2):
+            state, info = step(state, jax.random.fold_in(key, i))
+            some.append(info.loss[0])
+        ends.append(state)
+        losses.append(jnp.stack(some))
+    return jax.tree.map(lambda *v: jnp.stack(v), *ends), jnp.stack(losses)
+
+
+def close(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), a, b)
+
+
+@pytest.mark.parametrize(
+    ("plan", "devices"),
+    [("vmap", 1), pytest.param("chunk:2", 2, marks=pytest.mark.slow), ("scan", 8)],
+)
+def test_seeds_together_are_seeds_alone_however_they_run(alone, plan, devices):
+    mesh = meshes.MeshConfig(clients=-1).make(jax.devices()[:devices]) if devices > 1 else None
+    step = training.draw_and_step(MODEL, TINY)
+    step = quick(training.together(step, cohort.Plan.parse(plan), mesh))
+    keys = jnp.stack([jax.random.key(seed) for seed in range(3)])
+    states = jax.vmap(lambda key: training.init(key, MODEL, TINY))(keys)
+    losses = []
+    for i in range(2):
+        states, info = step(states, jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(keys))
+        losses.append(info.loss[0])
+    close((states, jnp.stack(losses, axis=1)), alone)
+
+
+def test_a_batch_over_devices_is_the_batch_on_one(alone):
+    mesh = meshes.MeshConfig(data=8).make()
+    step = training.draw_and_step(MODEL, TINY, mesh)
+    step = quick(step, out_shardings=meshes.sharding(mesh))
+    key = jax.random.key(0)
+    state = meshes.replicate(mesh, training.init(key, MODEL, TINY))
+    for i in range(2):
+        state, info = step(state, meshes.replicate(mesh, jax.random.fold_in(key, i)))
+    states, losses = jax.tree.map(lambda v: v[0], alone)
+    close((state, info.loss[0]), (states, losses[1]))
+    text = step.lower(state, key).compile().as_text()
+    assert "all-reduce" in text  # it is shared out, not computed by each
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    mesh = meshes.MeshConfig(data=8).make()
+    uneven = training.Training(tasks=("minimum",), batch=6, lengths=(4,))
+    with pytest.raises(errors.ConfigError, match="shared evenly by 8 devices"):
+        training.draw_and_step(MODEL, uneven, mesh)

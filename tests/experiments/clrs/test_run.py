@@ -1,0 +1,60 @@
+"""Seeds that train together: their checkpoints, rows and tests, beside seeds alone."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import result
+from experiments.clrs import commands, config, run, task
+from fl_jax.core import errors
+from fl_jax.train import metrics
+
+TINY = dataclasses.replace(
+    config.SMOKE,
+    tasks=("minimum",),
+    seeds=2,
+    rounds=2,
+    test_lengths=(4,),
+    log_every=1,
+    save_every=1,
+)
+
+
+def trained(cfg, path):
+    directory = result.RunDirectory.open("clrs", "smoke", cfg, str(path), False)
+    directory.write_config()
+    run.run(cfg, directory)
+    rows = metrics.read(directory.path / "metrics.jsonl")
+    return directory, [row for row in rows if row["stage"] == "train"], rows
+
+
+def test_seeds_together_leave_what_seeds_alone_leave(tmp_path, capsys):
+    _, alone, _ = trained(TINY, tmp_path / "alone")
+    directory, losses, rows = trained(dataclasses.replace(TINY, plan="scan"), tmp_path / "both")
+    assert [(r["seed"], r["round"]) for r in losses] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    for one, other in zip(alone, losses, strict=True):
+        np.testing.assert_allclose(other["minimum"], one["minimum"], rtol=1e-5)
+    tests = [(r["seed"], r["task"]) for r in rows if r["stage"] == "test"]
+    assert tests == [(0, "minimum"), (1, "minimum")]
+
+    # `test` finds them in their common checkpoint, and a resumed run has nothing left to do.
+    assert commands.test([str(directory.path), "--lengths", "4", "--samples", "8"]) == 0
+    again = json.loads((directory.path / "test.json").read_text())
+    assert [r["score"] for r in again] == [r["score"] for r in rows if r["stage"] == "test"]
+    before = (directory.path / "metrics.jsonl").read_text()
+    run.run(dataclasses.replace(TINY, plan="scan"), directory, resume=True)
+    assert (directory.path / "metrics.jsonl").read_text() == before
+
+
+def test_seeds_and_devices_that_cannot_be_are_refused():
+    for change, words in (
+        ({"plan": "often"}, "unknown cohort plan"),
+        ({"plan": "vmap", "data": 2}, "dealt over the devices whole"),
+        ({"data": jax.device_count() + 1}, "set data to no more"),
+        ({"seeds": 0}, "seeds must be above 0"),
+    ):
+        with pytest.raises(errors.ConfigError, match=words):
+            task.check(dataclasses.replace(TINY, **change))
