@@ -59,7 +59,7 @@ class _Lanes(NamedTuple):
     order: Int[Array, " B"]
     equal: Int[Array, " B"]  # steps since h or order last changed
     differences: Float[Array, "B 8 N"]
-    lu: Float[Array, "B N N"]
+    lu: Float[Array, "B N N"]  # turned: LAPACK's order in the loop's, else each step would copy it
     permutation: Int[Array, "B N"]
     c: Float[Array, " B"]  # of these factors; 0 asks for new ones
     rate: Float[Array, " B"]  # convergence rate of Newton with these factors
@@ -160,7 +160,7 @@ def integrate(
             jnp.reshape(need, (-1,) + (1,) * (old.ndim - 1)), new, old
         )
         return lane._replace(
-            lu=keep(lu, lane.lu),
+            lu=keep(jnp.swapaxes(lu, 1, 2), lane.lu),
             permutation=keep(permutation, lane.permutation),
             c=keep(c, lane.c),
             rate=keep(jnp.ones_like(c), lane.rate),
@@ -168,11 +168,10 @@ def integrate(
         )
 
     def solve(lane: _Lanes, b):
+        lu = jnp.swapaxes(lane.lu, 1, 2)
         b = jnp.take_along_axis(b, lane.permutation, axis=1)[:, :, None]
-        b = jax.lax.linalg.triangular_solve(
-            lane.lu, b, left_side=True, lower=True, unit_diagonal=True
-        )
-        return jax.lax.linalg.triangular_solve(lane.lu, b, left_side=True, lower=False)[:, :, 0]
+        b = jax.lax.linalg.triangular_solve(lu, b, left_side=True, lower=True, unit_diagonal=True)
+        return jax.lax.linalg.triangular_solve(lu, b, left_side=True, lower=False)[:, :, 0]
 
     def newton(lane: _Lanes, y, c, psi, scale):
         """(d, converged, iterations, rate): y + d solves y + d = c f - psi."""
