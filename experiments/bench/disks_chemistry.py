@@ -1,7 +1,7 @@
 """The integrator beside SciPy's BDF, diffrax and UCLCHEM; where its time goes.
 
 1,024 cells of one disk of the population (RATE22 with ices, rtol 1e-6): SciPy and diffrax, which
-take much longer, solve an even sample, and ours the same, on one thread each, in CPU seconds;
+take much longer, solve an even sample, and ours the same, on one core, in CPU seconds;
 then ours solves all of them on every core, which takes minutes and tells how far it is. All get
 the same rate coefficients and the same analytic Jacobian. `python -m experiments bench
 disks_chemistry` runs this part alone.
@@ -28,7 +28,7 @@ from algorithmic.disks import (
     surface,
 )
 from algorithmic.disks import constants as c
-from experiments.bench import peers
+from experiments.bench import measure, peers
 from fl_jax.data import sources
 
 CELLS, SCIPY, DIFFRAX = 1024, 16, 8
@@ -53,42 +53,15 @@ def run(folder: pathlib.Path) -> None:
         net, x0, take(cells, which), [YEARS], options=options, **how
     )
     every = np.arange(CELLS)
-    sample = every[:: CELLS // SCIPY]
-    solve(sample, threads=1, lanes=1)  # compiles
-    mine, ours = cpu(lambda: solve(sample, threads=1, lanes=1))
-    ours /= len(sample)
-    theirs, worst = scipy(net, x0, take(cells, sample), mine.x[:, 0])
-    print(
-        f"chemistry, {len(net.species)} species, {len(net)} reactions, rtol {RTOL}, {len(sample)}"
-        f" of {CELLS} cells of a disk on one thread, CPU seconds a cell: ours {ours:.3f}, SciPy BDF"
-        f" {theirs:.3f}, ratio {theirs / ours:.1f}; largest difference above {BIG} {worst:.1e};"
-        f" {int(mine.converged.sum())} converged; our steps {mine.steps.tolist()}",
-        flush=True,
-    )
-    profile(net, x0, take(cells, sample), mine)
+    with measure.one_core():
+        sample = every[:: CELLS // SCIPY]
+        solve(sample, threads=1, lanes=1)  # compiles
+        mine = beside_scipy(net, x0, take(cells, sample), lambda: solve(sample, threads=1, lanes=1))
+        profile(net, x0, take(cells, sample), mine)
+        sample = every[:: CELLS // DIFFRAX]
+        calls = [lambda one=one: solve(every[one : one + 1], threads=1, lanes=1) for one in sample]
+        beside_diffrax(net, x0, take(cells, sample), calls)
     uclchem(folder)
-    sample = every[:: CELLS // DIFFRAX]
-    each = [cpu(lambda one=one: solve(every[one : one + 1], threads=1, lanes=1)) for one in sample]
-    found, worst = diffrax(
-        net, x0, take(cells, sample), np.concatenate([f.x[:, 0] for f, _ in each])
-    )
-    done, theirs = found["done"], found["seconds"]
-    ours = np.array([spent for _, spent in each])
-    say = lambda which: f"ours {ours[which].mean():.3f}, diffrax {theirs[which].mean():.1f}"
-    ratio = lambda which: theirs[which].sum() / ours[which].sum()
-    print(
-        f"chemistry, diffrax {found['version']} Kvaerno5, {len(sample)} of these cells one by one,"
-        f" CPU seconds a cell: {done.sum()} get to the end, in {found['steps'][done].tolist()}"
-        f" steps, {say(done)}, ratio {ratio(done):.1f}, {min(done.sum(), 4)} of them vmapped"
-        f" {float(found['vmapped']):.1f}; largest difference above {BIG} {worst:.1e}",
-        flush=True,
-    )
-    if not done.all():
-        print(
-            f"chemistry, diffrax: {(~done).sum()} do not get there in {STEPS} steps, until then"
-            f" {say(~done)}, ratio above {ratio(~done):.0f}",
-            flush=True,
-        )
     solve(every[::PARTS])  # compiles
     spent, good = 0.0, 0
     for part in range(PARTS):
@@ -99,6 +72,45 @@ def run(folder: pathlib.Path) -> None:
         print(
             f"chemistry, all cores: {done} of {CELLS} cells in {spent:.1f} s, {done / spent:.1f}"
             f" cells/s, {good} converged",
+            flush=True,
+        )
+
+
+def beside_scipy(net, x0, cells, solve) -> chemistry.Solution:
+    """Prints CPU seconds of ours, which `solve` calls, and of SciPy; returns what ours found."""
+    mine, ours = cpu(solve)
+    ours /= len(cells.density)
+    theirs, worst = scipy(net, x0, cells, mine.x[:, 0])
+    print(
+        f"chemistry, {len(net.species)} species, {len(net)} reactions, rtol {RTOL},"
+        f" {len(cells.density)} of {CELLS} cells of a disk on one core, CPU seconds a cell: ours"
+        f" {ours:.3f}, SciPy BDF {theirs:.3f}, ratio {theirs / ours:.1f}; largest difference above"
+        f" {BIG} {worst:.1e}; {int(mine.converged.sum())} converged; our steps"
+        f" {mine.steps.tolist()}",
+        flush=True,
+    )
+    return mine
+
+
+def beside_diffrax(net, x0, cells, calls) -> None:
+    """Prints CPU seconds of ours, a call for each cell, and of diffrax."""
+    each = [cpu(call) for call in calls]
+    found, worst = diffrax(net, x0, cells, np.concatenate([f.x[:, 0] for f, _ in each]))
+    done, theirs = found["done"], found["seconds"]
+    ours = np.array([spent for _, spent in each])
+    say = lambda which: f"ours {ours[which].mean():.3f}, diffrax {theirs[which].mean():.2f}"
+    ratio = lambda which: theirs[which].sum() / ours[which].sum()
+    print(
+        f"chemistry, diffrax {found['version']} Kvaerno5, {len(each)} of these cells one by one,"
+        f" CPU seconds a cell: {done.sum()} get to the end, in {found['steps'][done].tolist()}"
+        f" steps, {say(done)}, ratio {ratio(done):.1f}, {min(done.sum(), 4)} of them vmapped"
+        f" {float(found['vmapped']):.2f}; largest difference above {BIG} {worst:.1e}",
+        flush=True,
+    )
+    if not done.all():
+        print(
+            f"chemistry, diffrax: {(~done).sum()} do not get there in {STEPS} steps, until then"
+            f" {say(~done)}, ratio above {ratio(~done):.0f}",
             flush=True,
         )
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import pathlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,31 @@ def compilations() -> Iterator[list[str]]:
         yield names
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """All threads of this process, and processes that it starts, on one core.
+
+    Threads that wait for work by spinning count as CPU time, and who has more of them pays more:
+    on one core only work counts. Where the system cannot do that, nothing happens.
+    """
+    threads = pathlib.Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+
+    def pin(to):
+        for thread in threads.iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), to)
+
+    pin({min(cores)})
+    try:
+        yield
+    finally:
+        pin(cores)
 
 
 def surroundings() -> dict[str, object]:
