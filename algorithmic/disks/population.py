@@ -148,6 +148,27 @@ def rows(config: Population, number: int, drawn: dict, solved: model.Model, spec
     return table.Table(columns, species, solved.x[keep], meta)
 
 
+def _place(folder: pathlib.Path, number: int) -> pathlib.Path:
+    return folder / f"disk-{number:04d}.npz"
+
+
+def solve(
+    config: Population, ready: Setting, folder: pathlib.Path, number: int, drawn: dict[str, float]
+) -> None:
+    """Solves disk `number`, which was `drawn`, on one thread, and keeps it in `folder`."""
+    found = model.solve(
+        ready.network,
+        start(ready.network, drawn["c_to_o"]),
+        grid(config, drawn),
+        years=config.years,
+        tables=ready.tables,
+        options=bdf.Options(rtol=config.rtol, atol=config.atol),
+        threads=1,
+        thinnest=config.thinnest,
+    )
+    rows(config, number, drawn, found, ready.network.species).save(_place(folder, number))
+
+
 def make(
     config: Population,
     folder: pathlib.Path,
@@ -162,7 +183,7 @@ def make(
         config: what to make.
         folder: where each disk is kept when it is done, and the whole at the end.
         data: the data folder with networks and shielding, or None.
-        workers: disks at a time: one a core on CPU, one a device elsewhere.
+        workers: disks at a time: on a CPU processes, one a core; elsewhere one a device.
         progress: called with (disks done, disks in all).
 
     Raises:
@@ -186,30 +207,29 @@ def make(
     on_cpu = devices[0].platform == "cpu"
     workers = workers or ((os.cpu_count() or 1) if on_cpu else len(devices))
 
-    def one(number: int) -> table.Table:
-        nonlocal finished
-        path = folder / f"disk-{number:04d}.npz"
-        if not path.is_file():
-            with jax.default_device(devices[number % len(devices)]):
-                found = model.solve(
-                    ready.network,
-                    start(ready.network, drawn[number]["c_to_o"]),
-                    grid(config, drawn[number]),
-                    years=config.years,
-                    tables=ready.tables,
-                    options=bdf.Options(rtol=config.rtol, atol=config.atol),
-                    threads=1,
-                    thinnest=config.thinnest,
-                )
-            made = rows(config, number, drawn[number], found, ready.network.species)
-            made.save(path)
-        with lock:
-            finished += 1
-            progress(finished, config.disks)
-        return table.Table.load(path)
+    missing = [n for n in range(config.disks) if not _place(folder, n).is_file()]
 
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(one, range(config.disks)))
+    def count(done: int = 1) -> None:
+        nonlocal finished
+        finished += done
+        progress(finished, config.disks)
+
+    def one(number: int) -> None:
+        with jax.default_device(devices[number % len(devices)]):
+            solve(config, ready, folder, number, drawn[number])
+        with lock:
+            count()
+
+    if len(missing) < config.disks:
+        count(config.disks - len(missing))
+    if on_cpu and len(devices) == 1 and min(workers, len(missing)) > 1:
+        from algorithmic.disks import workers as processes
+
+        processes.spread(config, folder, data, missing, min(workers, len(missing)), count)
+    else:
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, missing))
+    parts = [table.Table.load(_place(folder, number)) for number in range(config.disks)]
     counts = {k: sum(p.meta["cells"][k] for p in parts) for k in parts[0].meta["cells"]}
     whole = table.concatenate(parts)
     about = {
