@@ -76,7 +76,10 @@ def spread(
                     finished()
         finally:
             process.kill()
+            process.wait()
             process.stdout.close()
+            with contextlib.suppress(BrokenPipeError):  # what it did not read
+                process.stdin.close()
 
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         list(pool.map(serve, range(workers)))
