@@ -2,8 +2,8 @@
 
 The bits of a float that is not negative, read as an integer, stand in the order of the floats.
 With the last bits replaced by the place in the row, one integer is both the number, rounded down,
-and where it stood: partitioning needs no second array. On a CPU, NumPy's vectorised partition
-of 32-bit integers is ten times as fast as the compiled `top_k`, so the selection is done there.
+and where it stood: partitioning needs no second array. NumPy's vectorised partition of 32-bit
+integers is ten times as fast as the `top_k` that is compiled for a CPU: the host selects.
 """
 
 import jax

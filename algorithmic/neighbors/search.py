@@ -6,6 +6,7 @@ from algorithmic.neighbors import brute, buckets, tree, wide
 from fl_jax.core import errors
 
 TREE_DIMS, TREE_POINTS = 4, 16384  # where the tree wins over tiles
+TREE_K = 256  # more neighbours than that do not fit into its lists
 
 
 def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: int | None = None):
@@ -36,7 +37,8 @@ def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: in
     queries, points = check(queries, points, k)
     if not len(queries):
         return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
-    if index is None and (points.shape[1] > TREE_DIMS or len(points) < TREE_POINTS):
+    small = index is None and (points.shape[1] > TREE_DIMS or len(points) < TREE_POINTS)
+    if small or k > TREE_K:
         near, at = brute.brute(queries, points, k, np.int32(0))
         return np.sqrt(np.asarray(near)), np.asarray(at)
     index = tree.build(points) if index is None else index

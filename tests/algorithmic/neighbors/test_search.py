@@ -70,6 +70,15 @@ def test_blocks_of_queries_are_exact_where_they_say_so(kind):
         np.testing.assert_array_equal(known.at[known.certain], order[known.certain])
 
 
+@pytest.mark.parametrize("k", [256, 257, 3000])
+def test_many_neighbours(k):
+    points, queries = rows("clustered", 20000, 3), rows("random", 12, 3, 1)
+    near, at = neighbors.knn(queries, points, k)
+    wanted, order = oracle(queries, points, k)
+    np.testing.assert_array_equal(near, wanted)
+    np.testing.assert_array_equal(at, order)
+
+
 def test_queries_outside_go_through_the_whole_tree():
     points = rows("random", 20000, 3)
     queries = np.concatenate([points[:20] + np.float32(3), points[:20]])
