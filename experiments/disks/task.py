@@ -163,7 +163,7 @@ def _nested(config: Config, kept, knn, data, sigma: float, modes) -> retrieval.E
             return np.asarray(batch(jnp.asarray(filled), jnp.asarray(x)))[: len(units)]
 
     return retrieval.nested(
-        log_likelihood, list(PRIORS), live=config.live, seed=config.seed, calls=config.live * 300
+        log_likelihood, list(PRIORS), live=config.live, seed=config.seed, calls=config.live * 1000
     )
 
 
