@@ -3,10 +3,11 @@
     python -m experiments bench bloom            about 2 minutes on two idle cores
 
 The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
-meet the same load, and the ratio is that of the medians. CPU seconds are printed as well: torch's
-threads spin while they wait, so on a busy machine its CPU seconds are too many and only wall
-times of an idle machine count. On an accelerator, `accelerator` measures 560m and 1b7 against the
-chip's peak.
+meet the same load, and the ratio is that of the medians. Generation deals its rows over two
+virtual devices, a core each; training runs on one, over both cores. CPU seconds are printed as
+well: torch's threads spin while they wait, so on a busy machine its CPU seconds are too many and
+only wall times of an idle machine count. On an accelerator, `accelerator` measures 560m and 1b7
+against the chip's peak.
 """
 
 import dataclasses
@@ -28,6 +29,7 @@ from fl_jax.bloom.config import Config, size
 from fl_jax.nn import chunked_loss
 from fl_jax.nn.loss import cross_entropy
 from fl_jax.train import allocator
+from fl_jax.train import mesh as meshes
 
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
 BATCH, LENGTH = 8, 256
@@ -38,6 +40,8 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s
 
 def main() -> None:
     """Prints the tables."""
+    if jax.config.jax_platforms in (None, "cpu"):
+        jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))
     if jax.default_backend() != "cpu":
         accelerator()
@@ -126,9 +130,10 @@ def training(config, params, given):
 
 
 def generation(config, params, given):
-    """64 greedy tokens of each prompt."""
+    """64 greedy tokens of each prompt, its weights laid out before, as the peer's are."""
     tokens = jnp.asarray(given, jnp.int32)
-    return lambda: np.asarray(generate.generate(params, config, tokens, count=NEW)).tolist()
+    weights = generate.ready(params, config, meshes.MeshConfig(data=-1).make())
+    return lambda: np.asarray(generate.generate(weights, config, tokens, count=NEW)).tolist()
 
 
 def memory() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from experiments.bench import bloom, measure
 from fl_jax.bloom import generate, model, recipe, train
 from fl_jax.train import allocator
+from fl_jax.train import mesh as meshes
 
 NO_WORK = re.compile(r" (while|call|conditional|parameter|tuple|get-tuple-element)\(")
 SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "optimizer")
@@ -27,6 +28,7 @@ SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "
 
 def main() -> None:
     """Prints milliseconds by part of the model, matrix products apart."""
+    jax.config.update("jax_num_cpu_devices", 2)
     allocator.keep_memory()
     print(json.dumps(measure.surroundings()))
     config = dataclasses.replace(bloom.CONFIG, eos=-1)
@@ -44,9 +46,9 @@ def main() -> None:
     given = draw.integers(4, config.vocab, (bloom.PROMPTS, bloom.PROMPT))
     tokens = jnp.asarray(given, jnp.int32)
     capacity = bloom.PROMPT + bloom.NEW
-    program = generate._generate.lower(
-        params, config, tokens, None, bloom.NEW, generate.GREEDY, None, capacity
-    )
+    weights = generate.ready(params, config, meshes.MeshConfig(data=-1).make())
+    asked = config, tokens, None, None, bloom.NEW, generate.GREEDY, capacity
+    program = generate._dealt.lower(weights.mesh, weights[:2], *asked)
     table(
         f"generating {bloom.PROMPTS} x {bloom.NEW} tokens",
         bloom.generation(config, params, given),

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import decode, model
+from fl_jax.bloom import decode, model, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.train import mesh as meshes
 
 
 class Sampling(NamedTuple):
@@ -23,6 +24,54 @@ class Sampling(NamedTuple):
 
 
 GREEDY = Sampling()
+
+
+class Ready(NamedTuple):
+    """Parameters laid out for generation, from `ready`."""
+
+    params: PyTree  # in the model's dtype, layers one by one where the model is unrolled
+    layers: list[PyTree] | None  # the same layers as `decode` reads them
+    mesh: meshes.Mesh | None  # over whose data and fsdp axes rows are dealt
+
+
+def ready(params: PyTree, config: Config, mesh: meshes.Mesh | None = None) -> Ready:
+    """The parameters as `generate` uses them, once for many calls.
+
+    `generate` lays plain parameters out anew at every call. A server, or whoever generates more
+    than once, does it here; what comes back holds two copies of an unrolled model's layers.
+
+    Args:
+        params: as for `model.apply`.
+        config: the model's.
+        mesh: rows are dealt over its data and fsdp axes and every device goes on by itself, with
+            parameters of its own. On a CPU, one device for each core is the fastest: two threads
+            that share the products of a few rows wait for each other as long as they work.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from fl_jax import bloom
+        >>> config = bloom.Config(vocab=32, hidden=24, layers=2, heads=6, scan=False)
+        >>> weights = ready(bloom.init(jax.random.key(0), config), config)
+        >>> generate(weights, config, jnp.array([[5, 9, 2]]), count=4).shape
+        (1, 4)
+    """
+    place = None if mesh is None else meshes.sharding(mesh)
+    lay = jax.jit(lambda params: _lay(params, config), out_shardings=place)
+    return Ready(*lay(params), mesh)
+
+
+def _lay(params, config):
+    params = jax.tree.map(lambda a: a.astype(config.dtype), params)
+    if not _lean(config):
+        return params, None
+    layers = decode.unstack(params, config)
+    return {**params, "layers": model.unstack(params["layers"], config.layers)}, layers
+
+
+def _lean(config):
+    """Whether `decode` can do it: unrolled models; scanned ones, and the rounded ALiBi, run
+    through the model as it is."""
+    return not config.scan and config.alibi == "relative"
 
 
 def sample(
@@ -52,7 +101,7 @@ def sample(
 
 
 def generate(
-    params: PyTree,
+    params: PyTree | Ready,
     config: Config,
     tokens: Int[Array, "batch time"],
     mask: Bool[Array, "batch time"] | None = None,
@@ -69,7 +118,8 @@ def generate(
     rounding.
 
     Args:
-        params: as for `model.apply`.
+        params: as for `model.apply`, or from `ready`, which lays them out once for many calls
+            and over the devices of a mesh.
         config: the model's; with `scan=False` a step costs least (`fl_jax.bloom.decode`), for
             which the layers are held once more.
         tokens: prompts.
@@ -80,7 +130,8 @@ def generate(
         capacity: of the cache; by default just what is needed.
 
     Raises:
-        ConfigError: a cache that is too small, or drawing without a key.
+        ConfigError: a cache that is too small, drawing without a key, or rows that the mesh does
+            not divide.
         DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
 
     Example:
@@ -100,26 +151,54 @@ def generate(
     if sampling.temperature and key is None:
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
     model.check_tokens(tokens, config)
-    return _generate(params, config, tokens, mask, count, sampling, key, capacity)
+    if not isinstance(params, Ready):
+        return _alone(params, config, tokens, mask, key, count, sampling, capacity)
+    if params.mesh is None:
+        return _go_on(params[:2], config, tokens, mask, key, count, sampling, capacity)
+    sharding.check_rows(len(tokens), params.mesh)
+    return _dealt(params.mesh, params[:2], config, tokens, mask, key, count, sampling, capacity)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "count", "sampling", "capacity"))
-def _generate(params, config, tokens, mask, count, sampling, key, capacity):
+STATIC = ("config", "count", "sampling", "capacity")
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def _alone(params, config, tokens, mask, key, count, sampling, capacity):
+    with jax.named_scope("layers"):
+        weights = _lay(params, config)
+    return _generate(weights, config, tokens, mask, key, count, sampling, capacity)
+
+
+@functools.partial(jax.jit, static_argnames=("mesh", *STATIC))
+def _dealt(mesh, weights, config, tokens, mask, key, count, sampling, capacity):
+    """Every device with its own rows, without a word to the others."""
+    rows, copied = meshes.sharding(mesh, "batch").spec, meshes.PartitionSpec()
+
+    def own(weights, tokens, mask, key):
+        first = jax.lax.axis_index(rows[0]) * len(tokens)
+        return _generate(weights, config, tokens, mask, key, count, sampling, capacity, first)
+
+    given = copied, rows, rows, copied
+    dealt = meshes.shard_map(own, mesh, given, rows, check=False)
+    return dealt(weights, tokens, mask, key)
+
+
+def _generate(weights, config, tokens, mask, key, count, sampling, capacity, first_row=0):
+    """`generate` of rows that begin at `first_row` of the batch."""
     batch = tokens.shape[0]
-    params = jax.tree.map(lambda a: a.astype(config.dtype), params)  # once, not at every step
+    params, layers = weights
     cache = model.empty_cache(config, batch, capacity)
     with jax.named_scope("prompt"):
         x, cache = model.hidden(params, config, tokens, mask, cache=cache)
         first = model.logits(params, config, x[:, -1:])[:, 0]
-    with jax.named_scope("layers"):
-        cache, advance, greedy = _steps(params, config, cache)
+    cache, advance, greedy = _steps(params, layers, config, cache)
 
     def draw(i, logits, out, done):
         if not sampling.temperature:
             token = greedy(logits)
         else:
             keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, i), r))(
-                jnp.arange(batch)
+                first_row + jnp.arange(batch)
             )
             one = lambda k, row: sample(k, row[None], sampling)[0]
             token = jax.vmap(one)(keys, logits)
@@ -143,14 +222,12 @@ def _generate(params, config, tokens, mask, count, sampling, key, capacity):
     return out
 
 
-def _steps(params, config, cache):
-    """(cache, function from last tokens and cache to logits and cache, the likeliest of logits).
+_go_on = jax.jit(_generate, static_argnames=STATIC)
 
-    Unrolled models are decoded by `decode`, which needs their layers apart, a second copy of the
-    weights; scanned ones, and the rounded ALiBi, run through the model as it is.
-    """
-    if not config.scan and config.alibi == "relative":
-        layers = decode.unstack(params, config)
+
+def _steps(params, layers, config, cache):
+    """(cache, function from last tokens and cache to logits and cache, the likeliest of logits)."""
+    if layers is not None:
 
         def lean(token, cache):
             logits, cache = decode.step(params, layers, config, token, cache)

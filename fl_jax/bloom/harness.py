@@ -1,5 +1,6 @@
 """BLOOM under lm-evaluation-harness: its three types of request, answered in batches."""
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,6 +22,11 @@ class Harness:
     def __init__(self, params: PyTree, config: Config, tokenizer, *, batch: int = 16):
         super().__init__()  # the harness's own attributes, where it is a base
         self.params, self.config, self.tokenizer, self.batch = params, config, tokenizer, batch
+
+    @functools.cached_property
+    def ready(self) -> generate.Ready:
+        """The parameters as generation reads them, laid out when it is first asked for."""
+        return generate.ready(self.params, self.config)
 
     def loglikelihood(self, requests) -> list[tuple[float, bool]]:
         """(log p(continuation | context), whether greedy decoding would produce it).
@@ -82,9 +88,7 @@ class Harness:
                 )
             prompts = [[self.config.eos, *self.tokenizer.encode(c)][-room:] for c, _ in some]
             tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
-            made = generate.generate(
-                self.params, self.config, tokens, mask, count=max(counts), key=None
-            )
+            made = generate.generate(self.ready, self.config, tokens, mask, count=max(counts))
             for row, count, (_, options) in zip(np.asarray(made), counts, some, strict=True):
                 text = self.tokenizer.decode(row[:count])
                 for stop in _stops(options):

@@ -157,14 +157,17 @@ def hidden(
         policies = jax.checkpoint_policies
         keep = {"full": None, "dots": policies.dots_with_no_batch_dims_saveable}
         body = jax.checkpoint(body, policy=keep[config.remat], prevent_cse=not config.scan)
-    stacked = (jnp.arange(config.layers), params["layers"], adapters)
+    layers, count = params["layers"], config.layers
+    beside = jnp.arange(count), adapters
     # The cache travels with x and is written in place; scanned over, it would be copied whole.
     carry = x, None if cache is None else (cache.k, cache.v)
     if config.scan:
-        carry, _ = jax.lax.scan(body, carry, stacked)
+        carry, _ = jax.lax.scan(body, carry, (beside[0], layers, adapters))
     else:
-        for layer in _unstack(stacked, config.layers):
-            carry, _ = body(carry, layer)
+        if not isinstance(layers, list):
+            layers = unstack(layers, count)
+        for (index, adapter), layer in zip(unstack(beside, count), layers, strict=True):
+            carry, _ = body(carry, (index, layer, adapter))
     x, kv = carry
     if cache is not None:
         cache = cache._replace(k=kv[0], v=kv[1])
@@ -178,6 +181,14 @@ def logits(
     table = params["embedding"]["table"].astype(config.dtype)
     wide = dtypes.wide(x.dtype)
     return jnp.einsum("bth,vh->btv", x, table, preferred_element_type=wide)
+
+
+def unstack(tree: PyTree, count: int) -> list[PyTree]:
+    """So many layers, which stand on a leading axis, one by one; an unrolled model's
+    `params["layers"]` may be such a list. The derivative of a split is one concatenation."""
+    leaves, structure = jax.tree.flatten(tree)
+    parts = [[jnp.squeeze(p, 0) for p in jnp.split(leaf, count)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, [part[i] for part in parts]) for i in range(count)]
 
 
 def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
@@ -308,10 +319,3 @@ def _dropout(x, rate, key, name):
         return x
     kept = jax.random.bernoulli(rng.fold(key, name), 1 - rate, x.shape)
     return jnp.where(kept, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros_like(x))
-
-
-def _unstack(tree, count):
-    """The layers one by one; the derivative of a split is one concatenation."""
-    leaves, structure = jax.tree.flatten(tree)
-    parts = [[jnp.squeeze(p, 0) for p in jnp.split(leaf, count)] for leaf in leaves]
-    return [jax.tree.unflatten(structure, [part[i] for part in parts]) for i in range(count)]

@@ -9,6 +9,7 @@ import pytest
 
 from fl_jax.bloom import generate, model
 from fl_jax.core import errors
+from fl_jax.train import mesh as meshes
 from tests.bloom import golden
 
 CONFIG = dataclasses.replace(golden.CONFIG, eos=-1, pad=3)
@@ -79,6 +80,21 @@ def test_drawing_depends_on_key_and_row_alone(params, key, scan):
     assert not np.array_equal(two[0], two[1])
     with pytest.raises(errors.ConfigError, match="needs a key"):
         make(prompt, None)
+
+
+def test_ready_weights_and_rows_over_devices(params, key):
+    """Laid out once, and dealt over two devices: the same draws."""
+    config = dataclasses.replace(CONFIG, scan=False)
+    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5]], CONFIG.pad)
+    mesh = meshes.MeshConfig(data=2).make(jax.devices()[:2])
+    make = lambda weights: generate.generate(
+        weights, config, tokens, mask, count=3, sampling=generate.Sampling(1.0), key=key
+    )
+    wanted, dealt = make(params), generate.ready(params, config, mesh)
+    np.testing.assert_array_equal(make(generate.ready(params, config)), wanted)
+    np.testing.assert_array_equal(make(dealt), wanted)
+    with pytest.raises(errors.ConfigError, match="3 sequences cannot be split over 2 devices"):
+        generate.generate(dealt, config, jnp.ones((3, 2), int), count=1)
 
 
 def test_top_k_and_top_p_keep_what_they_should(key):
