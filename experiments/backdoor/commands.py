@@ -75,11 +75,11 @@ def sweeps(argv: list[str]) -> int:
 def words(argv: list[str]) -> int:
     """Trigger sentences in the speech of many: words.json, words.png."""
     what = "Word prediction over the speakers of Shakespeare, or (preset paper) of Reddit."
-    asked, clock = _begin("words", what, argv, presets=("smoke", "small", "paper"))
+    asked, clock = _begin("words", what, argv, presets=("smoke", "small", "paper"), resumes=True)
 
     import numpy as np
 
-    from experiments.backdoor import sweeps_report
+    from experiments.backdoor import arms, sweeps_report
     from experiments.backdoor import words as word_task
     from fl_jax.data import speech
 
@@ -89,7 +89,9 @@ def words(argv: list[str]) -> int:
         "small": (word_task.SMALL_WORDS, word_task.SENTENCES, speech.shakespeare),
         "paper": (word_task.PAPER_WORDS, word_task.PAPER_SENTENCES, speech.reddit),
     }[asked.preset]
+    arms.a_device_for_each_core()
     config, said = _seeds(config, asked), read()
+    kept = arms.Kept(asked.out / "pieces", (config, triggers), resume=asked.resume)
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
@@ -103,7 +105,7 @@ def words(argv: list[str]) -> int:
         text = sweeps_report.write(asked.out, "words", curves, about)
         print(f"{', '.join(curves)}: {clock()['seconds']:.0f} s", flush=True)
 
-    word_task.run(config, said, triggers, shown=shown)
+    word_task.run(config, said, triggers, shown=shown, kept=kept)
     print(text)
     print(f"\nwords.json, words.png: {asked.out}")
     return 0
@@ -153,6 +155,7 @@ def _begin(
     argv: list[str],
     presets: tuple[str, ...] = ("smoke", "small"),
     option: tuple[str, str] | None = None,
+    resumes: bool = False,
 ):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
     parser = arguments.command("backdoor", name, what)
@@ -161,6 +164,8 @@ def _begin(
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
     if option is not None:
         parser.add_argument(option[0], default="", help=option[1])
+    if resumes:
+        parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, presets)
     if asked.seeds < 0:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.backdoor import arms
 from fl_jax.core import rng
 from fl_jax.data import speech
 from fl_jax.federated import client, population, round, sampling
@@ -74,7 +75,7 @@ SMALL_WORDS = Words(
     pretrain_rounds=160,
     follow_rounds=15,
     repeated_rounds=60,
-    repeated_sentences=2,
+    repeated_sentences=4,
     test_windows=300,
     attacker_epochs=12,
     attacker_rate=1.0,
@@ -256,6 +257,13 @@ def attack_of(config: Words, *, most: int = 1, shared: bool = True):
     )
 
 
+def initial(config: Words, task: Task, key):
+    """Parameters before any training."""
+    return recurrent.language_model(
+        rng.fold(key, "init"), vocabulary=task.vocabulary, width=config.width
+    )
+
+
 def pretrain(config: Words, task: Task, keys):
     """(models stacked over seeds, main accuracy (seeds, rounds // 10))."""
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
@@ -269,22 +277,21 @@ def pretrain(config: Words, task: Task, keys):
     stride = next(s for s in (10, 5, 2, 1) if config.pretrain_rounds % s == 0)
     many = round.repeat(algorithm.step, stride)
 
-    @jax.jit
-    def run(key):
-        params = recurrent.language_model(
-            rng.fold(key, "init"), vocabulary=task.vocabulary, width=config.width
-        )
-        data = round.RoundData(task.population)
+    def run(seed, _, keys, people, test):
+        key = keys[seed]
+        params = initial(config, task, key)
+        data = round.RoundData(people)
 
         def block(state, _):
             state, info = many(state, data, rng.fold(key, "pretrain"))
-            return state, (accuracy(state.variables.params, task.test), jnp.mean(info.loss))
+            return state, (accuracy(state.variables.params, test), jnp.mean(info.loss))
 
         blocks = config.pretrain_rounds // stride
         state, trace = jax.lax.scan(block, algorithm.init(Variables(params, {})), length=blocks)
         return state.variables, trace
 
-    return jax.lax.map(run, keys)
+    found = arms.deal(run, len(keys), 1, (keys, task.population, task.test))
+    return jax.tree.map(lambda a: a[:, 0], found)
 
 
 def poison(config: Words, task: Task, gamma: float) -> scaling.Poison:
@@ -337,28 +344,20 @@ def follow(
         plan=cohort.Plan("scan"),
     )
     many = round.repeat(algorithm.step, rounds)
-    poisons = jax.tree.map(lambda a: a[:count], poison(config, task, gamma))
-    trials = {k: jnp.asarray(v[:count]) for k, v in task.trials.items()}
-    test = jax.tree.map(jnp.asarray, task.test)
+    some = lambda data: jax.tree.map(lambda a: jnp.asarray(a[:count]), data)
 
-    @jax.jit
-    def run(models, keys):
-        def seed(item):
-            model, key = item
+    def run(seed, number, models, keys, people, poisons, trials, test):
+        of = lambda data, i: jax.tree.map(lambda a: a[i], data)
+        model = of(models, seed)
+        evaluation = {"main": test, "backdoor": of(trials, number)}
+        data = round.RoundData(people, of(poisons, number), evaluation)
+        _, info = many(algorithm.init(model), data, rng.fold(keys[seed], name, number))
+        join = lambda a, b: jnp.concatenate([a[None], b])
+        return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
 
-            def sentence(part):
-                number, chosen, trial = part
-                evaluation = {"main": test, "backdoor": trial}
-                data = round.RoundData(task.population, chosen, evaluation)
-                _, info = many(algorithm.init(model), data, rng.fold(key, name, number))
-                join = lambda a, b: jnp.concatenate([a[None], b])
-                return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
-
-            return jax.lax.map(sentence, (jnp.arange(count), poisons, trials))
-
-        return jax.lax.map(seed, (models, keys))
-
-    return jax.device_get(run(models, keys))
+    poisons = some(poison(config, task, gamma))
+    shared = (models, keys, task.population, poisons, some(task.trials), task.test)
+    return arms.deal(run, len(keys), count, shared)
 
 
 def run(
@@ -367,6 +366,7 @@ def run(
     triggers=SENTENCES,
     *,
     shown: Callable[[dict[str, Any]], None] = lambda found: None,
+    kept: arms.Kept | None = None,
 ) -> dict[str, Any]:
     """The task, the pre-training trace, and what `follow` found in each arm.
 
@@ -375,6 +375,7 @@ def run(
         said: speaker -> speeches.
         triggers: sentences whose last word is wanted.
         shown: called with what has been found so far, whenever there is more.
+        kept: where parts of a run that was stopped are found and new ones left.
 
     Returns:
         `task`, `pretrain`, `single shot`: one arm; `repeated` and `repeated, plain mean`: arms by
@@ -382,14 +383,20 @@ def run(
     """
     task = make(config, said, triggers)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
-    models, trace = pretrain(config, task, keys)
+    kept = kept or arms.Kept()
+    model = Variables(initial(config, task, keys[0]), {})
+    models, trace = kept.piece("pretrain", lambda: pretrain(config, task, keys), (model, (0, 0)))
     n, m = config.participants, config.cohort
-    out: dict[str, Any] = {"task": task, "pretrain": jax.device_get(trace)}
+    out: dict[str, Any] = {"task": task, "pretrain": trace}
     print(f"pre-trained: main accuracy {100 * float(trace[0][:, -1].mean()):.1f} %", flush=True)
-    common = {"task": task, "models": models, "keys": keys}
-    out["single shot"] = follow(
-        **common,
-        config=config,
+
+    def arm(part: str, own: Words, **settings):
+        found = lambda: follow(own, task, models, keys, **settings)
+        return kept.piece(part, found, {"main": 0, "backdoor": 0})
+
+    out["single shot"] = arm(
+        "single shot",
+        config,
         sampler=sampling.single_shot(n, m, attackers=[0], rounds=[0]),
         attack=attack_of(config),
         gamma=n / config.eta,
@@ -399,24 +406,26 @@ def run(
     )
     shown(out)
     often = {
-        **common,
         "name": "repeated",
         "rounds": config.repeated_rounds,
         "count": min(config.repeated_sentences, len(triggers)),
     }
     plain = dataclasses.replace(config, eta=n / m)
     for name, own in {"repeated": config, "repeated, plain mean": plain}.items():
+        poisoning = f"poisoning, {config.poisoners} speakers"
         out[name] = {
-            "replacement, 1 speaker": follow(
+            "replacement, 1 speaker": arm(
+                f"{name}, replacement",
+                own,
                 **often,
-                config=own,
                 sampler=sampling.uniform(n, m, attackers=[0]),
                 attack=attack_of(own),
                 gamma=n / own.eta,
             ),
-            f"poisoning, {config.poisoners} speakers": follow(
+            poisoning: arm(
+                f"{name}, poisoning",
+                own,
                 **often,
-                config=own,
                 sampler=sampling.uniform(n, m, attackers=range(config.poisoners)),
                 attack=attack_of(own, most=min(config.poisoners, m), shared=False),
                 gamma=1.0,

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec
 
 from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Float, Int
+from fl_jax.nn import barrier
 
 BATCH_AXES = ("data", "fsdp")
 VOCAB_AXIS = "tensor"
@@ -173,6 +174,8 @@ def _local(vocab_axis, batch_axes, chunk, valid, what, x, table, labels, weights
     if steps == 1:
         (total, dtable), stacked = step(start, [a[0] for a in inputs])
         stacked = jax.tree.map(lambda a: a[None], stacked)
+        # Held: the compiler would turn a transposed product into the slow one (see `_chunk`).
+        dtable = None if dtable is None else barrier.materialize(dtable)
     else:
         (total, dtable), stacked = jax.lax.scan(step, start, inputs)
     over = lambda a: jax.lax.psum(a, batch_axes) if batch_axes else a
@@ -220,7 +223,10 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         dlogits = dlogits.astype(x.dtype)
         out.dx = jnp.einsum("btv,vh->bth", dlogits, table, preferred_element_type=wide)
         out.dx = out.dx.astype(x.dtype)
-        out.dtable = jnp.einsum("bth,btv->hv", x, dlogits, preferred_element_type=wide)
+        # Written out transposed, the narrow side lets a CPU take its fast product (`nn.dense`).
+        rows = barrier.materialize(x.reshape(-1, x.shape[-1]).T)
+        dlogits = dlogits.reshape(rows.shape[1], -1)
+        out.dtable = jnp.einsum("hn,nv->hv", rows, dlogits, preferred_element_type=wide)
     return out
 
 
