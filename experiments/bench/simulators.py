@@ -16,8 +16,8 @@ examples decode and normalise image by image. Flower runs its simulation engine 
 resources of its example's default, two CPUs a client, and with one; the better counts.
 """
 
-import itertools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +31,7 @@ from fl_jax.core import tree
 from fl_jax.federated import client, population, sampling
 from fl_jax.federated import round as federated_round
 from fl_jax.federated.aggregators import mean
-from fl_jax.nn import conv, loss, network, pool
+from fl_jax.nn import conv, emnist, lenet, loss, network
 from fl_jax.train import mesh as meshes
 from fl_jax.train.state import Variables
 
@@ -47,40 +47,37 @@ class Example(NamedTuple):
     rate: float
     momentum: float
     features: tuple[int, int]  # channels of the two convolutions
-    kernel: int
-    pools: tuple[bool, bool]  # whether a pooling of 2 x 2 follows each
-    hidden: tuple[int, ...]
+    network: Callable[..., nnx.Module]
     parameters: int
 
 
-FLOWER = Example(10, 4000, 32, 0.01, 0.9, (6, 16), 5, (True, True), (120, 84), 62_006)
-PFL = Example(50, 50, 10, 0.1, 0.0, (32, 64), 3, (False, True), (128,), 1_626_442)
+class SimpleCNN(nnx.Module):
+    """pfl's `simple_cnn`: conv 3x3x32, relu, conv 3x3x64, relu, max pool 2, dense 128, 10."""
 
-
-class Net(nnx.Module):
-    """Two convolutions with relu and pooling, dense layers, logits of 10 classes."""
-
-    def __init__(self, example: Example, *, rngs: nnx.Rngs):
-        self.example = example
-        side, channels = 32, 3
-        for i, (outputs, pooled) in enumerate(zip(example.features, example.pools, strict=True)):
-            made = conv.Conv(channels, outputs, example.kernel, padding="VALID", rngs=rngs)
-            setattr(self, f"conv{i}", made)
-            side, channels = (side - example.kernel + 1) // (2 if pooled else 1), outputs
-        widths = (side * side * channels, *example.hidden, 10)
-        for i, (rows, columns) in enumerate(itertools.pairwise(widths)):
-            setattr(self, f"dense{i}", nnx.Linear(rows, columns, rngs=rngs))
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.conv0 = conv.Conv(3, 32, 3, padding="VALID", rngs=rngs)
+        self.conv1 = conv.Conv(32, 64, 3, padding="VALID", rngs=rngs)
+        self.dense0 = nnx.Linear(14 * 14 * 64, 128, rngs=rngs)
+        self.dense1 = nnx.Linear(128, 10, rngs=rngs)
 
     def __call__(self, x):
-        """Logits of uint8 images (batch, 32, 32, 3)."""
-        x = x.astype(jnp.float32) / 127.5 - 1
-        for i, pooled in enumerate(self.example.pools):
-            x = jax.nn.relu(getattr(self, f"conv{i}")(x))
-            x = pool.max_pool(x, 2) if pooled else x
-        x = x.reshape(x.shape[0], -1)
-        for i in range(len(self.example.hidden)):
-            x = jax.nn.relu(getattr(self, f"dense{i}")(x))
-        return getattr(self, f"dense{len(self.example.hidden)}")(x)
+        """Logits of images (batch, 32, 32, 3)."""
+        x = emnist.features(x, self.conv0, self.conv1).reshape(x.shape[0], -1)
+        return self.dense1(jax.nn.relu(self.dense0(x)))
+
+
+FLOWER = Example(10, 4000, 32, 0.01, 0.9, (6, 16), lenet.LeNet, 62_006)
+PFL = Example(50, 50, 10, 0.1, 0.0, (32, 64), SimpleCNN, 1_626_442)
+
+
+def net_of(example: Example) -> network.Network:
+    """The example's network, on images of whole numbers from 0 to 255."""
+    net = network.from_nnx(lambda rngs: example.network(rngs=rngs))
+
+    def apply(params, batch_stats, x, **settings):
+        return net.apply(params, batch_stats, x.astype(jnp.float32) / 127.5 - 1, **settings)
+
+    return network.Network(net.init, apply)
 
 
 def main() -> None:
@@ -101,7 +98,7 @@ def compare(peer: str, example: Example, ways: dict[str, str]) -> None:
     Raises:
         AssertionError: the two sides do not compute the same round.
     """
-    net = network.from_nnx(lambda rngs: Net(example, rngs=rngs))
+    net = net_of(example)
     params, _ = net.init(jax.random.key(0))
     assert tree.size(params) == example.parameters, tree.size(params)
     total = example.clients * example.images

@@ -56,7 +56,7 @@ class EMNIST(nnx.Module):
         """
         if x.shape[1:] != (28, 28, 1):
             raise ValueError(f"expected images of shape (n, 28, 28, 1), got {x.shape}.")
-        x = self._features(x).reshape(x.shape[0], -1)
+        x = features(x, self.conv1, self.conv2).reshape(x.shape[0], -1)
         if rngs is not None:
             x = self.dropout1(x, rngs=rngs)
         x = jax.nn.relu(self.hidden(x))
@@ -64,20 +64,26 @@ class EMNIST(nnx.Module):
             x = self.dropout2(x, rngs=rngs)
         return self.output(x)
 
-    def _features(self, x):
-        """Both convolutions and the pooling: (batch, 28, 28, 1) -> (batch, 12, 12, 64)."""
-        kernel = self.conv2.kernel[...]
-        if conv.resolve(self.conv2.method, kernel.shape, (1, 1)) != "winograd":
-            x = jax.nn.relu(self.conv1(x))
-            return pool.max_pool(jax.nn.relu(self.conv2(x)), 2)
-        # The same on tiles: each of them has the 8 x 8 pixels that both convolutions need.
-        tiles = winograd.cut(x, winograd.TILE + 2)
-        shifted = [tiles[a : a + 6, b : b + 6] for a in range(3) for b in range(3)]
-        patches = jnp.concatenate([*shifted, jnp.ones_like(shifted[0])], axis=-1)
-        first = self.conv1.kernel[...].reshape(9, -1)
-        # The bias is a tenth pixel: so its derivative needs no pass of its own.
-        first = jnp.concatenate([first, self.conv1.bias[...].reshape(1, -1)])
-        x = jax.nn.relu(patches.reshape(-1, 10) @ first)
-        y = winograd.conv(x.reshape(*patches.shape[:-1], -1), kernel)
-        # Bias and relu are monotone, so they may follow the maximum.
-        return jax.nn.relu(winograd.max_pool(*y) + self.conv2.bias[...].reshape(1, 1, 1, -1))
+
+def features(
+    x: Float[Array, "n h w c"], first: conv.Conv, second: conv.Conv
+) -> Float[Array, "n ho wo o"]:
+    """conv, relu, conv, relu, max pool 2; both kernels 3 x 3, unpadded, stride 1.
+
+    Where the second convolution is a Winograd convolution, everything happens on its tiles, which
+    h - 4 and w - 4 must be multiples of four for.
+    """
+    kernel = second.kernel[...]
+    if conv.resolve(second.method, kernel.shape, (1, 1)) != "winograd":
+        return pool.max_pool(jax.nn.relu(second(jax.nn.relu(first(x)))), 2)
+    # Each tile has the 8 x 8 pixels that both convolutions need.
+    tiles = winograd.cut(x, winograd.TILE + 2)
+    shifted = [tiles[a : a + 6, b : b + 6] for a in range(3) for b in range(3)]
+    patches = jnp.concatenate([*shifted, jnp.ones_like(shifted[0][..., :1])], axis=-1)
+    rows = 9 * x.shape[-1]
+    # The bias is one more pixel: so its derivative needs no pass of its own.
+    both = jnp.concatenate([first.kernel[...].reshape(rows, -1), first.bias[...].reshape(1, -1)])
+    x = jax.nn.relu(patches.reshape(-1, rows + 1) @ both)
+    y = winograd.conv(x.reshape(*patches.shape[:-1], -1), kernel)
+    # Bias and relu are monotone, so they may follow the maximum.
+    return jax.nn.relu(winograd.max_pool(*y) + second.bias[...].reshape(1, 1, 1, -1))

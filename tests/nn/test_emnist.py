@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from fl_jax.core import tree
-from fl_jax.nn import emnist, loss, network
+from fl_jax.nn import conv, emnist, loss, network
 from fl_jax.nn.network import Network
 
 
@@ -111,3 +111,16 @@ def test_user_can_call_the_module(batch):
 
     dropped, plain = jax.eval_shape(use)
     assert dropped.shape == plain.shape == (4, 62)
+
+
+def test_features_take_colours_and_other_sizes(key):
+    x = jax.random.normal(key, (2, 16, 12, 3))
+
+    def of(method):
+        rngs = nnx.Rngs(0)
+        layer = lambda i, o: conv.Conv(i, o, 3, padding="VALID", method=method, rngs=rngs)
+        return emnist.features(x, layer(3, 4), layer(4, 5))
+
+    expected = of("patches")
+    assert expected.shape == (2, 6, 4, 5)
+    np.testing.assert_allclose(of("winograd"), expected, rtol=1e-4, atol=1e-5)
