@@ -47,10 +47,11 @@ def grid(argv: list[str]) -> int:
 def sweeps(argv: list[str]) -> int:
     """gamma, durability, early and late, repeated attacks: sweeps.json, sweeps.png."""
     what = "The paper's sweeps, on digits or (preset cifar10) on real CIFAR-10."
-    asked, clock = _begin("sweeps", what, argv, presets=("smoke", "small", "cifar10"))
+    presets = ("smoke", "small", "cifar10")
+    asked, clock = _begin("sweeps", what, argv, presets=presets, resumes=True)
 
+    from experiments.backdoor import arms, sweeps_report
     from experiments.backdoor import sweeps as sweeping
-    from experiments.backdoor import sweeps_report
 
     chosen = {
         "smoke": sweeping.SMOKE_SWEEPS,
@@ -58,6 +59,8 @@ def sweeps(argv: list[str]) -> int:
         "cifar10": sweeping.CIFAR10_SWEEPS,
     }[asked.preset]
     chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    arms.a_device_for_each_core()
+    kept = arms.Kept(asked.out / "pieces", chosen, resume=asked.resume)
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
@@ -66,7 +69,7 @@ def sweeps(argv: list[str]) -> int:
         cells = sum(len(labels) for labels, _ in found.values())
         print(f"{cells} cells after {clock()['seconds']:.0f} s", flush=True)
 
-    sweeping.run(chosen, shown=shown)
+    sweeping.run(chosen, shown=shown, kept=kept)
     print(text)
     print(f"\nsweeps.json, sweeps.png: {asked.out}")
     return 0

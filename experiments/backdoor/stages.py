@@ -65,11 +65,11 @@ class Setting(NamedTuple):
         return jax.jit(advance, donate_argnums=0, out_shardings=everywhere)
 
 
-def pretrain(setting: Setting) -> Stage:
-    """Benign training, one cell per seed; `start()` draws the initial models."""
-    config, task, keys, plan, mesh = setting
+def pretraining(setting: Setting) -> round.Round:
+    """A round of benign training, the rate falling along a cosine."""
+    config, task, _, plan, mesh = setting
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
-    algorithm = round.make(
+    return round.make(
         client=client_of(config, task),
         sampler=sampling.uniform(config.participants, config.cohort),
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
@@ -78,6 +78,12 @@ def pretrain(setting: Setting) -> Stage:
         plan=plan,
         mesh=mesh,
     )
+
+
+def pretrain(setting: Setting) -> Stage:
+    """Benign training, one cell per seed; `start()` draws the initial models."""
+    config, task, keys, _, _ = setting
+    algorithm = pretraining(setting)
     rounds = stride(config, config.pretrain_rounds)
     many = round.repeat(algorithm.step, rounds)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.backdoor import stages
+from experiments.backdoor import arms, stages
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import CIFAR10, SMALL, SMOKE, Config
 from fl_jax.core import rng
@@ -60,14 +60,24 @@ class Curves(NamedTuple):
 
 
 def checkpoints(config: Config, task: tasks.Task, keys, early: int) -> tuple[Variables, Variables]:
-    """(models after `early` rounds, models after all), both stacked over seeds."""
-    stage = stages.pretrain(stages.Setting(config, task, keys, cohort.Plan("scan"), None))
-    state, stride, kept = stage.start(), stages.stride(config, config.pretrain_rounds), None
-    for done in range(0, config.pretrain_rounds, stride):
-        if done >= early and kept is None:
-            kept = jax.tree.map(jnp.copy, state.variables)
-        state, _ = stage.advance(state, done)
-    return kept, state.variables
+    """(models after `early` rounds, models after all), both stacked over seeds.
+
+    The rounds are those of `stages.pretrain`, the seeds dealt over the devices.
+    """
+    algorithm = stages.pretraining(stages.Setting(config, task, keys, cohort.Plan("scan"), None))
+
+    def run(seed, _, keys, people, test):
+        key = rng.fold(keys[seed], "pretrain")
+        data = round.RoundData(people, (), test)
+        init = task.network.init(rng.fold(keys[seed], "init"))
+        first = round.repeat(algorithm.step, early)
+        rest = round.repeat(algorithm.step, config.pretrain_rounds - early)
+        young, _ = first(algorithm.init(Variables(*init)), data, key)
+        grown, _ = rest(young, data, key)
+        return young.variables, grown.variables
+
+    found = arms.deal(run, len(keys), 1, (keys, task.population, task.test))
+    return jax.tree.map(lambda a: a[:, 0], found)
 
 
 def follow(
@@ -118,51 +128,57 @@ def follow(
     )
     many = round.repeat(algorithm.step, config.follow_rounds)
 
-    @jax.jit
-    def run(models, poisons, trials, keys):
-        def cell(item):
-            models, poison, trial = item
-            evaluation = {"main": test, "backdoor": trial}
+    def run(seed, cell, models, keys, people, poisons, trials, test):
+        of = lambda data, *at: jax.tree.map(lambda a: a[at], data)
+        model = of(models, cell, seed)
+        evaluation = {"main": test, "backdoor": of(trials, cell)}
+        data = round.RoundData(people, of(poisons, cell), evaluation)
+        _, info = many(algorithm.init(model), data, rng.fold(keys[seed], "sweep"))
+        join = lambda a, b: jnp.concatenate([a[None], b])
+        return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
 
-            def seed(item):
-                model, key = item
-                data = round.RoundData(task.population, poison, evaluation)
-                _, info = many(algorithm.init(model), data, rng.fold(key, "sweep"))
-                join = lambda a, b: jnp.concatenate([a[None], b])
-                return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
-
-            return jax.lax.map(seed, (models, keys))
-
-        return jax.lax.map(cell, (models, poisons, trials))
-
-    found = jax.device_get(run(models, poisons, trials, keys))
-    return Curves(found["main"], found["backdoor"])
+    shared = (models, keys, task.population, poisons, trials, test)
+    found = arms.deal(run, len(keys), len(gammas), shared)
+    return Curves(*(jnp.swapaxes(found[name], 0, 1) for name in Curves._fields))
 
 
 def run(
-    sweeps: Sweeps, *, shown: Callable[[dict[str, Any]], None] = lambda found: None
+    sweeps: Sweeps,
+    *,
+    shown: Callable[[dict[str, Any]], None] = lambda found: None,
+    kept: arms.Kept | None = None,
 ) -> dict[str, Any]:
     """`gamma`, `durability`, `early and late`, `repeated`: labels, and curves for each.
 
     Args:
         sweeps: the settings; what they leave empty is left out.
         shown: called with what has been found so far, whenever there is more.
+        kept: where parts of a run that was stopped are found and new ones left.
     """
+    kept = kept or arms.Kept()
     config = sweeps.config
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
-    young, grown = checkpoints(config, task, keys, sweeps.early)
+    model = Variables(*task.network.init(keys[0]))
+    young, grown = kept.piece(
+        "checkpoints", lambda: checkpoints(config, task, keys, sweeps.early), (model, model)
+    )
     full = replacement.full_scale(eta=config.eta, participants=config.participants)
     n, m = config.participants, config.cohort
     once = sampling.single_shot(n, m, attackers=[stages.ATTACKER], rounds=[0])
     repeat = lambda model, count: jax.tree.map(lambda a: jnp.stack([a] * count), model)
     common = {"config": config, "task": task, "keys": keys}
+
+    def sweep(name: str, **settings) -> Curves:
+        return kept.piece(name, lambda: follow(**settings), Curves(0, 0))
+
     out: dict[str, Any] = {}
     count = len(sweeps.gammas)
     shorter = dataclasses.replace(config, follow_rounds=sweeps.gamma_rounds)
     out["gamma"] = (
         [f"{share:g} n/eta" for share in sweeps.gammas],
-        follow(
+        sweep(
+            "gamma",
             **{**common, "config": shorter},
             models=repeat(grown, count),
             gammas=[share * full for share in sweeps.gammas],
@@ -175,7 +191,8 @@ def run(
         count = len(sweeps.features)
         out["durability"] = (
             list(sweeps.features),
-            follow(
+            sweep(
+                "durability",
                 **common,
                 models=repeat(grown, count),
                 gammas=[full] * count,
@@ -188,7 +205,8 @@ def run(
     # The plain mean, so that forgetting is fast enough to be seen.
     out["early and late"] = (
         [f"after {sweeps.early} rounds", f"after {config.pretrain_rounds} rounds"],
-        follow(
+        sweep(
+            "early and late",
             **common,
             models=both,
             gammas=[float(m)] * 2,
@@ -200,10 +218,11 @@ def run(
     shown(out)
     labels, mains, backdoors = [], [], []
     common["config"] = dataclasses.replace(config, attacker_epochs=sweeps.repeated_epochs)
-    arms = [("poisoning", share, 1.0) for share in sweeps.poisoners]
-    for name, percent, gamma in [("replacement", 1, float(m)), *arms] if arms else []:
+    attacks = [("poisoning", share, 1.0) for share in sweeps.poisoners]
+    for name, percent, gamma in [("replacement", 1, float(m)), *attacks] if attacks else []:
         count = max(round_up(percent * n / 100), 1)
-        found = follow(
+        found = sweep(
+            f"{name} {percent}",
             **common,
             models=repeat(grown, 1),
             gammas=[gamma],
