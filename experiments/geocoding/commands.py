@@ -61,6 +61,7 @@ def evaluate(argv: list[str]) -> int:
         **evaluation.everything(settings, found, data),
     }
     parts = [report.table(details), report.probability_table(details)]
+    parts.append(report.check_table(details["checks"]))
     text = "\n\n".join([*parts, report.example_table(details["examples"])])
     if asked.out:
         out = pathlib.Path(asked.out)

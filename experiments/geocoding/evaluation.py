@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from experiments.geocoding import baselines
+from experiments.geocoding import baselines, checks
 from experiments.geocoding.config import Config
 from fl_jax.geocoding import calibrate as calibration
 from fl_jax.geocoding import cells, estimate, examples, metrics, s2, sphere, texts, words
@@ -116,6 +116,7 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
             errors = sphere.chord_km(guess, truth[described])
             distances[f"descriptions alone, {name}"] = metrics.distances(errors)
     distances |= names_alone(config, geocoder, task)
+    known = geocoder.geocode(checks.texts())
     lines = zip(answers, test.lat, test.lon, strict=True)
     low_high = metrics.interval(km["ours with snap"], np.median)
     return {
@@ -124,6 +125,7 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
         "in_gazetteer": float(listed.mean()),
         "errors": {name: _histogram(e) for name, e in km.items()},
         "cells": scores,
+        "checks": checks.score(np.array([a.lat for a in known]), np.array([a.lon for a in known])),
         **probabilities(config, geocoder, found, answers, node, km["ours with snap"]),
         "map": [[a.lat, a.lon, float(x), float(y)] for a, x, y in lines][:1500],
         "countries": country_accuracy(task.gazetteer, points, truth),

@@ -12,7 +12,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     draw_calibration(details, directory.path / "calibration.png")
     draw_map(details, directory.path / "map.png")
     text = table(details)
-    examples = example_table(details["examples"])
+    examples = f"{check_table(details['checks'])}\n\n{example_table(details['examples'])}"
     (directory.path / "report.md").write_text(
         f"# Text to place\n\nData: {details['origin']}; {details['items'][0]:,} training items,"
         f" {details['leaves']:,} leaves, {details['phrases']:,} phrases,"
@@ -57,6 +57,14 @@ def probability_table(details) -> str:
         f" {details['nll_per_km2']:.2f} nats to a km2. Right country: {details['countries']:.3f}."
         f" Left without an answer: {details['silent']:.1%}."
     )
+
+
+def check_table(found) -> str:
+    """How many of the texts whose answer everyone knows are answered so."""
+    lines = ["| texts whose answer is known | right within 50 km | wrong |", "|---|---|---|"]
+    for name, s in found.items():
+        lines.append(f"| {name} | {s['right']} of {s['of']} | {'; '.join(s['wrong']) or '-'} |")
+    return "\n".join(lines)
 
 
 def example_table(rows) -> str:

@@ -136,6 +136,8 @@ def figures(details) -> dict[str, Metric]:
         for metric, value in scores.items():
             published = PUBLISHED.get(metric)
             found[f"{metric}, {name}"] = Metric(value, "", published, source if published else "")
+    for name, scores in details["checks"].items():
+        found[f"right, {name}"] = Metric(scores["right"] / scores["of"])
     for mass, value in details["coverage"].items():
         found[f"coverage of {mass} regions"] = Metric(value)
     return found

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fl_jax.geocoding import cells, phrases, s2, spatial, words
+from fl_jax.geocoding import cells, matching, phrases, s2, spatial, words
 from fl_jax.geocoding.gazetteer import Gazetteer, region_weights
 
 SPOTS, REGIONS, PHRASES = 12, 4, 8
@@ -19,7 +19,6 @@ DENSE = SPOTS + REGIONS
 ROWS = DENSE + PHRASES
 CANDIDATES = SPOTS + PHRASES  # rows that an answer may be the point of: all but regions
 PER_NAME = 5  # places of one name
-LONGEST = 6  # words of a place's name; characters where a script writes no spaces
 COMMON = 0.004  # a single word in more of the training texts than this is taken for no name
 KERNEL_KM = 30.0  # how far beside its leaf a place may be meant
 FEATURES = (
@@ -27,6 +26,8 @@ FEATURES = (
     "homonyms", "words", "letters", "whole_segment", "first", "after_comma", "before_comma",
     "country_agrees", "country_differs", "division_agrees", "division_differs", "inside_longer",
     "capital", "frequency", "support", "gain", "whole_text", "rank", "largest",
+    "country_implied", "implied_differs", "share_there", "tells_another", "form", "across",
+    "unknown",
 )  # fmt: skip
 _COLUMN = {name: n for n, name in enumerate(FEATURES)}
 
@@ -41,6 +42,7 @@ class Knowledge(NamedTuple):
     table: np.ndarray  # (leaves + regions, leaves) float32: what a place or region says
     prior: np.ndarray  # (leaves,) float32
     texts: int  # that the phrases were learned from
+    parent: np.ndarray  # (regions,) int32, the country of each division, -1 for countries
 
 
 class Row(NamedTuple):
@@ -82,7 +84,12 @@ def knowledge(
     total = table[leaves:].sum(1, keepdims=True)
     prior = np.asarray(prior, np.float32)
     table[leaves:] = np.where(total > 0, table[leaves:] / np.maximum(total, 1), prior[None])
-    return Knowledge(gazetteer, learned, partition, place_leaf, table, prior, texts)
+    countries = {r.code: n for n, r in enumerate(gazetteer.regions[: gazetteer.countries])}
+    divisions = gazetteer.regions[gazetteer.countries :]
+    parent = [-1] * gazetteer.countries
+    parent += [countries.get(r.code.partition(".")[0], -1) for r in divisions]
+    parent = np.array(parent, np.int32)
+    return Knowledge(gazetteer, learned, partition, place_leaf, table, prior, texts, parent)
 
 
 def candidates(rows):
@@ -109,15 +116,6 @@ def without_own(
     return found._replace(points=changed)
 
 
-class _Match(NamedTuple):
-    """A run of words that names something."""
-
-    first: int
-    size: int
-    rows: np.ndarray  # 2 * place + (1 for an alternate name)
-    regions: np.ndarray
-
-
 def look_up(known: Knowledge, text: str, *, held_out: bool = False) -> list[Row]:
     """The evidence of one text, spots first, then regions, then phrases, the best of each.
 
@@ -129,30 +127,20 @@ def look_up(known: Knowledge, text: str, *, held_out: bool = False) -> list[Row]
     found = words.split(text)
     if not found:
         return []
-    grams = words.grams(found, LONGEST)
+    grams = matching.grams(found)
     hashes = np.array([h for _, _, h in grams], np.int64)
     learned = known.phrases
-    phrase = learned.find(hashes)
+    whole = [found[f].segment == found[f + size - 1].segment for f, size, _ in grams]
+    phrase = np.where(whole, learned.find(hashes), -1)  # none was learned across a comma
     support = np.where(phrase >= 0, learned.total[phrase] if len(learned.total) else 0, 0)
     support = support - (held_out & (phrase >= 0))
-    matches, chosen = [], []
-    gazetteer = known.gazetteer
-    a, b = gazetteer.place_index.find(hashes)
-    c, d = gazetteer.region_index.find(hashes)
-    limit = max(COMMON * known.texts, 20)
-    for n in np.flatnonzero((b > a) | (d > c)):
-        first, size, _ = grams[n]
-        common = size == 1 and support[n] > limit and len(found) > 1
-        rows = gazetteer.place_index.rows[a[n] : b[n]]
-        if common or (size == 1 and len(found[first].folded) < 2 and len(found) > 1):
-            rows = rows[:0]
-        matches.append(_Match(first, size, rows, gazetteer.region_index.rows[c[n] : d[n]]))
-        chosen.append(n)
-    context = _Context(known, text, found, matches)
+    common = support > max(COMMON * known.texts, 20)
+    matches = matching.find(known.gazetteer, text, found, grams, hashes, common)
+    context = _Context(known, text, found, matches, grams, support)
     spots, regions = [], []
-    for match, n in zip(matches, chosen, strict=True):
-        spots += context.spots(match, support[n])
-        regions += context.regions(match, support[n])
+    for match in matches:
+        spots += context.spots(match)
+        regions += context.regions(match)
     spots += context.moved(spots)
     spots = _best(spots, SPOTS)
     if spots:
@@ -196,19 +184,16 @@ def arrays(per_text: list[list[Row]], known: Knowledge) -> Arrays:
 class _Context:
     """One text while it is looked up."""
 
-    def __init__(self, known, text, found, matches):
-        self.known, self.text, self.words = known, text, found
-        gazetteer = known.gazetteer
-        self.countries, self.divisions = set(), set()
-        for match in matches:
-            for region in match.regions:
-                if region < gazetteer.countries:
-                    self.countries.add(int(region))
-                else:
-                    self.divisions.add(int(region))
-        self.covered = [(m.first, m.size) for m in matches if len(m.rows) or len(m.regions)]
+    def __init__(self, known, text, found, matches, grams, support):
+        self.known, self.text, self.words, self.support = known, text, found, support
+        self.regions_named = matching.Context(known.gazetteer, known.parent, matches)
+        self.covered = [(m.first, m.size) for m in matches]
+        seen = {n for m in matches for n in range(m.first, m.after)}
+        seen |= {grams[n][0] for n in np.flatnonzero(support > 0) if grams[n][1] == 1}
+        names = [n for n, w in enumerate(found) if text[w.start].isupper()]
+        self.unknown = sum(n not in seen for n in names) / max(len(names), 1)
 
-    def base(self, first, size, support) -> np.ndarray:
+    def base(self, first, size, support, match=None) -> np.ndarray:
         """Features of a run of words, whatever it names."""
         features = np.zeros(len(FEATURES), np.float32)
         start, end = self.words[first].start, self.words[first + size - 1].end
@@ -229,12 +214,21 @@ class _Context:
             "capital": letter.isupper() or letter.lower() == letter.upper(),
             "frequency": np.log1p(support) / 8,
             "whole_text": size == len(self.words),
+            "tells_another": (first, first + size) in self.regions_named.telling,
+            "form": match is not None and match.gram < 0,
+            "across": match is not None and match.across,
+            "unknown": self.unknown,
         }
         for name, value in values.items():
             features[_COLUMN[name]] = value
         return features
 
-    def spots(self, match, support) -> list[Row]:
+    def of(self, match) -> np.ndarray:
+        """Features of a match's words."""
+        support = self.support[match.gram] if match.gram >= 0 else 0
+        return self.base(match.first, match.size, support, match)
+
+    def spots(self, match) -> list[Row]:
         """The places of one name: those that agree with the regions named, then the largest."""
         if not len(match.rows):
             return []
@@ -242,13 +236,16 @@ class _Context:
         rows, alternate = match.rows >> 1, match.rows & 1
         country, division = gazetteer.country[rows], gazetteer.admin1[rows]
         people = gazetteer.population[rows] + 1.0
-        agree = np.isin(country, list(self.countries)).astype(int)
-        agree_more = np.isin(division, list(self.divisions)).astype(int)
+        countries, divisions, implied = self.regions_named.beside(match)
+        agree = np.isin(country, countries).astype(int)
+        agree_more = np.isin(division, divisions).astype(int)
+        follows = np.isin(country, implied).astype(int)
         order = np.lexsort((alternate, -people, -agree - agree_more))[:PER_NAME]
         share = people / people.sum()
-        base = self.base(match.first, match.size, support)
-        start = self.words[match.first].start
-        end = self.words[match.first + match.size - 1].end
+        there = people * (agree + agree_more == (agree + agree_more).max())
+        there = there / there.sum()
+        base = self.of(match)
+        start, end = self.words[match.first].start, self.words[match.after - 1].end
         out = []
         for rank, n in enumerate(order):
             features = base.copy()
@@ -256,11 +253,14 @@ class _Context:
                 "alternate" if alternate[n] else "place": 1,
                 "population": np.log10(people[n]) / 7,
                 "share": share[n],
+                "share_there": there[n],
                 "homonyms": np.log(len(rows)) / 4,
                 "country_agrees": agree[n],
-                "country_differs": bool(self.countries) and not agree[n],
+                "country_differs": bool(countries) and not agree[n],
                 "division_agrees": agree_more[n],
-                "division_differs": bool(self.divisions) and not agree_more[n],
+                "division_differs": bool(divisions) and not agree_more[n],
+                "country_implied": follows[n],
+                "implied_differs": bool(implied) and not follows[n],
                 "rank": rank / 4,
             }
             for name, value in values.items():
@@ -269,23 +269,24 @@ class _Context:
             out.append(Row("spot", leaf, row, start, end, gazetteer.points[row], features))
         return out
 
-    def regions(self, match, support) -> list[Row]:
+    def regions(self, match) -> list[Row]:
         """The regions of one name."""
         gazetteer, out = self.known.gazetteer, []
+        if not len(match.regions):
+            return out
+        base, countries = self.of(match), self.regions_named.beside(match)[0]
+        start, end = self.words[match.first].start, self.words[match.after - 1].end
         for region in match.regions[:PER_NAME]:
-            features = self.base(match.first, match.size, support)
+            features = base.copy()
             country = region < gazetteer.countries
             features[_COLUMN["country" if country else "division"]] = 1
             features[_COLUMN["homonyms"]] = np.log(len(match.regions)) / 4
             own = gazetteer.regions[region]
             if not country:
-                code = own.code.partition(".")[0]
-                agrees = any(gazetteer.regions[c].code == code for c in self.countries)
+                agrees = int(self.known.parent[region]) in countries
                 features[_COLUMN["country_agrees"]] = agrees
-                features[_COLUMN["country_differs"]] = bool(self.countries) and not agrees
+                features[_COLUMN["country_differs"]] = bool(countries) and not agrees
             point = s2.xyz(own.lat, own.lon)
-            start = self.words[match.first].start
-            end = self.words[match.first + match.size - 1].end
             out.append(Row("region", int(region), -1, start, end, point, features))
         return out
 
@@ -343,6 +344,7 @@ def _best(rows: list[Row], count: int) -> list[Row]:
         f = row.features
         value = 4 * f[_COLUMN["moved"]] + 2 * f[_COLUMN["words"]] + f[_COLUMN["population"]]
         value += f[_COLUMN["country_agrees"]] + f[_COLUMN["division_agrees"]]
+        value -= f[_COLUMN["tells_another"]]
         value += f[_COLUMN["whole_segment"]] + 0.5 * f[_COLUMN["first"]]
         return value - 2 * f[_COLUMN["inside_longer"]] - f[_COLUMN["rank"]]
 

@@ -50,6 +50,7 @@ class Gazetteer(NamedTuple):
     region_names: list[list[str]]
     notices: tuple[str, ...]
     origin: str
+    codes: dict[str, list[int]]  # two letters -> divisions that are written so: TX
 
     def country_code(self, row: int) -> str:
         """ISO code of a place's country, empty if unknown."""
@@ -140,7 +141,7 @@ def from_rows(places, countries, divisions, notices, origin) -> Gazetteer:
         np.array(population, np.int64), points, regions, len(countries),
         words.Index(np.array(hashes), np.array(rows)),
         words.Index(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])),
-        list(alternates), region_names, tuple(notices), origin,
+        list(alternates), region_names, tuple(notices), origin, _codes(regions),
     )  # fmt: skip
 
 
@@ -154,6 +155,16 @@ def region_weights(gazetteer: Gazetteer, leaf: np.ndarray, leaves: int, rows: np
         own, count = np.unique(code, return_counts=True)
         found.append((own // leaves, own % leaves, count))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+def _codes(regions: list[Region]) -> dict[str, list[int]]:
+    """The divisions by the letters that stand for them, where they are letters."""
+    found: dict[str, list[int]] = {}
+    for n, region in enumerate(regions):
+        own = region.code.partition(".")[2]
+        if len(own) == 2 and own.isalpha() and own.isascii():
+            found.setdefault(own.upper(), []).append(n)
+    return found
 
 
 def _places(path: pathlib.Path):

@@ -1,7 +1,8 @@
 """Training texts from a gazetteer: names in many scripts, context, directions, noise.
 
 Places are drawn by a power of their population, so that a name alone means its largest bearer,
-while a region beside it may name another: "Paris" and "Paris, Texas" are both learned.
+while a region beside it may name another: "Paris" and "Paris, Texas" are both learned, the
+second from places that a larger one of their name overshadows, drawn for that purpose.
 """
 
 import unicodedata
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fl_jax.geocoding import sphere
+from fl_jax.geocoding import forms, sphere, words
 from fl_jax.geocoding.gazetteer import Gazetteer
 
 PRIOR_POWER = 0.4  # of the population; 0 = all places alike
@@ -19,6 +20,27 @@ KINDS = ("village", "town", "city", "municipality", "school", "hospital", "railw
 INSIDE = ("{kind} in {name}, {region}", "{kind} in {name}", "a {kind} near {name}, {region}",
           "{kind} de {name}, {region}", "{name} ({region})", "{kind} à {name}, {region}",
           "{kind} in der Nähe von {name}, {region}", "{name} в {region}")  # fmt: skip
+BESIDE = ("{name}, {region}", "{name}, {region}", "{name} ({region})", "{name} {region}",
+          "{kind} in {name}, {region}", "{kind} in {name} ({region})", "{name} in {region}",
+          "{region}: {name}", "{name}, {kind} in {region}")  # fmt: skip
+# By the script of the name: "a school in X" and the like; what grows onto a name is added to it.
+LOCAL = {
+    "CYRILLIC": ("школа {grown}", "деревня {name}", "церковь {grown}", "город {name}, {region}"),
+    "GREEK": ("σχολείο στην {name}", "χωριό κοντά στο {name}", "{name}, {region}"),
+    "ARABIC": ("مدرسة في {name}", "قرية قرب {name}", "{name}، {region}", "جسر {grown}"),
+    "HEBREW": ("בית ספר {grown}", "כפר ליד {name}", "{name}, {region}"),
+    "ETHIOPIC": ("ቤተ ክርስቲያን {grown}", "ትምህርት ቤት {grown}", "{name}, {region}"),
+    "DEVANAGARI": ("{name} में एक स्कूल", "{name} का मंदिर", "{name}, {region}"),
+    "BENGALI": ("{grown} একটি স্কুল", "{region} {name}", "{name}, {region}"),
+    "TAMIL": ("{grown} ஒரு பள்ளி", "{name}, {region}"),
+    "THAI": ("โรงเรียนใน{name}", "วัดใน{name} {region}", "{name}, {region}"),
+    "HANGUL": ("{grown} 학교", "{region} {name}", "{name}, {region}"),
+    "CJK": ("{name}的学校", "{region}{name}", "{name}の神社", "{name}，{region}"),
+    "KATAKANA": ("{name}の学校", "{region}の{name}", "{region}{name}", "{name}（{region}）"),
+    "GEORGIAN": ("სკოლა {grown}", "{name}, {region}"),
+    "ARMENIAN": ("դպրոց {grown}", "{name}, {region}"),
+}  # fmt: skip
+OVERSHADOWED = 0.15  # share of the texts about places that a larger one of their name exists of
 AWAY = (
     "{km} km {way} of {name}, {region}",
     "{km} km {way} of {name}",
@@ -60,13 +82,31 @@ def generate(
     """
     drawn = rng.choice(rows, count, p=weights(gazetteer, rows))
     others = rng.choice(rows, count, p=weights(gazetteer, rows))
+    small, abroad = overshadowed(gazetteer, rows)
+    smaller = rng.choice(len(small), count, p=weights(gazetteer, small)) if len(small) else drawn
+    contrast = (rng.random(count) < OVERSHADOWED) & (len(small) > 0)
     found = []
-    for row, other in zip(drawn.tolist(), others.tolist(), strict=True):
-        made = _one(gazetteer, row, other, rng)
+    for n, (row, other) in enumerate(zip(drawn.tolist(), others.tolist(), strict=True)):
+        if contrast[n]:
+            made = _beside(gazetteer, int(small[smaller[n]]), bool(abroad[smaller[n]]), rng)
+        else:
+            made = _one(gazetteer, row, other, rng)
         if rng.random() < noise:
             made = made._replace(text=disturb(made.text, rng))
         found.append(made)
     return found
+
+
+def overshadowed(gazetteer: Gazetteer, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows whose name has a larger bearer elsewhere, whether that is in another country)."""
+    keys = np.array([words.name_key(gazetteer.names[row]) for row in rows], np.int64)
+    a, b = gazetteer.place_index.find(keys)
+    bearers = gazetteer.place_index.rows >> 1  # of one name the largest, the lowest row, first
+    largest = np.where(b > a, bearers[np.minimum(a, len(bearers) - 1)], rows)
+    abroad = gazetteer.country[largest] != gazetteer.country[rows]
+    inland = (gazetteer.admin1[largest] != gazetteer.admin1[rows]) & (gazetteer.admin1[rows] >= 0)
+    kept = (largest < rows) & (abroad | inland)
+    return rows[kept], abroad[kept]
 
 
 def name(gazetteer: Gazetteer, row: int, rng: np.random.Generator, alternates: float = 0.5) -> str:
@@ -96,23 +136,53 @@ def disturb(text: str, rng: np.random.Generator) -> str:
     return text[: at - 1] + text[at] + text[at - 1] + text[at + 1 :]
 
 
-def _region(gazetteer, row, rng) -> str:
-    """A region of the place, in one of its languages, or two regions."""
+def _region(gazetteer, row, own, rng, divided: float = 0.5) -> str:
+    """A region of the place, in the script of its name or in another one, or two regions."""
     country, division = int(gazetteer.country[row]), int(gazetteer.admin1[row])
     parts = []
-    if division >= 0 and rng.random() < 0.5:
-        parts.append(gazetteer.region_names[division][0])
+    if division >= 0 and rng.random() < divided:
+        parts.append(_division(gazetteer, division, rng))
     if country >= 0 and (not parts or rng.random() < 0.6):
-        names = gazetteer.region_names[country]
-        foreign = rng.random() < 0.4
-        parts.append(names[rng.integers(len(names))] if foreign else names[0])
+        parts.append(_country(gazetteer.region_names[country], own, rng))
     return ", ".join(parts)
+
+
+def _division(gazetteer, division, rng) -> str:
+    """A division's name, or the letters that stand for it."""
+    code = gazetteer.regions[division].code.partition(".")[2]
+    if code in gazetteer.codes and rng.random() < 0.25:
+        return code
+    return gazetteer.region_names[division][0]
+
+
+def _country(names, own, rng) -> str:
+    """One of a country's names: in the script of the place's name if it can be."""
+    script = forms.script(own)
+    alike = [n for n in names if forms.script(n) == script]
+    if script != "LATIN" and alike and rng.random() < 0.7:
+        return alike[rng.integers(len(alike))]
+    return names[rng.integers(len(names))] if rng.random() < 0.4 else names[0]
+
+
+def _beside(gazetteer, row, abroad, rng) -> Text:
+    """A place told from a larger one of its name by a region, by its division where it must."""
+    own = name(gazetteer, row, rng, 0.2)
+    region = _region(gazetteer, row, own, rng, 0.5 if abroad else 1.0)
+    fields = {"name": own, "region": region, "kind": KINDS[rng.integers(len(KINDS))]}
+    text = BESIDE[rng.integers(len(BESIDE))].format(**fields) if region else own
+    kind = "name and region" if region else "name"
+    return Text(text, float(gazetteer.lat[row]), float(gazetteer.lon[row]), kind, row)
 
 
 def _one(gazetteer, row, other, rng) -> Text:
     lat, lon = float(gazetteer.lat[row]), float(gazetteer.lon[row])
     own, draw = name(gazetteer, row, rng), rng.random()
-    region = _region(gazetteer, row, rng)
+    region = _region(gazetteer, row, own, rng)
+    local = LOCAL.get(forms.script(own))
+    if local and rng.random() < 0.4:
+        fields = {"name": own, "region": region, "grown": forms.grow(own, rng)}
+        text = local[rng.integers(len(local))].format(**fields).strip(" ,،，（）")
+        return Text(text, lat, lon, "local", row)
     if draw < 0.3 or not region:
         return Text(own, lat, lon, "name", row)
     if draw < 0.6:

@@ -12,9 +12,8 @@ import numpy as np
 _PLAIN = str.maketrans("øłđħıŧæœþðŀ", "oldhitaotdl")
 _MARKS = re.compile("[\u0300-\u036f\u064b-\u065f\u0670\u0591-\u05c7]")
 # Scripts that write no spaces: every character is a word of its own.
-_ALONE = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-)
+_ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+_ALONE += "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # Vowel signs and other marks that belong to the letter before them.
 _SIGNS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0951-\u0957"
 _SIGNS += (
@@ -23,7 +22,12 @@ _SIGNS += (
 _SIGNS += (
     "\u0b3c-\u0b57\u0bbe-\u0bd7\u0c3e-\u0c56\u0cbc-\u0cd6\u0d3e-\u0d57\u0dca-\u0df3\u200c\u200d"
 )
+_SIGNS += (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3"
+)
+_SIGNS += "\u3099\u309a"
 _WORD = re.compile(f"[{_ALONE}][{_SIGNS}]*|(?:(?![{_ALONE}])[^\\W_][{_SIGNS}]*)+")
+_UNSPACED = re.compile(f"[{_ALONE}]")
 _BREAK = re.compile('[,;:()\\[\\]{}"“”„«»!?、。，；：（）،؛\n]|\\.\\s')
 
 
@@ -77,15 +81,37 @@ def name_key(name: str) -> int:
     return key(found) if found else 0
 
 
-def grams(words: list[Word], longest: int) -> list[tuple[int, int, int]]:
-    """(first word, number of words, hash) of all runs of at most so many words of a segment."""
+def unspaced(text: str) -> bool:
+    """Whether it begins in a script that writes no spaces.
+
+    Example:
+        >>> unspaced("กรุงเทพ"), unspaced("서울")
+        (True, False)
+    """
+    return _UNSPACED.match(text) is not None
+
+
+def grams(
+    words: list[Word], longest: int, *, characters: int | None = None, across: bool = False
+) -> list[tuple[int, int, int]]:
+    """(first word, number of words, hash) of the runs of words that may be a name.
+
+    Args:
+        words: of a text.
+        longest: words of a run.
+        characters: of a run in scripts without spaces, where each is a word; else `longest`.
+        across: whether runs may go on behind a comma or a bracket.
+    """
     folded = [w.folded for w in words]
+    cost = [longest / (characters or longest) if unspaced(f) else 1.0 for f in folded]
     found = []
     for at, word in enumerate(words):
-        for size in range(1, min(longest, len(folded) - at) + 1):
-            if words[at + size - 1].segment != word.segment:
+        room = longest + 1e-6
+        for end in range(at, len(words)):
+            room -= cost[end]
+            if room < 0 or not (across or words[end].segment == word.segment):
                 break
-            found.append((at, size, key(folded[at : at + size])))
+            found.append((at, end + 1 - at, key(folded[at : end + 1])))
     return found
 
 

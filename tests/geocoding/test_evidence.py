@@ -24,6 +24,22 @@ def test_regions_decide_between_homonyms(pieces):
     assert ("region", "United States") in {(kind, name) for kind, name, _ in rows}
 
 
+def test_the_name_that_tells_another_is_marked_and_tells_not_itself(pieces):
+    rows = found(pieces, "Panama City, Panama")
+    of = lambda kind: {name: row.features for k, name, row in rows if k == kind}
+    tells = [r.features[COLUMN["tells_another"]] for kind, _, r in rows if kind == "region"]
+    assert sorted(tells) == [0, 1]
+    assert of("spot")["Panama City, Panama"][COLUMN["country_agrees"]] == 1
+    alone = found(pieces, "Panama City")  # a region's name within a longer name is none
+    (spot,) = [row for kind, _, row in alone if kind == "spot"]
+    assert not spot.features[COLUMN["country_agrees"]] and spot.features[COLUMN["share_there"]] == 1
+
+
+def test_unknown_names_are_counted(pieces):
+    rows = found(pieces, "Paris Xyzzyk")
+    assert rows[0][2].features[COLUMN["unknown"]] == 0.5
+
+
 def test_a_displacement_becomes_a_place_of_its_own(pieces):
     rows = found(pieces, "50 km north of Lyon")
     moved = [row for _, _, row in rows if row.features[COLUMN["moved"]]]

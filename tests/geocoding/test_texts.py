@@ -10,7 +10,7 @@ def test_generated_texts_are_where_they_say(pieces):
     places = task.gazetteer
     made = texts.generate(places, np.arange(50), 400, np.random.default_rng(0), noise=0.0)
     kinds = {t.kind for t in made}
-    assert kinds == {"name", "name and region", "inside", "two places", "away"}
+    assert kinds == {"name", "name and region", "inside", "two places", "away", "local"}
     for t in made:
         km = float(sphere.distance(t.lat, t.lon, places.lat[t.place], places.lon[t.place]))
         if t.kind != "away":
@@ -18,6 +18,16 @@ def test_generated_texts_are_where_they_say(pieces):
             continue
         (found,) = spatial.find(t.text)
         assert abs(found.km - km) < 0.01
+
+
+def test_places_that_a_larger_one_overshadows_are_told_from_it(pieces):
+    places = pieces[0].gazetteer
+    rows, abroad = texts.overshadowed(places, np.arange(len(places.names)))
+    small = [places.display(row) for row in rows.tolist()]
+    assert "Paris, United States" in small and "Paris, France" not in small
+    assert abroad[small.index("Paris, United States")]
+    made = texts.generate(places, np.arange(len(places.names)), 400, np.random.default_rng(0))
+    assert sum(t.place in rows for t in made) > 0.1 * len(made)
 
 
 def test_the_same_seed_gives_the_same_texts_and_noise_changes_them(pieces):

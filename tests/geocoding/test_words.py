@@ -7,8 +7,10 @@ from fl_jax.geocoding import words
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Saint-Étienne", ["saint", "etienne"]), ("İstanbul", ["istanbul"]), 
-     ("東京都", list("東京都")), ("दिल्ली", ["दिल्ली"]), ("서울", ["서울"]), ("Αθήνα", ["αθηνα"]), ("", []), ("!? —", [])],  # noqa: E501
+    [("Saint-Étienne", ["saint", "etienne"]), ("İstanbul", ["istanbul"]),
+     ("東京都", list("東京都")), ("दिल्ली", ["दिल्ली"]), ("서울", ["서울"]),
+     ("Αθήνα", ["αθηνα"]), ("", []), ("!? —", []),
+     ("กรุงเทพ", ["ก", "รุ", "ง", "เ", "ท", "พ"]), ("サン・カ", ["サ", "ン", "カ"])],
 )  # fmt: skip
 def test_split(text, expected):
     assert [w.folded for w in words.split(text)] == expected
@@ -20,6 +22,14 @@ def test_offsets_and_segments():
     spans = {(a, n) for a, n, _ in words.grams(found, 3)}
     assert (0, 2) not in spans  # no name goes across a comma
     assert (1, 3) in spans
+
+
+def test_scripts_without_spaces_have_longer_names_and_names_may_go_across_brackets():
+    found = words.split("東京都千代田 (霞)")
+    runs = lambda **options: {(a, n) for a, n, _ in words.grams(found, 2, **options)}
+    assert max(n for _, n in runs()) == 2
+    assert (0, 6) in runs(characters=6) and (0, 7) not in runs(characters=6)
+    assert (0, 7) in runs(characters=7, across=True) and (0, 7) not in runs(characters=7)
 
 
 def test_an_index_finds_all_rows_of_a_hash():

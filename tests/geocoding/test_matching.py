@@ -1,0 +1,57 @@
+"""Which words of a text are names, and of what."""
+
+import numpy as np
+import pytest
+
+from fl_jax.geocoding import gazetteer, matching, words
+
+
+@pytest.fixture(scope="module")
+def places():
+    """Four places and their regions."""
+    rows = [
+        (1, "Paris", 48.9, 2.35, "FR", "11", 2_000_000, "باريس"),
+        (2, "Addis Ababa", 9.0, 38.7, "ET", "", 3_000_000, "አዲስ አበባ"),
+        (3, "Paris", 33.7, -95.6, "US", "TX", 25_000, ""),
+        (4, "Frankfurt (Oder)", 52.3, 14.5, "DE", "", 57_000, ""),
+        (5, "San Carlos", -41.1, -71.3, "AR", "", 100_000, "サン・カルロス・デ・バリローチェ"),
+    ]
+    countries = [("FR", 47, 2, ["France"]), ("US", 39, -98, ["United States"])]
+    return gazetteer.from_rows(rows, countries, {"US.TX": ["Texas"]}, (), "test")
+
+
+def named(places, text):
+    found = words.split(text)
+    runs = matching.grams(found)
+    hashes = np.array([h for _, _, h in runs])
+    matches = matching.find(places, text, found, runs, hashes, np.zeros(len(runs), bool))
+    return found, matches
+
+
+def spans(places, text):
+    found, matches = named(places, text)
+    return {text[found[m.first].start : found[m.after - 1].end] for m in matches}
+
+
+def test_names_with_brackets_long_names_and_grown_ones(places):
+    assert "Frankfurt (Oder" in spans(places, "Frankfurt (Oder)")
+    assert spans(places, "ቤተ ክርስቲያን በአዲስ አበባ") == {"በአዲስ አበባ"}
+    text = "サンカルロスデバリローチェの"
+    assert text[:-1] in spans(places, text)
+    assert spans(places, "مدرسة بباريس") == {"بباريس"}
+
+
+def test_letters_for_a_division_count_behind_a_comma_alone(places):
+    assert spans(places, "Paris, TX") == {"Paris", "TX"}
+    assert spans(places, "Paris TX") == {"Paris"}
+    assert spans(places, "Paris, tx") == {"Paris"}
+
+
+def test_the_context_of_a_name(places):
+    parent = np.array([-1, -1, 1])
+    _, matches = named(places, "Paris, TX")
+    context = matching.Context(places, parent, matches)
+    city, region = sorted(matches, key=lambda m: m.first)
+    assert context.beside(city) == ([], [2], [1])
+    assert context.beside(region) == ([], [], [])
+    assert context.telling == {(1, 2)}
