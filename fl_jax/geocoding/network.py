@@ -27,6 +27,7 @@ from fl_jax.t5.config import Config as T5
 WAVES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # per radian, of the sines that tell where a point is
 FLOOR = 0.02  # share of the prior in the evidence, so that nothing is impossible
 PER_PHRASE = 32  # leaves of a phrase that count, the most frequent ones
+DIRECT = 8.0  # the features' own weights count so much: Adam moves each by the rate a step at most
 NEVER = -1e9
 
 
@@ -142,7 +143,7 @@ def encode(
     memory = model.remember(params["t5"], t5, states, rows_mask)
     own = states[:, x.shape[1] :].astype(jnp.float32)
     heads = params["heads"]
-    scores = own @ heads["weight"] + batch["features"] @ heads["direct"]
+    scores = own @ heads["weight"] + DIRECT * (batch["features"] @ heads["direct"])
     counts = batch["mask"].astype(jnp.float32)
     text = jnp.einsum("btd,bt->bd", states[:, : x.shape[1]].astype(jnp.float32), counts)
     text = text / jnp.maximum(jnp.sum(counts, axis=1, keepdims=True), 1.0)
