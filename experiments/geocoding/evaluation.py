@@ -13,7 +13,7 @@ from fl_jax.geocoding.geocoder import Geocoder, Inference
 MASSES = (0.5, 0.8, 0.9)
 AREA_MASSES = (0.5, 0.9)
 DEV = 1500  # items to calibrate with
-ABSTAIN_SHARE = 0.02  # of the development items may be left without an answer
+WORTH = 0.1  # answers below a confidence are left out if no more of them are within 161 km
 
 
 def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibration:
@@ -42,9 +42,10 @@ def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibratio
     above = masses_above(partition, found, node, config.seed)
     made = made._replace(mass=calibration.masses(above))
     geocoder.calibrate(made)
-    pairs = zip(asked, found, strict=True)
-    near = np.array([geocoder.answer(t, own, abstain=False).confidence for t, own in pairs])
-    return made._replace(abstain=float(np.quantile(near, ABSTAIN_SHARE)))
+    answers, points = answered(geocoder, asked, found)
+    near = np.array([a.confidence for a in answers])
+    right = sphere.chord_km(points, truth) < 161
+    return made._replace(abstain=calibration.abstention(near, right, worth=WORTH))
 
 
 def masses_above(partition, found: list[Inference], node, seed) -> np.ndarray:

@@ -56,3 +56,21 @@ def masses(mass_above: np.ndarray) -> np.ndarray:
     found = np.quantile(mass_above, grid)
     found[0], found[-1] = 0.0, 1.0
     return np.maximum.accumulate(found)
+
+
+def abstention(confidence: np.ndarray, right: np.ndarray, *, worth: float = 0.1) -> float:
+    """The confidence below which answers are right too seldom to be given.
+
+    Args:
+        confidence: (items,) of held-out items.
+        right: (items,) whether their answers are.
+        worth: share of right answers from which on they are worth giving.
+
+    Returns:
+        the largest threshold such that at most so many of the answers below it are right; 0
+        where even the least certain ones are right more often.
+    """
+    order = np.argsort(confidence, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    few = np.flatnonzero(share <= worth)
+    return float(confidence[order[few[-1]]]) if len(few) else 0.0

@@ -349,7 +349,12 @@ def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
     except (ValueError, KeyError, TypeError) as error:
         raise errors.DataError(f"{folder}/geocoder.json is not one ({error!r}).") from None
     places = gazetteer.load() if places is None else places
-    if len(places.names) != count or features != list(evidence.FEATURES):
+    if features != list(evidence.FEATURES):
+        raise errors.DataError(
+            f"the geocoder in {folder} was trained on other features than this version of"
+            " fl_jax.geocoding.evidence makes; train again: python -m experiments geocoding."
+        )
+    if len(places.names) != count:
         raise errors.DataError(
             f"this geocoder was made with {count} places ({meta.get('gazetteer')}) and the"
             f" gazetteer here has {len(places.names)} ({places.origin}); set FL_JAX_DATA as it was"

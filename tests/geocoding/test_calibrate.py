@@ -23,3 +23,12 @@ def test_masses_make_regions_hold_what_they_say():
     for p in (0.5, 0.8, 0.9):
         assert np.mean(fresh <= made.region_mass(p)) == pytest.approx(p, abs=0.03)
     assert calibrate.identity(3).region_mass(0.7) == pytest.approx(0.7)
+
+
+def test_answers_that_are_seldom_right_are_not_given():
+    confidence = np.linspace(0, 1, 100)
+    right = confidence > 0.5
+    threshold = calibrate.abstention(confidence, right)
+    assert np.mean(right[confidence < threshold]) <= 0.1
+    assert 0.5 < threshold < 0.6
+    assert calibrate.abstention(confidence, np.ones(100, bool)) == 0.0
