@@ -1,5 +1,6 @@
 """`python -m experiments`: the eight systems, their runs and their benchmarks."""
 
+import ast
 import errno
 import importlib
 import inspect
@@ -66,11 +67,17 @@ def run(name: str, argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     """`python -m experiments bench NAME`, for some with settings of their own behind the name"""
-    files = sorted((systems.HERE / "bench").glob("*.py"))
-    known = [p.stem for p in files if "\ndef main(" in p.read_text()]  # the others serve these
-    if not argv:
-        raise errors.ConfigError(f"bench takes one name; there are {', '.join(known)}.")
-    name = errors.one_of("benchmark", argv[0], known)
+    docs = _benchmarks()
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, docs))
+        for name, doc in docs.items():
+            first = doc.splitlines()[0].removeprefix(f"`python -m experiments bench {name}`: ")
+            print(f"{name:{width}}  {first}")
+        return 0
+    name = errors.one_of("benchmark", argv[0], docs)
+    if argv[1:] and argv[1] in ("-h", "--help"):
+        print(docs[name])
+        return 0
     run_bench = importlib.import_module(f"experiments.bench.{name}").main
     if inspect.signature(run_bench).parameters:
         run_bench(argv[1:])
@@ -79,6 +86,16 @@ def bench(argv: list[str]) -> int:
     else:
         run_bench()
     return 0
+
+
+def _benchmarks() -> dict[str, str]:
+    """Name -> what its file says of it; nothing is imported. Files without `main` serve these."""
+    found = {}
+    for path in sorted((systems.HERE / "bench").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            found[path.stem] = ast.get_docstring(tree) or ""
+    return found
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from fl_jax.core import errors
 USAGE = """\
 usage: python -m experiments                        the eight systems and their numbers
        python -m experiments NAME [options]         run one of them
-       python -m experiments bench NAME             side by side with its peers
+       python -m experiments bench [NAME]           side by side with its peers; which there are
 
 options: --preset smoke|small|paper   seconds, minutes (the default), or the published setting
          --out DIR                    the run directory; runs/NAME-PRESET-TIME unless given

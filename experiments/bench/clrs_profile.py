@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import flatten_util
 
 from algorithmic.clrs import lanes, net, samplers, trajectory
-from experiments.bench import bloom_profile, clrs_step, measure
+from experiments.bench import clrs_step, measure, traced
 from fl_jax.train import allocator
 
 SCOPES = (
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         lane, compiled, given = program(name)
         run = lambda compiled=compiled, given=given: jax.block_until_ready(compiled(*given))
         what = f"a step of {name}, {lane.first.shape[0]} hints"
-        bloom_profile.table(what, run, compiled.as_text(), scopes=SCOPES)
+        traced.table(what, run, compiled.as_text(), SCOPES)
 
 
 def program(name: str):

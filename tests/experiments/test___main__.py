@@ -39,6 +39,15 @@ def test_errors_are_one_sentence_and_a_status(capsys):
     assert all(line.startswith("error: unknown ") for line in said)
 
 
+def test_bench_says_what_there_is(capsys):
+    assert command.main(["bench"]) == 0
+    known = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert known["federated"] == "rounds of federated averaging beside FedJAX."
+    assert "traced" not in known
+    assert command.main(["bench", "bloom", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("BLOOM beside transformers and torch")
+
+
 def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
     cases = {
