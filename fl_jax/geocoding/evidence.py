@@ -234,15 +234,12 @@ class _Context:
             return []
         gazetteer = self.known.gazetteer
         rows, alternate = match.rows >> 1, match.rows & 1
-        country, division = gazetteer.country[rows], gazetteer.admin1[rows]
         people = gazetteer.population[rows] + 1.0
-        countries, divisions, implied = self.regions_named.beside(match)
-        agree = np.isin(country, countries).astype(int)
-        agree_more = np.isin(division, divisions).astype(int)
-        follows = np.isin(country, implied).astype(int)
-        order = np.lexsort((alternate, -people, -agree - agree_more))[:PER_NAME]
+        fit = self.regions_named.fit(match)
+        agree = fit.country.astype(int) + fit.division
+        order = np.lexsort((alternate, -people, -agree))[:PER_NAME]
         share = people / people.sum()
-        there = people * (agree + agree_more == (agree + agree_more).max())
+        there = people * (agree == agree.max())
         there = there / there.sum()
         base = self.of(match)
         start, end = self.words[match.first].start, self.words[match.after - 1].end
@@ -255,12 +252,12 @@ class _Context:
                 "share": share[n],
                 "share_there": there[n],
                 "homonyms": np.log(len(rows)) / 4,
-                "country_agrees": agree[n],
-                "country_differs": bool(countries) and not agree[n],
-                "division_agrees": agree_more[n],
-                "division_differs": bool(divisions) and not agree_more[n],
-                "country_implied": follows[n],
-                "implied_differs": bool(implied) and not follows[n],
+                "country_agrees": fit.country[n],
+                "country_differs": fit.not_country[n],
+                "division_agrees": fit.division[n],
+                "division_differs": fit.not_division[n],
+                "country_implied": fit.implied[n],
+                "implied_differs": fit.not_implied[n],
                 "rank": rank / 4,
             }
             for name, value in values.items():
@@ -274,7 +271,7 @@ class _Context:
         gazetteer, out = self.known.gazetteer, []
         if not len(match.regions):
             return out
-        base, countries = self.of(match), self.regions_named.beside(match)[0]
+        base, countries = self.of(match), self.regions_named.countries_beside(match)
         start, end = self.words[match.first].start, self.words[match.after - 1].end
         for region in match.regions[:PER_NAME]:
             features = base.copy()

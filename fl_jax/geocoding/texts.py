@@ -14,6 +14,7 @@ from fl_jax.geocoding import forms, sphere, words
 from fl_jax.geocoding.gazetteer import Gazetteer
 
 PRIOR_POWER = 0.4  # of the population; 0 = all places alike
+FAMOUS_POWER = 0.8  # for half of the names that stand alone: whoever gives no more means a city
 KINDS = ("village", "town", "city", "municipality", "school", "hospital", "railway station",
          "museum", "church", "bridge", "castle", "airport", "park", "stadium", "university",
          "lake", "hill", "monastery")  # fmt: skip
@@ -82,6 +83,7 @@ def generate(
     """
     drawn = rng.choice(rows, count, p=weights(gazetteer, rows))
     others = rng.choice(rows, count, p=weights(gazetteer, rows))
+    famous = rng.choice(rows, count, p=weights(gazetteer, rows, FAMOUS_POWER))
     small, abroad = overshadowed(gazetteer, rows)
     smaller = rng.choice(len(small), count, p=weights(gazetteer, small)) if len(small) else drawn
     contrast = (rng.random(count) < OVERSHADOWED) & (len(small) > 0)
@@ -91,6 +93,8 @@ def generate(
             made = _beside(gazetteer, int(small[smaller[n]]), bool(abroad[smaller[n]]), rng)
         else:
             made = _one(gazetteer, row, other, rng)
+            if made.kind == "name" and rng.random() < 0.5:
+                made = _named(gazetteer, int(famous[n]), rng)
         if rng.random() < noise:
             made = made._replace(text=disturb(made.text, rng))
         found.append(made)
@@ -162,6 +166,12 @@ def _country(names, own, rng) -> str:
     if script != "LATIN" and alike and rng.random() < 0.7:
         return alike[rng.integers(len(alike))]
     return names[rng.integers(len(names))] if rng.random() < 0.4 else names[0]
+
+
+def _named(gazetteer, row, rng) -> Text:
+    """A name and nothing else."""
+    lat, lon = float(gazetteer.lat[row]), float(gazetteer.lon[row])
+    return Text(name(gazetteer, row, rng), lat, lon, "name", row)
 
 
 def _beside(gazetteer, row, abroad, rng) -> Text:

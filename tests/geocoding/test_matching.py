@@ -52,6 +52,23 @@ def test_the_context_of_a_name(places):
     _, matches = named(places, "Paris, TX")
     context = matching.Context(places, parent, matches)
     city, region = sorted(matches, key=lambda m: m.first)
-    assert context.beside(city) == ([], [2], [1])
-    assert context.beside(region) == ([], [], [])
+    assert (city.rows >> 1).tolist() == [0, 2]
+    fit = context.fit(city)
+    assert fit.division.tolist() == fit.implied.tolist() == [False, True]
+    assert fit.not_division.tolist() == fit.not_implied.tolist() == [True, False]
+    assert not fit.country.any() and not fit.not_country.any()
+    assert context.countries_beside(region) == set()
     assert context.telling == {(1, 2)}
+
+
+def test_a_name_of_a_country_and_a_division_differs_from_neither():
+    rows = [(1, "Athens", 38, 23.7, "GR", "", 600_000, ""),
+            (2, "Athens", 34, -83.4, "US", "GA", 120_000, ""),
+            (3, "Athens", 41.7, 44.8, "GE", "", 100, "")]  # fmt: skip
+    countries = [("GR", 39, 22, ["Greece"]), ("US", 39, -98, ["United States"]),
+                 ("GE", 42, 43.5, ["Georgia"])]  # fmt: skip
+    places = gazetteer.from_rows(rows, countries, {"US.GA": ["Georgia"]}, (), "test")
+    _, matches = named(places, "Athens, Georgia")
+    fit = matching.Context(places, np.array([-1, -1, -1, 1]), matches).fit(matches[0])
+    assert (fit.country | fit.division).tolist() == [False, True, True]
+    assert fit.not_country.tolist() == fit.not_division.tolist() == [True, False, False]
