@@ -121,6 +121,7 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
     lines = zip(answers, test.lat, test.lon, strict=True)
     low_high = metrics.interval(km["ours with snap"], np.median)
     return {
+        "evaluated": len(truth),
         "distances": distances,
         "interval": {"median, all rows, ours with snap": low_high},
         "in_gazetteer": float(listed.mean()),

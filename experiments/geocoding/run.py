@@ -147,7 +147,8 @@ def headline(details) -> dict:
     """The line of the table of systems."""
     ours = details["distances"]["all rows, ours with snap"]
     return {
-        "what": "median error / Acc@161 on held-out Wikidata items (label and description)",
+        "what": f"median error / Acc@161 on {details['evaluated']:,} held-out Wikidata items"
+        " (label and description)",
         "ours": f"{ours['median']:.0f} km / {ours['acc@161']:.2f}",
         "published": None,
         "command": "python -m experiments geocoding",
