@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core.types import Array, Float
-from fl_jax.nn import barrier
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -17,9 +16,8 @@ def dense(
     """x times kernel over the last `inputs` axes of x, which are the first of the kernel.
 
     The derivative by the kernel is x^T dy, a product over the rows of both. XLA's fast matrix
-    kernels for CPUs want the left side contracted over its last axis; given x^T as an
-    annotation they step aside for one that is four times slower. So the narrower of x and dy is
-    written out transposed first.
+    kernels for CPUs take one axis of rows; given several, they step aside for one that is four
+    times slower. So all rows are put on one axis first.
 
     Args:
         x: (*batch, *in).
@@ -44,22 +42,22 @@ def _backward(inputs, residuals, dy):
     rows = x.ndim - inputs
     out_axes = tuple(range(inputs, kernel.ndim)), tuple(range(rows, rows + outs))
     dx = jnp.tensordot(dy, kernel, axes=(out_axes[1], out_axes[0]))
-    if _plain():
+    if _split():
         batch = tuple(range(rows))
         return dx, jnp.tensordot(x, dy, axes=(batch, batch))
-    width_in, width_out = math.prod(kernel.shape[:inputs]), math.prod(kernel.shape[inputs:])
-    x, dy = x.reshape(-1, width_in), dy.reshape(-1, width_out)
-    if width_in <= width_out:
-        dkernel = barrier.materialize(x.T) @ dy
-    else:
-        dkernel = barrier.materialize(barrier.materialize(dy.T) @ x).T
-    return dx, dkernel.reshape(kernel.shape)
+    x = x.reshape(-1, math.prod(kernel.shape[:inputs]))
+    dy = dy.reshape(-1, math.prod(kernel.shape[inputs:]))
+    return dx, jnp.tensordot(x, dy, axes=((0,), (0,))).reshape(kernel.shape)
 
 
 dense.defvjp(_forward, _backward)
 
 
-def _plain() -> bool:
-    """Whether the compiler does better alone: off the CPU, or where a mesh splits the axes."""
+def _split() -> bool:
+    """Whether the compiler splits axes over a mesh, which joining them would hinder.
+
+    Inside `shard_map` every device has arrays of its own (the mesh's axes are `Manual`).
+    """
     mesh = jax.sharding.get_abstract_mesh()
-    return jax.default_backend() != "cpu" or (not mesh.empty and mesh.size > 1)
+    kinds = zip(mesh.axis_sizes, mesh.axis_types, strict=True)
+    return any(size > 1 and kind.name != "Manual" for size, kind in kinds)
