@@ -100,9 +100,14 @@ def check_rows(rows: int, mesh: Mesh) -> None:
 
 
 def constrain(x, *names: str | None):
-    """x laid out by its logical axes on the mesh in use (`jax.set_mesh`); x where there is none."""
+    """x laid out by its logical axes on the mesh in use (`jax.set_mesh`); x where there is none.
+
+    Axes of the mesh that are dealt by hand (`shard_map`) say nothing here.
+    """
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1 or any(t.name == "Manual" for t in mesh.axis_types):
+    kinds = zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
+    free = {name for name, size, kind in kinds if kind.name != "Manual" and size > 1}
+    if not free:
         return x
-    there = {n: tuple(a for a in on if a in mesh.axis_names) for n, on in meshes.AXES.items()}
+    there = {n: tuple(a for a in on if a in free) for n, on in meshes.AXES.items()}
     return jax.lax.with_sharding_constraint(x, meshes.spec(*names, axes=there))

@@ -121,7 +121,7 @@ def _backward(residuals, dy):
     )
     whole = put(place, dy, 1).reshape(x.shape[0], -1)
     transposed = put(barrier.materialize(place.T), barrier.materialize(dy.T), 0)
-    dkernel = barrier.materialize(transposed.reshape(-1, x.shape[0]) @ x).T  # see `nn.dense`
+    dkernel = barrier.materialize(transposed.reshape(-1, x.shape[0]) @ x).T
     return whole @ kernel.T, dkernel
 
 

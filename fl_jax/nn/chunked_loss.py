@@ -210,9 +210,12 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         sums = (top + jnp.log(total))[..., 0]
     own = labels - first
     here = (own >= 0) & (own < rows)
-    place = jnp.clip(own, 0, rows - 1)
-    picked = jnp.take_along_axis(logits, place[..., None], axis=-1)[..., 0]
-    picked = over(jax.lax.psum, jnp.where(here, picked, 0))
+    if _within():  # where the compiler splits the vocabulary, it fails on the gather
+        picked = jnp.sum(jnp.where(ids[None, None] == labels[..., None], logits, 0), axis=-1)
+    else:
+        place = jnp.clip(own, 0, rows - 1)
+        picked = jnp.take_along_axis(logits, place[..., None], axis=-1)[..., 0]
+        picked = over(jax.lax.psum, jnp.where(here, picked, 0))
     out = _Chunk()
     out.losses, out.sums = sums - picked, sums
     # A label of weight 0 may be a padding row, whose loss is infinite: 0 * inf is no zero.
@@ -223,7 +226,7 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         dlogits = dlogits.astype(x.dtype)
         out.dx = jnp.einsum("btv,vh->bth", dlogits, table, preferred_element_type=wide)
         out.dx = out.dx.astype(x.dtype)
-        # Written out transposed, the narrow side lets a CPU take its fast product (`nn.dense`).
+        # Written out transposed, the narrow side lets a CPU take its fast product.
         rows = barrier.materialize(x.reshape(-1, x.shape[-1]).T)
         dlogits = dlogits.reshape(rows.shape[1], -1)
         out.dtable = jnp.einsum("hn,nv->hv", rows, dlogits, preferred_element_type=wide)
@@ -236,6 +239,14 @@ def _mesh():
     if mesh.empty or any(kind.name == "Manual" for kind in mesh.axis_types):
         return None
     return mesh if _extent(mesh, (*BATCH_AXES, VOCAB_AXIS)) > 1 else None
+
+
+def _within() -> bool:
+    """Whether this is one of several models that are dealt by hand over one axis of the mesh in
+    use, and that the compiler splits over the others."""
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = {k.name for s, k in zip(mesh.axis_sizes, mesh.axis_types, strict=True) if s > 1}
+    return "Manual" in kinds and len(kinds) > 1
 
 
 def _extent(mesh, names) -> int:

@@ -85,6 +85,8 @@ def map(  # `cohort.map` is what it is
             mesh of its own.
         plan: how they run.
         mesh: a mesh with a `clients` axis to deal the items over; None = where the caller is.
+            Its other axes, where there are any, are for a function of one item that itself
+            computes on several devices: a large model, split over `fsdp` and `tensor`.
         cost: (items,) relative cost of each, to even out uneven items.
         stage: what the debug plan calls this, should it fail.
     """
@@ -210,7 +212,10 @@ def _blocks(fn, items, counts, width):
 
 
 def _over_devices(fn, items, counts, shared, width, mesh):
-    """As `_blocks`, every device of the `clients` axis taking an equal share of the items."""
+    """As `_blocks`, every place on the `clients` axis taking an equal share of the items.
+
+    A place may be several devices, along the mesh's other axes, and `shared` lie split over them.
+    """
 
     def local(items, counts, shared):
         total, infos = _blocks(lambda item: fn(item, *shared), items, counts, width)
@@ -219,7 +224,9 @@ def _over_devices(fn, items, counts, shared, width, mesh):
     split = PartitionSpec(AXIS)
     # Unchecked: the loops inside the function start from constants, which do not vary over devices.
     copies = PartitionSpec()
-    dealt = meshes.shard_map(local, mesh, (split, split, copies), (copies, split), check=False)
+    dealt = meshes.shard_map(
+        local, mesh, (split, split, copies), (copies, split), over=AXIS, check=False
+    )
     return dealt(items, counts, shared)
 
 

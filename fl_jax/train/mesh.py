@@ -133,14 +133,22 @@ def replicate(mesh: Mesh | None, values):
     return jax.device_put(values, sharding(mesh))
 
 
-def shard_map(f: Callable, mesh: Mesh, in_specs, out_specs, *, check: bool = True) -> Callable:
+def shard_map(
+    f: Callable, mesh: Mesh, in_specs, out_specs, *, over: str | None = None, check: bool = True
+) -> Callable:
     """`f` on each device's shard, with collectives by axis name.
 
     Args:
         f: takes and returns the shards of one device.
         in_specs: partition of each argument; a prefix of its tree.
         out_specs: partition of the result.
+        over: the one axis that is dealt by hand, where the mesh has others: along those, the
+            compiler goes on to lay out the arrays inside of `f` as they came and as `f` says.
         check: that what `out_specs` calls a copy is one. Off only where the check does not
             know a primitive.
     """
-    return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check)
+    others = over is not None and mesh.size > mesh.shape[over]
+    by_hand = {"axis_names": {over}} if others else {}
+    return jax.shard_map(
+        f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=check, **by_hand
+    )

@@ -47,7 +47,6 @@ TESTED_BY = {
         "algorithmic/neighbors/test_search.py"
     ),
     r"fl_jax/bloom/config": "bloom/test_model.py",
-    r"fl_jax/bloom/sharding": "bloom/test_train.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",
     r"fl_jax/geocoding/service/\w+": "geocoding/service/test_app.py",
     r"fl_jax/t5/attention": "t5/test_model.py",
