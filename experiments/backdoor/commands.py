@@ -94,7 +94,8 @@ def words(argv: list[str]) -> int:
     }[asked.preset]
     arms.a_device_for_each_core()
     config, said = _seeds(config, asked), read()
-    kept = arms.Kept(asked.out / "pieces", (config, triggers), resume=asked.resume)
+    alike = dataclasses.replace(config, seeds=0)  # pieces are of one seed: more may be added
+    kept = arms.Kept(asked.out / "pieces", (alike, triggers), resume=asked.resume)
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while

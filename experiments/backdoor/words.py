@@ -385,14 +385,26 @@ def run(
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     kept = kept or arms.Kept()
     model = Variables(initial(config, task, keys[0]), {})
-    models, trace = kept.piece("pretrain", lambda: pretrain(config, task, keys), (model, (0, 0)))
+
+    def pieces(part: str, like, fn: Callable[[int], Any]):
+        """fn(seed) of every seed, each a piece of its own, joined on the leading axis."""
+        found = [
+            kept.piece(f"{part} {config.seed + s}", lambda s=s: fn(s), like)
+            for s in range(config.seeds)
+        ]
+        return jax.tree.map(lambda *a: np.concatenate(a), *found)
+
+    models, trace = pieces(
+        "pretrain", (model, (0, 0)), lambda s: pretrain(config, task, keys[s : s + 1])
+    )
     n, m = config.participants, config.cohort
     out: dict[str, Any] = {"task": task, "pretrain": trace}
     print(f"pre-trained: main accuracy {100 * float(trace[0][:, -1].mean()):.1f} %", flush=True)
 
     def arm(part: str, own: Words, **settings):
-        found = lambda: follow(own, task, models, keys, **settings)
-        return kept.piece(part, found, {"main": 0, "backdoor": 0})
+        of = lambda s: jax.tree.map(lambda a: a[s : s + 1], (models, keys))
+        found = lambda s: follow(own, task, *of(s), **settings)
+        return pieces(part, {"main": 0, "backdoor": 0}, found)
 
     out["single shot"] = arm(
         "single shot",
