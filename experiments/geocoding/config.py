@@ -1,6 +1,6 @@
 """Transformer-based geocoding: free text to a place on Earth [Solaz & Shalumov 2023].
 
-    python -m experiments geocoding                    about 15 minutes on two cores
+    python -m experiments geocoding                    about 7 minutes on two cores
     python -m experiments geocoding --preset smoke     seconds, without a data folder too
     python -m experiments geocoding serve RUN          the service and its map
     python -m experiments geocoding text RUN "..."     one text
