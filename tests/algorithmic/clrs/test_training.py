@@ -124,7 +124,11 @@ def close(a, b):
 
 @pytest.mark.parametrize(
     ("plan", "devices"),
-    [("vmap", 1), pytest.param("chunk:2", 2, marks=pytest.mark.slow), ("scan", 8)],
+    [
+        pytest.param("vmap", 1, marks=pytest.mark.slow),
+        ("chunk:2", 2),  # side by side and over devices in one
+        pytest.param("scan", 8, marks=pytest.mark.slow),
+    ],
 )
 def test_seeds_together_are_seeds_alone_however_they_run(alone, plan, devices):
     mesh = meshes.MeshConfig(clients=-1).make(jax.devices()[:devices]) if devices > 1 else None

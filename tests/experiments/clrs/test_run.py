@@ -31,6 +31,7 @@ def trained(cfg, path):
     return directory, [row for row in rows if row["stage"] == "train"], rows
 
 
+@pytest.mark.slow
 def test_seeds_together_leave_what_seeds_alone_leave(tmp_path, capsys):
     _, alone, _ = trained(TINY, tmp_path / "alone")
     directory, losses, rows = trained(dataclasses.replace(TINY, plan="scan"), tmp_path / "both")
