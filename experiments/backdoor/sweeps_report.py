@@ -81,7 +81,7 @@ def draw(found: dict[str, tuple[list[str], Curves]], path: pathlib.Path) -> None
         axis.set_title(name, fontsize=11)
         axis.set_xlabel("round")
         axis.set_ylim(-2, 102)
-        axis.legend(fontsize=7.5, frameon=False, loc="center right")
+        axis.legend(fontsize=7.5, loc="best", framealpha=0.8, edgecolor="none")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("accuracy, % (thick: backdoor, dashed: main)")
     figure.tight_layout()
