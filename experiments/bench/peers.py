@@ -14,8 +14,11 @@ import numpy as np
 HERE = pathlib.Path(__file__).parent / "peers"
 # What `allocator.keep_memory` does for us, said to a peer's C library.
 MALLOC = {
-    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_ARENA_MAX": "1"
-}  # fmt: skip
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+    "MALLOC_ARENA_MAX": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # large pages
+}
 
 
 def python(name: str) -> pathlib.Path:
