@@ -47,8 +47,9 @@ def run(name: str, argv: list[str]) -> int:
     asked = arguments.parse(name, presets, argv)
 
     from experiments import result
-    from fl_jax.train import launch  # from here on JAX is there
+    from fl_jax.train import allocator, launch  # from here on JAX is there
 
+    allocator.keep_memory()
     launch.initialize()
     directory = result.RunDirectory.open(name, asked.preset, asked.config, asked.out, asked.resume)
     experiment = systems.module(name, "run")

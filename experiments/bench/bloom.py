@@ -40,13 +40,13 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s
 
 def main() -> None:
     """Prints the tables."""
+    allocator.keep_memory()
     if jax.config.jax_platforms in (None, "cpu"):
         jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))
     if jax.default_backend() != "cpu":
         accelerator()
         return
-    allocator.keep_memory()
     memory()
     for dtype in ("float32", "bfloat16"):
         compare("train", dtype, BATCH * LENGTH, "tokens/s of training", *TRAIN)

@@ -23,8 +23,8 @@ SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "
 
 def main() -> None:
     """Prints milliseconds by part of the model, matrix products apart."""
-    jax.config.update("jax_num_cpu_devices", 2)
     allocator.keep_memory()
+    jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))
     config = dataclasses.replace(bloom.CONFIG, eos=-1)
     params = model.init(jax.random.key(0), config, std=0.02)

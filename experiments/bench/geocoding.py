@@ -48,8 +48,8 @@ TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, Fra
 
 def main() -> None:
     """Prints the tables."""
-    print(json.dumps(measure.surroundings()))
     allocator.keep_memory()
+    print(json.dumps(measure.surroundings()))
     cells()
     service()
     for name in SHAPES:

@@ -52,7 +52,7 @@ def _parts(program: str, scopes: tuple[str, ...]) -> dict[str, tuple[str, bool]]
     blocks = re.split(r"\n(?=%|ENTRY)", program)
     with_product = {b.split(None, 1)[0].lstrip("%") for b in blocks if " dot(" in b}
     inside = {b.split(None, 1)[0].lstrip("%"): b for b in blocks}
-    found = {}
+    found, reads = {}, {}
     for block in blocks:
         if block.startswith("%fused") or " = " not in block:
             continue
@@ -65,6 +65,12 @@ def _parts(program: str, scopes: tuple[str, ...]) -> dict[str, tuple[str, bool]]
             said = line if "op_name=" in line or called is None else inside.get(called[1], "")
             words = re.split(r"\W+", " ".join(re.findall(r'op_name="([^"]*)"', said)))
             part = next((s for s in scopes if s in words), "other")
+            reads[name[1]] = re.findall(r"%([\w.-]+)", line)[1:]
             product = " dot(" in line or (called is not None and called[1] in with_product)
             found[name[1]] = part, product
+    # The compiler's own operations say nothing; they belong where what they read was made.
+    for name, (part, product) in found.items():  # in the order of the program
+        if part == "other":
+            known = (found[one][0] for one in reads[name] if one in found)
+            found[name] = next((p for p in known if p != "other"), part), product
     return found

@@ -7,7 +7,6 @@ from experiments.bloom import evaluate, stages
 from experiments.bloom.config import Config
 from experiments.result import Metric, Result
 from fl_jax.bloom import convert
-from fl_jax.train import allocator
 
 # BLOOM-176B's byte perplexity on FLORES-101 [BigScience, evaluation/results/tr11].
 FLORES = {
@@ -20,7 +19,6 @@ FLORES = {
 
 def run(config: Config, directory, resume: bool = False) -> Result:
     """Everything that RESULTS.md shows, in one go; `resume` goes on where it stopped."""
-    allocator.keep_memory()
     corpus = corpora.load(config.seed)
     words = stages.make_tokenizer(config, corpus, directory.path / "tokenizer.json")
     model = stages.model_config(config)

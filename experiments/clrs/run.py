@@ -10,13 +10,12 @@ from experiments.clrs import summary
 from experiments.clrs import task as tasks
 from experiments.clrs.config import Config
 from fl_jax.core import rng
-from fl_jax.train import allocator, checkpoint, loop, metrics
+from fl_jax.train import checkpoint, loop, metrics
 
 
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
     """Runs the experiment, or goes on with it; what was measured is in metrics.jsonl too."""
     del resume  # a fresh directory has no checkpoints: both are the same
-    allocator.keep_memory()
     names = tasks.tasks(config)
     print(f"data: random inputs of {len(names)} algorithms, made on the device")
     print(f"one model of {tasks.parameters(config):,} parameters, {config.seeds} seed(s)")

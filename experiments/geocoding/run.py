@@ -12,7 +12,7 @@ from experiments.result import Metric, Result
 from fl_jax.core import rng, tree
 from fl_jax.geocoding import network
 from fl_jax.geocoding.geocoder import Geocoder
-from fl_jax.train import allocator, checkpoint, loop, metrics, optimizer, schedule, state, step
+from fl_jax.train import checkpoint, loop, metrics, optimizer, schedule, state, step
 
 EXAMPLES = (
     "Paris", "Paris, Texas", "巴黎", "Москва", "القاهرة", "東京の神社", "서울", "דרום תל אביב",
@@ -25,7 +25,6 @@ EXAMPLES = (
 
 def run(config: Config, directory, resume: bool = False) -> Result:
     """Everything that RESULTS.md shows, in one go; `resume` goes on where it stopped."""
-    allocator.keep_memory()
     start, used = time.perf_counter(), time.process_time()
     task = tasks.load(config)
     known = tasks.know(config, task)

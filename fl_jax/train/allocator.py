@@ -15,8 +15,11 @@ def keep_memory() -> bool:
     each step; where a step takes a second on a CPU, that is a sixth of it. From this call on
     the process holds on to the most that it ever took, and takes it in pages of 2 MB where the
     kernel has them, so that a step which reads all of its memory seldom waits for the table of
-    pages (a tenth of a BLOOM step on two cores). To be called before the first array is made;
-    without effect on devices with memory of their own, and where the C library is not glibc.
+    pages. Without effect on devices with memory of their own, and where the C library is not
+    glibc.
+
+    To be called before JAX looks for devices (`jax.devices()`, a first array): threads that are
+    there already go on with heaps of their own, for which none of this holds.
     """
     try:
         library = ctypes.CDLL(None)
