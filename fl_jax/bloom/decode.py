@@ -42,6 +42,23 @@ def adopt(cache: model.Cache, config: Config) -> Cache:
     return Cache(split(cache.k), split(cache.v), position.positions(mask), mask, cache.used)
 
 
+def grow(cache: Cache, capacity: int) -> Cache:
+    """The cache with room for so many tokens; what is new follows without holes."""
+    batch, held = cache.mask.shape
+
+    def room(a):  # written into a fresh array: padding would be chosen element by element
+        fresh = jnp.zeros((*a.shape[:2], capacity, a.shape[3]), a.dtype)
+        return jax.lax.dynamic_update_slice(fresh, a, (0, 0, 0, 0))
+
+    later = cache.places[:, -1:] + 1 + jnp.arange(capacity - held)[None]
+    return cache._replace(
+        k=tuple(map(room, cache.k)),
+        v=tuple(map(room, cache.v)),
+        places=jnp.concatenate([cache.places, later], axis=1),
+        mask=jnp.concatenate([cache.mask, jnp.ones((batch, capacity - held), bool)], axis=1),
+    )
+
+
 def unstack(params: PyTree, config: Config) -> list[PyTree]:
     """The layers one by one, matrices as (out, in), biases and norms as columns."""
     h = config.hidden

@@ -159,6 +159,7 @@ def generate(
     return _dealt(params.mesh, params[:2], config, tokens, mask, key, count, sampling, capacity)
 
 
+STAGES, STAGE = 4, 32  # at most so many, and tokens drawn in one at least
 STATIC = ("config", "count", "sampling", "capacity")
 
 
@@ -185,9 +186,10 @@ def _dealt(mesh, weights, config, tokens, mask, key, count, sampling, capacity):
 
 def _generate(weights, config, tokens, mask, key, count, sampling, capacity, first_row=0):
     """`generate` of rows that begin at `first_row` of the batch."""
-    batch = tokens.shape[0]
+    batch, time = tokens.shape
     params, layers = weights
-    cache = model.empty_cache(config, batch, capacity)
+    stages = [(count, capacity)] if layers is None else _stages(time, count, capacity)
+    cache = model.empty_cache(config, batch, stages[0][1])
     with jax.named_scope("prompt"):
         x, cache = model.hidden(params, config, tokens, mask, cache=cache)
         first = model.logits(params, config, x[:, -1:])[:, 0]
@@ -206,10 +208,6 @@ def _generate(weights, config, tokens, mask, key, count, sampling, capacity, fir
         out = jax.lax.dynamic_update_slice(out, token[:, None], (0, i))
         return token, out, done | (token == config.eos)
 
-    def unfinished(carry):
-        i, (_, _, done), _ = carry
-        return (i < count) & ~jnp.all(done)
-
     def step(carry):
         i, (token, out, done), cache = carry
         logits, cache = advance(token, cache)
@@ -218,8 +216,22 @@ def _generate(weights, config, tokens, mask, key, count, sampling, capacity, fir
 
     out = jnp.full((batch, count), config.pad, jnp.int32)
     drawn = draw(jnp.int32(0), first, out, jnp.zeros(batch, bool))
-    _, (_, out, _), _ = jax.lax.while_loop(unfinished, step, (jnp.int32(1), drawn, cache))
-    return out
+    i = jnp.int32(1)
+    for end, room in stages:
+        cache = cache if room == cache.mask.shape[1] else decode.grow(cache, room)
+        unfinished = lambda carry, end=end: (carry[0] < end) & ~jnp.all(carry[1][2])
+        i, drawn, cache = jax.lax.while_loop(unfinished, step, (i, drawn, cache))
+    return drawn[1]
+
+
+def _stages(time, count, capacity):
+    """(tokens drawn by its end, capacity of its cache) for every stage of a generation.
+
+    A step reads its whole cache, however little of it is written: so the cache grows in stages.
+    """
+    stages = max(1, min(STAGES, count // STAGE))
+    ends = [-(-count * (i + 1) // stages) for i in range(stages)]
+    return [(end, time + end) for end in ends[:-1]] + [(count, capacity)]
 
 
 _go_on = jax.jit(_generate, static_argnames=STATIC)

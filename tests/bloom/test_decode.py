@@ -16,7 +16,7 @@ MASK = jnp.array([[1] * 8, [0, 0, 0, 1, 1, 1, 1, 1], [1, 1, 0, 1, 0, 1, 1, 1]], 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("bfloat16", 0.1)])
 def test_steps_are_the_models(key, dtype, tolerance):
-    """Over prompts without padding, padded on the left and with holes."""
+    """Over prompts without padding, padded on the left and with holes; the cache grows."""
     config = dataclasses.replace(CONFIG, dtype=dtype)
     params = model.init(key, config, std=0.3)
     tokens = jax.random.randint(key, (3, 11), 0, config.vocab)
@@ -25,10 +25,14 @@ def test_steps_are_the_models(key, dtype, tolerance):
     def both():
         empty = model.empty_cache(config, 3, 12)
         _, cache = model.hidden(params, config, tokens[:, :8], MASK, cache=empty)
-        mine, layers = decode.adopt(cache, config), decode.unstack(params, config)
+        _, tight = model.hidden(
+            params, config, tokens[:, :8], MASK, cache=model.empty_cache(config, 3, 9)
+        )
+        mine, layers = decode.adopt(tight, config), decode.unstack(params, config)
         pairs = []
         for i in range(8, 11):
             x, cache = model.hidden(params, config, tokens[:, i : i + 1], cache=cache)
+            mine = decode.grow(mine, 12) if i == 9 else mine
             logits, mine = decode.step(params, layers, config, tokens[:, i], mine)
             pairs.append((logits, model.logits(params, config, x)[:, 0]))
         return pairs, mine.used

@@ -47,6 +47,17 @@ def test_a_padded_batch_gives_what_each_prompt_gives_alone(params, scan):
         assert np.asarray(row).tolist() == slow(params, CONFIG, prompt, 5)
 
 
+def test_a_long_generation_whose_cache_grows(params):
+    """Two stages against the model as it is, which has its whole cache from the start."""
+    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5, 6, 1]], CONFIG.pad)
+    made = [
+        generate.generate(params, dataclasses.replace(CONFIG, scan=scan), tokens, mask, count=65)
+        for scan in (True, False)
+    ]
+    assert [end for end, _ in generate._stages(6, 65, 71)] == [33, 65]
+    np.testing.assert_array_equal(*made)
+
+
 @pytest.mark.parametrize("scan", [True, False])
 def test_a_finished_row_continues_with_padding(params, scan):
     first = slow(params, CONFIG, [5, 9, 2], 4)
