@@ -16,7 +16,7 @@ from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import attention, dense, norms, position
+from fl_jax.nn import attention, chunked_loss, dense, norms, position
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -251,8 +251,9 @@ def _with_cache(context, cache, tokens):
 
 def _embed(table, tokens):
     """Rows of the table. On a mesh its columns are gathered first and the result is laid out at
-    once: otherwise the compiler carries the columns' layout into the activations."""
-    table = sharding.constrain(table, "vocab", None)
+    once: otherwise the compiler carries the columns' layout into the activations. Within a cohort
+    its rows are gathered as well, since the compiler aborts there on looking up in split ones."""
+    table = sharding.constrain(table, None if chunked_loss.within_cohort() else "vocab", None)
     return sharding.constrain(table[tokens], *sharding.ACTIVATIONS)
 
 

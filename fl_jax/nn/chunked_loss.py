@@ -210,7 +210,7 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         sums = (top + jnp.log(total))[..., 0]
     own = labels - first
     here = (own >= 0) & (own < rows)
-    if _within():  # where the compiler splits the vocabulary, it fails on the gather
+    if within_cohort():  # where the compiler splits the vocabulary, it fails on the gather
         picked = jnp.sum(jnp.where(ids[None, None] == labels[..., None], logits, 0), axis=-1)
     else:
         place = jnp.clip(own, 0, rows - 1)
@@ -241,7 +241,7 @@ def _mesh():
     return mesh if _extent(mesh, (*BATCH_AXES, VOCAB_AXIS)) > 1 else None
 
 
-def _within() -> bool:
+def within_cohort() -> bool:
     """Whether this is one of several models that are dealt by hand over one axis of the mesh in
     use, and that the compiler splits over the others."""
     mesh = jax.sharding.get_abstract_mesh()
