@@ -12,28 +12,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from algorithmic.disks import bdf, hand, model, radiation, readers, surface, table
+from algorithmic.disks import bdf, families, hand, model, radiation, readers, surface, table
 from algorithmic.disks import network as networks
 from algorithmic.disks.network import Network
 from algorithmic.disks.radiation import Grid, Light, Tables
 from algorithmic.disks.structure import Disk
 from fl_jax.core import errors
 
-# Declared ranges of ours; (low, high, logarithmic).
-RANGES = {
-    "mass_star": (0.3, 2.0, True),  # [M_sun]
-    "mass_gas": (1e-5, 1e-1, True),  # [M_sun]
-    "r_c": (20.0, 300.0, True),  # [au]
-    "gamma": (0.2, 1.5, False),
-    "q": (0.4, 0.7, False),
-    "t_mid": (100.0, 300.0, True),  # at 1 au [K]
-    "t_atm": (300.0, 1500.0, True),  # at 1 au [K]
-    "chi_star": (1e1, 1e5, True),  # at 100 au [Draine]
-    "l_x": (1e29, 10**31.5, True),  # [erg/s]
-    "zeta0": (1e-19, 1e-16, True),  # [1/s]
-    "gas_to_small": (1e2, 1e4, True),
-    "c_to_o": (0.4, 1.2, False),
-}
 CARBON, OXYGEN = 1.4e-4, 3.2e-4  # per hydrogen nucleus; oxygen follows C/O where it is drawn
 ELEMENTS = ("H", "He", "C", "N", "O", "S", "Mg")
 START = {"H": 5e-5, "H2": 0.5 * (1 - 5e-5), "He": 0.09, "N": 7.5e-5, "S+": 8e-8, "Mg+": 7e-9}
@@ -44,6 +29,7 @@ class Population:
     """What is drawn and on which grid it is solved."""
 
     disks: int = 24  # how many
+    family: str = "wide"  # which are drawn: wide (ours), or published (from memory)
     seed: int = 100  # of the Sobol scrambling; the authors' notebook uses 100 throughout
     radii: int = 16  # of the grid, logarithmic
     layers: int = 16  # of the grid in z/r, closer near the midplane
@@ -82,24 +68,8 @@ def setting(config: Population, folder: pathlib.Path | None) -> Setting:
 
 
 def draw(config: Population) -> list[dict[str, float]]:
-    """Parameters of each disk: a scrambled Sobol sequence over `RANGES`.
-
-    The first k disks are the same whatever the number of disks.
-    """
-    from scipy.stats import qmc
-
-    sobol = qmc.Sobol(len(RANGES), scramble=True, rng=config.seed)
-    unit = sobol.random_base2(max(1, (config.disks - 1).bit_length()))[: config.disks]
-    return [parameters(row) for row in unit]
-
-
-def parameters(unit: np.ndarray) -> dict[str, float]:
-    """Parameters at a point of the unit cube."""
-    out = {}
-    for u, (name, (low, high, logarithmic)) in zip(unit, RANGES.items(), strict=True):
-        value = low * (high / low) ** u if logarithmic else low + (high - low) * u
-        out[name] = float(value)
-    return out
+    """Parameters of each disk of the population."""
+    return families.draw(config.family, config.disks, config.seed)
 
 
 def grid(config: Population, drawn: dict[str, float]) -> Grid:
@@ -246,7 +216,7 @@ def card(config: Population, network: Network) -> dict:
     """The data card: where the rows come from and how they are to be read."""
     return {
         **dataclasses.asdict(config),
-        "ranges": {k: list(v) for k, v in RANGES.items()},
+        "ranges": {k: list(v) for k, v in families.FAMILIES[config.family].ranges.items()},
         "species": len(network.species),
         "reactions": len(network),
         "abundances": "n_s/n_H per hydrogen nucleus; values below 1e-20 are the integrator's noise",

@@ -3,6 +3,7 @@
 FL_JAX_DATA=... python -m experiments disks                    12 disks, RATE22 with ices
 python -m experiments disks                                    the same with 33 hand-typed reactions
 FL_JAX_DATA=... python -m experiments disks --disks 100        100 disks
+FL_JAX_DATA=... python -m experiments disks --family published disks that differ as the paper's do
 FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,208 cells; accelerator
 """
 
@@ -18,6 +19,7 @@ class Config:
 
     seed: int = 100  # of draws and splits [notebook]
     disks: int = 540  # of the population [notebook]
+    family: str = "wide"  # of disks: wide (ours, 12 parameters) or published (3, from memory)
     radii: int = 48  # of the grid; 48 x 46 cells are about the notebook's 2,191 a disk
     layers: int = 46  # of the grid
     network: str = "S2"  # S2: RATE22 with at most two heavy atoms, and ices; hand: 33 reactions

@@ -33,6 +33,7 @@ def rows(config: Config, directory: result.RunDirectory) -> Rows:
     data = sources.folder("astrochem")
     asked = population.Population(
         disks=config.disks,
+        family=config.family,
         seed=config.seed,
         radii=config.radii,
         layers=config.layers,

@@ -62,10 +62,3 @@ def test_bad_rows_are_refused(made):
         hole.targets(("CO",))
     with pytest.raises(errors.DataError, match="do not join"):
         table.concatenate([rows, dataclasses.replace(rows, species=("X",))])
-
-
-def test_draws_are_a_prefix_of_longer_draws_and_stay_in_range():
-    few, many = (population.draw(population.Population(disks=n)) for n in (3, 16))
-    assert few == many[:3]
-    for name, (low, high, _) in population.RANGES.items():
-        assert all(low <= d[name] <= high for d in many)
