@@ -9,14 +9,14 @@ from fl_jax.geocoding import evidence, examples, network, phrases, s2
 
 def test_the_mixture_is_a_distribution_and_leaves_the_own_text_out(pieces):
     task, known, words, _ = pieces
-    tables = network.tables(known)
+    tables, mix = network.tables(known), jax.jit(network.mix)
     train = task.train
     data = examples.encode(known, words, train.text[:8], lat=train.lat[:8], lon=train.lon[:8],
                            held_out=True, length=24)  # fmt: skip
     batch = examples.batch(data, np.arange(8))
     there = jnp.asarray(batch["there"], jnp.float32)
     weights = there / jnp.maximum(there.sum(1, keepdims=True), 1)
-    mixture = network.mix(tables, batch, weights)
+    mixture = mix(tables, batch, weights)
     np.testing.assert_allclose(mixture.sum(1), 1, atol=1e-5)
     mass = network.node_mass(tables, mixture)
     np.testing.assert_allclose(mass[:, 0], 1, atol=1e-5)
@@ -40,7 +40,7 @@ def test_the_mixture_is_a_distribution_and_leaves_the_own_text_out(pieces):
             counts[again.leaf[span]] = again.count[span]
             alone = jnp.zeros((1, evidence.ROWS)).at[0, evidence.DENSE + slot].set(1.0)
             one = {k: v[n : n + 1] for k, v in batch.items()}
-            found = network.mix(tables, one, alone)[0]
+            found = mix(tables, one, alone)[0]
             np.testing.assert_allclose(found, counts / counts.sum(), atol=1e-5)
             np.testing.assert_allclose(
                 data.evidence.points[n, evidence.DENSE + slot], again.mean[own], atol=1e-4

@@ -18,12 +18,11 @@ MASK = jnp.array([[True, True, True], [True, True, False]])
 
 def test_greedy_is_the_argmax_of_full_passes():
     found = np.asarray(decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=5))
+    apply = jax.jit(lambda tokens, given, mask: model.apply(PARAMS, CONFIG, tokens, given, mask))
     for row in range(2):
         given = [0]
         for step in range(5):
-            scores = model.apply(
-                PARAMS, CONFIG, TOKENS[row : row + 1], jnp.array([given]), MASK[row : row + 1]
-            )
+            scores = apply(TOKENS[row : row + 1], jnp.array([given]), MASK[row : row + 1])
             best = int(jnp.argmax(scores[0, -1]))
             assert found[row, step] == best
             if best == CONFIG.eos:

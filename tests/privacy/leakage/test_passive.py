@@ -30,16 +30,18 @@ def test_an_imitated_update_is_one_batch_and_innocent_ones_summed(setting, key):
     data, _, start, learning, extractor, drawn, _ = setting
     one = jax.tree.map(lambda a: a[0], drawn.rounds(10, 1))
     weights = np.array([0.4, 0.3, 0.2, 0.1])
-    made = passive.imitate(learning, extractor, weights)
+    made = jax.jit(passive.imitate(learning, extractor, weights))
     found = made(start, data, one["auxiliary"], one["pool"], one["chosen"], key)
     fetch = lambda taken: jax.tree.map(lambda leaf: leaf[taken], data)
-    send = jax.jit(learning.send)
+    send = jax.jit(lambda taken: learning.send(start, fetch(taken), key))
+    add = jax.jit(lambda total, share, update: tree.add(total, tree.scale(share, update)))
+    extract = jax.jit(extractor.extract)
     for a in (0, 5, 15):
-        total = tree.scale(0.4, send(start, fetch(one["auxiliary"][a]), key))
+        update = send(one["auxiliary"][a])
+        total = add(tree.zeros_like(update), 0.4, update)
         for m in one["chosen"][a]:
-            innocent = send(start, fetch(one["pool"][m]), key)
-            total = tree.add(total, tree.scale(0.15, innocent))
-        np.testing.assert_allclose(found[a], extractor.extract(total), rtol=1e-4, atol=1e-6)
+            total = add(total, 0.15, send(one["pool"][m]))
+        np.testing.assert_allclose(found[a], extract(total), rtol=1e-4, atol=1e-6)
 
 
 def test_dealt_over_devices_the_auxiliary_updates_are_the_same(setting, key):
