@@ -12,7 +12,6 @@ from fl_jax.bloom import decode, model, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.train import emitters
 from fl_jax.train import mesh as meshes
 
 
@@ -164,14 +163,14 @@ STAGES, STAGE = 4, 32  # at most so many, and tokens drawn in one at least
 STATIC = ("config", "count", "sampling", "capacity")
 
 
-@functools.partial(emitters.jit_without, static_argnames=STATIC)
+@functools.partial(jax.jit, static_argnames=STATIC)
 def _alone(params, config, tokens, mask, key, count, sampling, capacity):
     with jax.named_scope("layers"):
         weights = _lay(params, config)
     return _generate(weights, config, tokens, mask, key, count, sampling, capacity)
 
 
-@functools.partial(emitters.jit_without, static_argnames=("mesh", *STATIC))
+@functools.partial(jax.jit, static_argnames=("mesh", *STATIC))
 def _dealt(mesh, weights, config, tokens, mask, key, count, sampling, capacity):
     """Every device with its own rows, without a word to the others."""
     rows, copied = meshes.sharding(mesh, "batch").spec, meshes.PartitionSpec()
@@ -235,7 +234,7 @@ def _stages(time, count, capacity):
     return [(end, time + end) for end in ends[:-1]] + [(count, capacity)]
 
 
-_go_on = emitters.jit_without(_generate, static_argnames=STATIC)
+_go_on = jax.jit(_generate, static_argnames=STATIC)
 
 
 def _steps(params, layers, config, cache):
