@@ -9,7 +9,7 @@ from algorithmic.disks import constants as c
 from algorithmic.disks.radiation import Light
 from fl_jax.core import errors
 
-SHADE = 0.05  # grazing angle at which starlight enters a disk
+GRAZING = 0.05  # grazing angle at which starlight enters a disk
 SUPERHEATED = 4.0  # atmosphere over midplane temperature: small grains absorb better than they emit
 C_TO_O = 0.44  # C+ 1.4e-4 and O 3.2e-4, the low metals of the ALCHEMIC family in ratio
 
@@ -29,7 +29,7 @@ def _published(drawn: dict[str, float]) -> dict[str, float]:
     memory].
     """
     luminosity = 2.3 * drawn["mass_star"] ** 1.5 * c.L_SUN
-    flux = SHADE / 2 * luminosity / (4 * np.pi * c.AU**2)
+    flux = GRAZING / 2 * luminosity / (4 * np.pi * c.AU**2)
     t_mid = float((flux / c.SIGMA_SB) ** 0.25)
     light = Light()
     return {
@@ -79,18 +79,23 @@ FAMILIES = {
 }
 
 
+def named(family: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return FAMILIES[errors.one_of("family", family, FAMILIES)]
+
+
 def draw(family: str, disks: int, seed: int) -> list[dict[str, float]]:
     """Parameters of each disk: a scrambled Sobol sequence over the ranges of a family.
 
     The first k disks are the same whatever the number of disks.
-
-    Raises:
-        ConfigError: a family that is not there.
     """
     from scipy.stats import qmc
 
-    errors.one_of("family", family, tuple(FAMILIES))
-    ranges, complete = FAMILIES[family]
+    ranges, complete = named(family)
     sobol = qmc.Sobol(len(ranges), scramble=True, rng=seed)
     unit = sobol.random_base2(max(1, (disks - 1).bit_length()))[:disks]
     return [complete(_scale(row, ranges)) for row in unit]

@@ -216,7 +216,7 @@ def card(config: Population, network: Network) -> dict:
     """The data card: where the rows come from and how they are to be read."""
     return {
         **dataclasses.asdict(config),
-        "ranges": {k: list(v) for k, v in families.FAMILIES[config.family].ranges.items()},
+        "ranges": {k: list(v) for k, v in families.named(config.family).ranges.items()},
         "species": len(network.species),
         "reactions": len(network),
         "abundances": "n_s/n_H per hydrogen nucleus; values below 1e-20 are the integrator's noise",

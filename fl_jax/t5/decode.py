@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
-from fl_jax.train import emitters
 
 NEVER = -1e9
 
 
-@functools.partial(emitters.jit_without, static_argnames=("config", "count"))
+@functools.partial(jax.jit, static_argnames=("config", "count"))
 def greedy(
     params: PyTree,
     config: Config,
@@ -40,9 +39,7 @@ def greedy(
     return out.T
 
 
-@functools.partial(
-    emitters.jit_without, static_argnames=("config", "count", "beams", "length_penalty")
-)
+@functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
 def beam(
     params: PyTree,
     config: Config,

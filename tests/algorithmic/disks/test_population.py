@@ -33,6 +33,8 @@ def test_finished_disks_are_not_made_again_and_another_config_is_refused(made, m
     np.testing.assert_array_equal(again.abundances, rows.abundances)
     with pytest.raises(errors.DataError, match="another years"):
         population.make(dataclasses.replace(SMALL, years=1e5), folder, data=None)
+    with pytest.raises(errors.ConfigError, match="unknown family 'narrow'"):
+        population.make(dataclasses.replace(SMALL, family="narrow"), folder, data=None)
 
 
 def test_a_table_survives_saving_and_nothing_is_unpickled(made, tmp_path):
