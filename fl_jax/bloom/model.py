@@ -312,7 +312,7 @@ def _matmul(x, weights, adapters, name):
     if adapters is not None and name in adapters:
         a, b = (adapters[name][part].astype(x.dtype) for part in ("a", "b"))
         y = y + dense.dense(dense.dense(x, a, inputs), b, 1)
-    return y + jnp.broadcast_to(bias, y.shape)
+    return dense.bias(y, bias)
 
 
 def _dropout(x, rate, key, name):

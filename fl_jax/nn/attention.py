@@ -220,6 +220,7 @@ def _blocked_backward(slopes, block, residuals, g):
     g = g.transpose(0, 2, 1, 3)
     inner = jnp.sum(g.astype(wide) * out.astype(wide), axis=-1, keepdims=True)
     row = lambda a: jnp.swapaxes(a, 2, 3)
+    turned = barrier.materialize(jnp.swapaxes(k, 2, 3))
     dq, dk, dv = [], [], []
     for start in range(0, q.shape[2], block):
         end = min(start + block, q.shape[2])
@@ -230,13 +231,14 @@ def _blocked_backward(slopes, block, residuals, g):
         weights = jnp.exp(scores - row(sums[:, :, own]))
         dweights = jnp.einsum("bhsd,bhtd->bhst", vi, gi, preferred_element_type=wide)
         dscores = (weights * (dweights - row(inner[:, :, own])) * _scale(q)).astype(q.dtype)
-        by_query = barrier.materialize(jnp.swapaxes(dscores, 2, 3))
-        dq.append(jnp.einsum("bhts,bhsd->bhtd", by_query, ki))
+        kt = turned[..., :end]
+        dqi = jnp.einsum("bhds,bhst->bhdt", kt, dscores, preferred_element_type=wide)
+        dq.append(barrier.materialize(dqi.astype(q.dtype)))
         dk.append(jnp.einsum("bhst,bhtd->bhsd", dscores, qi, preferred_element_type=wide))
         dv.append(
             jnp.einsum("bhst,bhtd->bhsd", weights.astype(g.dtype), gi, preferred_element_type=wide)
         )
-    dq = jnp.concatenate(dq, axis=2)
+    dq = jnp.swapaxes(jnp.concatenate(dq, axis=3), 2, 3)
     dk, dv = (_sum_prefixes(parts, block) for parts in (dk, dv))
     back = lambda a, like: a.astype(like.dtype).transpose(0, 2, 1, 3)
     return back(dq, q), back(dk, k), back(dv, v), None

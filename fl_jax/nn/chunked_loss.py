@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec
 
 from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Float, Int
-from fl_jax.nn import barrier
+from fl_jax.nn import barrier, tiles
 
 BATCH_AXES = ("data", "fsdp")
 VOCAB_AXIS = "tensor"
@@ -227,7 +227,8 @@ def _chunk(vocab_axis, valid, what, table, x, labels, weights, sums=None) -> _Ch
         out.dx = jnp.einsum("btv,vh->bth", dlogits, table, preferred_element_type=wide)
         out.dx = out.dx.astype(x.dtype)
         # Written out transposed, the narrow side lets a CPU take its fast product.
-        rows = barrier.materialize(x.reshape(-1, x.shape[-1]).T)
+        flat = x.reshape(-1, x.shape[-1])
+        rows = tiles.turn(flat) if tiles.fit(x) else barrier.materialize(flat.T)
         dlogits = dlogits.reshape(rows.shape[1], -1)
         out.dtable = jnp.einsum("hn,nv->hv", rows, dlogits, preferred_element_type=wide)
     return out

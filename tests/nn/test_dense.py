@@ -39,3 +39,15 @@ def test_clients_side_by_side(key):
     np.testing.assert_allclose(found, each, atol=1e-5)
     plain = lambda x: jnp.einsum("th,to->ho", x, jnp.cos(jnp.matmul(x, kernel)))
     np.testing.assert_allclose(found[1], plain(x[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bias_is_summed_in_float32(dtype, key):
+    """4,096 equal rows: a sum in bfloat16 would stand still at 256."""
+    y, b = jnp.zeros((2, 2048, 3, 2), dtype), jax.random.normal(key, (3, 2), dtype)
+    out, pull = jax.vjp(dense.bias, y, b)
+    np.testing.assert_array_equal(out, jnp.broadcast_to(b, y.shape))
+    dy, db = jax.jit(pull)(jnp.ones_like(y))
+    assert dy.dtype == db.dtype == jnp.dtype(dtype)
+    np.testing.assert_array_equal(dy, jnp.ones_like(y))
+    np.testing.assert_array_equal(db.astype(jnp.float32), jnp.full((3, 2), 4096.0))
