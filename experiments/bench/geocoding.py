@@ -25,7 +25,7 @@ from experiments.bench import measure, peers
 from fl_jax.geocoding import s2
 from fl_jax.t5 import convert, loss, model
 from fl_jax.t5.config import Config
-from fl_jax.train import allocator, emitters, optimizer, state, step
+from fl_jax.train import allocator, optimizer, state, step
 
 POINTS, LEVEL = 100_000, 12
 SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
@@ -148,7 +148,7 @@ def training(name: str) -> None:
     labels = draws.integers(3, shape.vocab, (rows, target)).astype(np.int32)
     params = model.init(jax.random.key(0), shape)
     rule = optimizer.make(optimizer.Optimizer("adamw", rate=1e-4))
-    compiled = emitters.jit_without(step.make(loss.make(shape), rule), donate_argnums=0)
+    compiled = jax.jit(step.make(loss.make(shape), rule), donate_argnums=0)
     current = state.init(state.Variables(jax.tree.map(jnp.copy, params), {}), rule)
     batch = {"tokens": jnp.asarray(tokens), "labels": jnp.asarray(labels)}
     current, info = compiled(current, batch, jax.random.key(0))

@@ -12,7 +12,7 @@ from experiments.result import Metric, Result
 from fl_jax.core import rng, tree
 from fl_jax.geocoding import network
 from fl_jax.geocoding.geocoder import Geocoder
-from fl_jax.train import checkpoint, emitters, loop, metrics, optimizer, schedule, state, step
+from fl_jax.train import checkpoint, loop, metrics, optimizer, schedule, state, step
 
 EXAMPLES = (
     "Paris", "Paris, Texas", "巴黎", "Москва", "القاهرة", "東京の神社", "서울", "דרום תל אביב",
@@ -77,7 +77,7 @@ def fit(config, task, known, words, net, directory, resume):
     params = network.init(rng.fold(key, "init"), net)
     start = state.init(state.Variables(params, {}), optimizer_)
     learn = step.make(network.losses(net, tables), optimizer_)
-    compiled = emitters.jit_without(learn, donate_argnums=0)
+    compiled = jax.jit(learn, donate_argnums=0)
     curve: list[list[float]] = []
 
     def advance(current, at):

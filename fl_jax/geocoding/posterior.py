@@ -17,7 +17,6 @@ from fl_jax.core.types import Array, Bool, Float, PyTree
 from fl_jax.geocoding import cells, network
 from fl_jax.geocoding.network import Config, Encoded, Tables
 from fl_jax.t5 import model
-from fl_jax.train import emitters
 
 
 class Posterior(NamedTuple):
@@ -39,7 +38,7 @@ def widths(partition: cells.Partition, capacity: int | None) -> tuple[int, ...]:
     return tuple(counts if capacity is None else [min(c, capacity) for c in counts])
 
 
-@functools.partial(emitters.jit_without, static_argnames=("config", "widths"))
+@functools.partial(jax.jit, static_argnames=("config", "widths"))
 def expand(
     params: PyTree, config: Config, tables: Tables, encoded: Encoded, widths: tuple[int, ...]
 ) -> Posterior:
@@ -89,7 +88,7 @@ def expand(
     return Posterior(found, stopped, jnp.sum(left, axis=1))
 
 
-@functools.partial(emitters.jit_without, static_argnames=("config",))
+@functools.partial(jax.jit, static_argnames=("config",))
 def encode(params: PyTree, config: Config, tables: Tables, batch: dict) -> Encoded:
     """`network.encode`, compiled."""
     return network.encode(params, config, tables, batch)

@@ -49,7 +49,6 @@ TESTED_BY = {
     r"fl_jax/bloom/config": "bloom/test_model.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",
     r"fl_jax/geocoding/service/\w+": "geocoding/service/test_app.py",
-    r"fl_jax/t5/attention": "t5/test_model.py",
     r"fl_jax/t5/config": "t5/test_model.py",
     r"fl_jax/core/dtypes": "nn/test_attention.py",
     r"fl_jax/nn/winograd": "nn/test_conv.py",

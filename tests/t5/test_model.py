@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors, tree
-from fl_jax.t5 import attention, model
+from fl_jax.t5 import model
 from fl_jax.t5.config import Config, size
 
 _spec = importlib.util.spec_from_file_location(
@@ -91,16 +91,6 @@ def test_dropout_is_on_only_with_a_key_and_extra_places_have_no_position():
     one = model.encode(params, golden.CONFIG, x, extra=2)
     swapped = model.encode(params, golden.CONFIG, x[:, jnp.array([0, 1, 3, 2])], extra=2)
     np.testing.assert_allclose(one[:, 2], swapped[:, 3], atol=1e-5)
-
-
-def test_attention_with_own_keys_is_attention():
-    draws = np.random.default_rng(0)
-    q, k, v = (jnp.asarray(draws.normal(size=(1, 2, 2, 4)), jnp.float32) for _ in range(3))
-    own = lambda a: jnp.stack([a, a], axis=1)
-    bias = jnp.zeros((2, 2))
-    np.testing.assert_allclose(
-        attention.own_keys(q, own(k), own(v), bias=bias), attention.attention(q, k, v), atol=1e-6
-    )
 
 
 def test_refuses_a_shape_that_cannot_be():
