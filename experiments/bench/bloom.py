@@ -1,6 +1,6 @@
 """BLOOM beside transformers and torch: training, generation, memory of the loss.
 
-    python -m experiments bench bloom            about 2 minutes on two idle cores
+    python -m experiments bench bloom            about 3 minutes on two idle cores
 
 The same weights, batch, cores and settings of the allocator; the codes take turns, so that both
 meet the same load, and the ratio is that of the medians. Generation deals its rows over two
@@ -50,7 +50,8 @@ def main() -> None:
     memory()
     for dtype in ("float32", "bfloat16"):
         compare("train", dtype, BATCH * LENGTH, "tokens/s of training", *TRAIN)
-    compare("generate", "float32", PROMPTS * NEW, "tokens/s of generation", *GENERATE)
+    for dtype in ("float32", "bfloat16"):
+        compare("generate", dtype, PROMPTS * NEW, "tokens/s of generation", *GENERATE)
 
 
 def compare(work: str, dtype: str, tokens: int, what: str, turns: int, repeats: int) -> None:

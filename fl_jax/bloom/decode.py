@@ -19,7 +19,7 @@ from fl_jax.bloom import model
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
-from fl_jax.nn import attention, position
+from fl_jax.nn import attention, position, tiles
 
 WAYS = 16  # parts of the vocabulary that `likeliest` compares at once
 
@@ -156,7 +156,9 @@ def _norm(x, weights, config):
 
 
 def _dense(x, weights):
-    return weights["kernel"] @ x + weights["bias"]
+    kernel = weights["kernel"]
+    y = tiles.product(kernel, x) if tiles.fit(x) else kernel @ x
+    return y + weights["bias"]
 
 
 def _bias(config, cache):
@@ -173,10 +175,11 @@ def _attend(qkv, k, v, bias, used, config):
     """Attention of one query a row over the cache, which these keys and values join."""
     batch, heads, _, width = k.shape
     qkv = qkv.T.reshape(batch, 3, heads, width)
+    q, own_k, own_v = (qkv[:, i].astype(k.dtype) for i in range(3))
     write = lambda old, new: jax.lax.dynamic_update_slice(old, new[:, :, None], (0, 0, used, 0))
-    k, v = write(k, qkv[:, 1]), write(v, qkv[:, 2])
-    scores = jnp.einsum("bhd,bhsd->bhs", qkv[:, 0], k, preferred_element_type=bias.dtype)
+    k, v = write(k, own_k), write(v, own_v)
+    scores = jnp.einsum("bhd,bhsd->bhs", q, k, preferred_element_type=bias.dtype)
     scores = scores * (1 / math.sqrt(width)) + bias
     shares = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    o = jnp.einsum("bhs,bhsd->bhd", shares, v)
+    o = jnp.einsum("bhs,bhsd->bhd", shares, v).astype(qkv.dtype)
     return o.reshape(batch, config.hidden).T, k, v

@@ -16,7 +16,7 @@ from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import attention, chunked_loss, dense, norms, position
+from fl_jax.nn import attention, chunked_loss, dense, norms, position, tiles
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -192,9 +192,14 @@ def unstack(tree: PyTree, count: int) -> list[PyTree]:
 
 
 def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
-    """Room for so many tokens of each sequence, padding included."""
+    """Room for so many tokens of each sequence, padding included.
+
+    Of a bfloat16 model it is float32 on a CPU, where XLA would turn the whole of it to float32 and
+    back wherever one token is written.
+    """
     shape = (config.layers, batch, capacity, config.heads, config.head_dim)
     zeros = jnp.zeros(shape, config.dtype)
+    zeros = zeros.astype(dtypes.wide(zeros.dtype)) if tiles.fit(zeros) else zeros
     return Cache(zeros, zeros, jnp.zeros((batch, capacity), bool), 0)
 
 
@@ -280,10 +285,13 @@ def _attend(context, a, kv, index, weights, adapters, key):
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
         start = (index, 0, context.offset, 0, 0)
-        write = lambda old, new: jax.lax.dynamic_update_slice(old, new[None], start)
+        write = lambda old, new: jax.lax.dynamic_update_slice(
+            old, new[None].astype(old.dtype), start
+        )
         kv = write(kv[0], k), write(kv[1], v)
     if not context.alone:
-        k, v = (jax.lax.dynamic_index_in_dim(old, index, keepdims=False) for old in kv)
+        own = lambda old: jax.lax.dynamic_index_in_dim(old, index, keepdims=False)
+        k, v = (own(old).astype(q.dtype) for old in kv)
     o = attention.attention(
         q,
         k,
