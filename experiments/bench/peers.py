@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent / "peers"
-# What `allocator.keep_memory` does for us, said to a peer's C library.
+# What `allocator.keep_memory` does for us, said to a peer's C library; with more heaps than one,
+# as we have, torch is slower.
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2147483647",

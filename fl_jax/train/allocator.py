@@ -6,6 +6,9 @@ import os
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # parameters of mallopt(3)
 _HUGEPAGE = 14  # advice of madvise(2)
 _PAGE = 2**21  # bytes of a large page, and a multiple of every small one
+# Heaps a core. With a single one threads wait for each other at every small array, and with the
+# C library's eight a core large ones are kept where the next step does not look.
+_HEAPS = 2
 
 
 def keep_memory() -> bool:
@@ -26,7 +29,8 @@ def keep_memory() -> bool:
         set_to = library.mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
+    heaps = _HEAPS * (os.cpu_count() or 1)
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, heaps))
     kept = all(set_to(name, value) == 1 for name, value in settings)
     if kept:
         _large_pages(library)
