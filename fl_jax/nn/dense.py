@@ -46,18 +46,18 @@ def _forward(x, kernel, inputs):
 def _backward(inputs, residuals, dy):
     x, kernel = residuals
     rows = x.ndim - inputs
-    if _split() or not tiles.fit(x):
-        out_axes = tuple(range(inputs, kernel.ndim)), tuple(range(rows, dy.ndim))
-        dx = jnp.tensordot(dy, kernel, axes=(out_axes[1], out_axes[0]))
-        if _split():
-            batch = tuple(range(rows))
-            return dx, jnp.tensordot(x, dy, axes=(batch, batch))
-        dkernel = jnp.tensordot(_flat(x, rows), _flat(dy, rows), axes=((0,), (0,)))
-        return dx, dkernel.reshape(kernel.shape)
-    flat = _flat(dy, rows)
-    dx = tiles.product(flat, _flat(kernel, inputs), turned=True)
-    dkernel = tiles.product_over_rows(_flat(x, rows), flat)
-    return dx.reshape(x.shape), dkernel.reshape(kernel.shape)
+    if tiles.fit(x) and not _split():
+        flat = _flat(dy, rows)
+        dx = tiles.product(flat, _flat(kernel, inputs), turned=True)
+        dkernel = tiles.product_over_rows(_flat(x, rows), flat)
+        return dx.reshape(x.shape), dkernel.reshape(kernel.shape)
+    outs = tuple(range(rows, dy.ndim)), tuple(range(inputs, kernel.ndim))
+    dx = jnp.tensordot(dy, kernel, axes=outs)
+    if _split():
+        batch = tuple(range(rows))
+        return dx, jnp.tensordot(x, dy, axes=(batch, batch))
+    dkernel = jnp.tensordot(_flat(x, rows), _flat(dy, rows), axes=((0,), (0,)))
+    return dx, dkernel.reshape(kernel.shape)
 
 
 dense.defvjp(_forward, _backward)
