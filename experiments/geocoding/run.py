@@ -76,8 +76,7 @@ def fit(config, task, known, words, net, directory, resume):
     key = jax.random.key(config.seed)
     params = network.init(rng.fold(key, "init"), net)
     start = state.init(state.Variables(params, {}), optimizer_)
-    learn = step.make(network.losses(net, tables), optimizer_)
-    compiled = jax.jit(learn, donate_argnums=0)
+    compiled = jax.jit(step.make(network.losses(net, tables), optimizer_), donate_argnums=0)
     curve: list[list[float]] = []
 
     def advance(current, at):

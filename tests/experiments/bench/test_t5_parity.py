@@ -22,10 +22,9 @@ def test_parity_with_transformers(name):
     )
     # A head that does not scale gives logits up to 8, whose last bit is 1e-6: both codes then
     # round, each in its own order, and what counts is the distance of each from float64.
-    # Measured: 2.4e-6, 6.2e-6 and 9.8e-6; 2.8e-6, 1.6e-5 and 1.6e-5 where the compiler was told
-    # not to optimise and adds one number after another.
-    assert found["logits, ours from float64"] <= 2e-5
-    assert found["logits"] <= (1e-5 if name == "v1.0" else 3e-5)
+    # Measured: 2.2e-6, 7.2e-6 and 9.6e-6; another CPU's order of sums may add a little.
+    assert found["logits, ours from float64"] <= 1.5e-5
+    assert found["logits"] <= (1e-5 if name == "v1.0" else 2.5e-5)
     assert found["loss"] <= 1e-5
     assert found["gradients, relative norm"] <= 1e-4
     assert found["greedy tokens that differ"] == 0
