@@ -9,6 +9,7 @@ import time
 
 from experiments import arguments, systems
 from fl_jax.core import errors
+from fl_jax.train import allocator
 
 
 def main(argv: list[str]) -> int:
@@ -47,9 +48,8 @@ def run(name: str, argv: list[str]) -> int:
     asked = arguments.parse(name, presets, argv)
 
     from experiments import result
-    from fl_jax.train import allocator, launch  # from here on JAX is there
+    from fl_jax.train import launch  # from here on JAX is there
 
-    allocator.keep_memory()
     launch.initialize()
     directory = result.RunDirectory.open(name, asked.preset, asked.config, asked.out, asked.resume)
     experiment = systems.module(name, "run")
@@ -100,4 +100,5 @@ def _benchmarks() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    allocator.keep_memory()
     sys.exit(main(sys.argv[1:]))

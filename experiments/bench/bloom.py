@@ -28,7 +28,6 @@ from fl_jax.bloom import convert, generate, model, recipe, train
 from fl_jax.bloom.config import Config, size
 from fl_jax.nn import chunked_loss
 from fl_jax.nn.loss import cross_entropy
-from fl_jax.train import allocator
 from fl_jax.train import mesh as meshes
 
 CONFIG = Config(vocab=8192, hidden=256, layers=4, heads=8, scan=False)
@@ -40,7 +39,6 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s
 
 def main() -> None:
     """Prints the tables."""
-    allocator.keep_memory()
     if jax.config.jax_platforms in (None, "cpu"):
         jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))

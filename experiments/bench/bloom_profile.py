@@ -15,7 +15,6 @@ import numpy as np
 
 from experiments.bench import bloom, measure, traced
 from fl_jax.bloom import generate, model, recipe, train
-from fl_jax.train import allocator
 from fl_jax.train import mesh as meshes
 
 SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "optimizer")
@@ -23,7 +22,6 @@ SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "
 
 def main() -> None:
     """Prints milliseconds by part of the model, matrix products apart."""
-    allocator.keep_memory()
     jax.config.update("jax_num_cpu_devices", 2)
     print(json.dumps(measure.surroundings()))
     config = dataclasses.replace(bloom.CONFIG, eos=-1)

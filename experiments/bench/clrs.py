@@ -57,13 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     import jax
 
     from algorithmic.clrs import ALGORITHMS
-    from fl_jax.train import allocator
 
     parser = argparse.ArgumentParser(prog="python -m experiments bench clrs")
     parser.add_argument("--nodes", type=int, choices=list(BATCHES), help="one size; default: both")
     parser.add_argument("--tasks", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS))
     asked = parser.parse_args(argv or [])
-    allocator.keep_memory()
     jax.config.update("jax_enable_compilation_cache", False)  # else it would be read, not made
     print(measure.surroundings(), flush=True)
     for n in (asked.nodes,) if asked.nodes else BATCHES:

@@ -15,7 +15,6 @@ from jax import flatten_util
 
 from algorithmic.clrs import lanes, net, samplers, trajectory
 from experiments.bench import clrs_step, measure, traced
-from fl_jax.train import allocator
 
 SCOPES = (
     "encode", "messages", "triplets", "hints", "outputs", "losses", "optimizer"
@@ -25,7 +24,6 @@ BATCH, NODES = 32, 16
 
 def main(argv: list[str] | None = None) -> None:
     """Prints a table per algorithm: milliseconds by part, matrix products apart."""
-    allocator.keep_memory()
     print(measure.surroundings(), flush=True)
     for name in argv or clrs_step.NAMES:
         lane, compiled, given = program(name)

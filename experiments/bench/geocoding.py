@@ -25,7 +25,7 @@ from experiments.bench import measure, peers
 from fl_jax.geocoding import s2
 from fl_jax.t5 import convert, loss, model
 from fl_jax.t5.config import Config
-from fl_jax.train import allocator, optimizer, state, step
+from fl_jax.train import optimizer, state, step
 
 POINTS, LEVEL = 100_000, 12
 SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
@@ -48,7 +48,6 @@ TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, Fra
 
 def main() -> None:
     """Prints the tables."""
-    allocator.keep_memory()
     print(json.dumps(measure.surroundings()))
     cells()
     service()

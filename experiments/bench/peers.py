@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent / "peers"
-# What `allocator.keep_memory` does for us, said to a peer's C library; with more heaps than one,
-# as we have, torch is slower.
+# The allocator's settings, which a peer has from us otherwise, with a single heap: with more of
+# them torch is slower.
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
@@ -69,7 +69,12 @@ def run(
 
 
 def exchange(
-    name: str, script: str, arrays: Mapping[str, object], *arguments: str, devices: int = 1
+    name: str,
+    script: str,
+    arrays: Mapping[str, object],
+    *arguments: str,
+    devices: int = 1,
+    environment: Mapping[str, str] = types.MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """What `peers/<script>` answers: it is given two files, arrays to read and arrays to write.
 
@@ -79,6 +84,6 @@ def exchange(
     with tempfile.TemporaryDirectory() as folder:
         source, target = f"{folder}/in.npz", f"{folder}/out.npz"
         np.savez(source, **arrays)
-        run(name, script, source, target, *arguments, devices=devices)
+        run(name, script, source, target, *arguments, devices=devices, environment=environment)
         with np.load(target) as out:
             return dict(out)

@@ -132,7 +132,9 @@ def compare(peer: str, example: Example, ways: dict[str, str]) -> None:
     start, found = federated.flat(params), {}
     moved = tree.sub(ours["one device"]["params"], params)
     for name, argument in ways.items():
-        theirs = peers.exchange(peer, f"{peer}_example.py", given, argument)
+        theirs = peers.exchange(
+            peer, f"{peer}_example.py", given, argument, environment=peers.MALLOC
+        )
         found[name] = measure.median(list(theirs["seconds"][1:]))
         error = max(
             federated.errors(

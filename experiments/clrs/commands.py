@@ -163,9 +163,8 @@ def salsa(argv: list[str]) -> int:
     from algorithmic.clrs import specs
     from algorithmic.clrs.sparse import tasks
     from experiments.clrs import salsa as experiment
-    from fl_jax.train import allocator, metrics
+    from fl_jax.train import metrics
 
-    allocator.keep_memory()
     names = tuple(asked.tasks.split(",")) if asked.tasks else specs.SALSA
     for name in names:
         tasks.check(name)

@@ -26,9 +26,7 @@ def serve(argv: list[str]) -> int:
         ) from None
     del starlette, uvicorn
     from fl_jax.geocoding.service import run
-    from fl_jax.train import allocator
 
-    allocator.keep_memory()
     run.serve(_load(asked.run), host=asked.host, port=asked.port)
     return 0
 
@@ -161,9 +159,7 @@ def federated(argv: list[str]) -> int:
 
     from experiments import result
     from experiments.geocoding import federated as comparing
-    from fl_jax.train import allocator
 
-    allocator.keep_memory()
     start, used = time.perf_counter(), time.process_time()
     chosen = {"smoke": comparing.SMOKE_FEDERATED, "small": comparing.SMALL_FEDERATED}
     found = comparing.compare(chosen[asked.preset], out, lambda said: print(said, flush=True))

@@ -1,35 +1,59 @@
-"""What is kept is not fetched from the kernel again, and lies in large pages."""
+"""What is kept is not fetched from the kernel again, and the rest comes in large pages."""
 
+import os
 import pathlib
 import subprocess
 import sys
 
-PROGRAM = """
-import pathlib, resource, sys
+import pytest
+
 from fl_jax.train import allocator
-kept = allocator.keep_memory() if sys.argv[1] == "keep" else False
-import numpy as np
-def faults():
+
+PROGRAM = """
+import os, pathlib, resource, sys
+if sys.argv[1] == "keep":
+    from fl_jax.train import allocator
+    allocator.keep_memory()
+import threading
+def work(found):
     for _ in range(3):
-        np.ones(8_000_000)
+        b"x" * 80_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        np.ones(8_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-maps = pathlib.Path("/proc/self/smaps")
-flags = [line for line in maps.read_text().splitlines() if line.startswith("VmFlags")]
-print(kept, faults(), any("hg" in line.split() for line in flags))
+        b"x" * 80_000_000
+    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+found = []
+work(found)
+threads = [threading.Thread(target=work, args=(found,)) for _ in range(8)]
+for thread in threads:
+    thread.start()
+    thread.join()
+print(*sys.argv[1:], max(found), os.environ.get("MALLOC_ARENA_MAX"))
 """
+GLIBC = "CS_GNU_LIBC_VERSION" in os.confstr_names
 LARGE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def test_memory_is_kept_between_steps():
-    say = lambda how: subprocess.run(
-        [sys.executable, "-c", PROGRAM, how], check=True, capture_output=True, text=True
-    ).stdout.split()
-    kept, faults, large = say("keep")
-    _, usual, small = say("not")
-    if kept == "True":  # glibc
-        assert int(faults) < 500 < int(usual)
-        assert small == "False"
-        assert large == str(LARGE.exists())
+def run(how: str, **variables: str) -> list[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in allocator.settings({})}
+    command = [sys.executable, "-c", PROGRAM, how]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment | variables
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not (GLIBC and LARGE.exists()), reason="no glibc or no large pages")
+def test_memory_is_kept_or_comes_in_large_pages_in_every_thread():
+    how, faults, _ = run("keep")
+    assert how == "keep"
+    assert int(faults) < 5000 < int(run("not")[1])
+
+
+def test_what_the_user_has_set_stays():
+    assert run("keep", MALLOC_ARENA_MAX="3")[2] == "3"
+    assert run("keep")[2] == allocator.settings({})["MALLOC_ARENA_MAX"]
+    given = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0", "MALLOC_MMAP_MAX_": "7"}
+    assert allocator.settings(given).items() >= given.items()
+    other = allocator.settings({"GLIBC_TUNABLES": "glibc.malloc.tcache_count=9"})
+    assert other["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=9:glibc.malloc.hugetlb=1"
