@@ -16,7 +16,7 @@ from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import attention, chunked_loss, dense, norms, position, tiles
+from fl_jax.nn import attention, chunked_loss, dense, gelu, norms, position, tiles
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -273,7 +273,7 @@ def _layer(context, x, kv, index, weights, adapters):
         x = x + _dropout(o, config.dropout, key, "attention")
     with jax.named_scope("mlp"):
         m = _norm(x, weights["mlp_norm"], config)
-        m = jax.nn.gelu(_matmul(m, weights, adapters, "up"), approximate=True)
+        m = gelu.gelu(_matmul(m, weights, adapters, "up"))
         m = _matmul(m, weights, adapters, "down")
         return x + _dropout(m, config.dropout, key, "mlp"), kv
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn import dense, norms
+from fl_jax.nn import dense, gelu, norms
 from fl_jax.t5 import attention as attentions
 from fl_jax.t5 import position
 from fl_jax.t5.config import Config
@@ -410,7 +410,7 @@ def _mlp(layer, x, config, key):
     if config.mlp == "relu":
         m = jax.nn.relu(dense.dense(m, layer["wi"]))
     else:
-        gate = jax.nn.gelu(dense.dense(m, layer["wi_0"]), approximate=True)
+        gate = gelu.gelu(dense.dense(m, layer["wi_0"]))
         m = gate * dense.dense(m, layer["wi_1"])
     m = dense.dense(_dropout(m, config, key, "mlp inner"), layer["wo"])
     return x + _dropout(m, config, key, "mlp")
