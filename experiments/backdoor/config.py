@@ -55,6 +55,7 @@ class Config:
     alpha: float = 0.7  # share of the class loss in constrain-and-scale; the paper sweeps it
     anomaly: str = "l2"  # l2, squared_l2, cosine or layer_norms; l2 is the repository's
     backdoor_draws: int = 1000  # test draws with replacement [repository]
+    splits: int = 1  # choices of the semantic images that are held out, each attacked on its own
     test_examples: int = 0  # of the main task, evaluated every round; 0 = all
 
     plan: str = "auto"  # how clients run: auto (measured), scan, vmap, chunk:K

@@ -20,8 +20,8 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     plan = directory.resolved.get("plan", directory.config.plan)
     (directory.path / "report.md").write_text(
         f"# How to backdoor federated learning\n\n"
-        f"Data: {details['origin']}; {details['seeds']} seeds; preset {directory.preset}; clients"
-        f" run by {plan}.\n\n"
+        f"Data: {details['origin']}; {details['seeds']} seeds, {details['splits']} splits; preset"
+        f" {directory.preset}; clients run by {plan}.\n\n"
         "![both accuracies over the rounds](accuracy.png)\n\n"
         f"{text}\n\n{NOTES}"
     )
@@ -31,17 +31,18 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
 NOTES = """Backdoor accuracy is the share of held-out backdoor inputs that the global model gives
 the attacker's label: before the attack, right after the one malicious round, and at the end, when
 only benign participants have trained since. The half-life is the number of rounds until half of it
-is lost. ± is half of Student's 95 % interval over the seeds; at the main accuracy ten rounds later
-it is that of what was lost. "norm" is what the attacker sent over the median benign update. The
-paper's figures (100 % for replacement, 0 % for one round of poisoning) are from memory and not
-verified.
+is lost. ± is half of Student's 95 % interval over the seeds and over the splits of the semantic
+images into those that are trained on and those held out, "worst" the worst of these; at the main
+accuracy ten rounds later ± is that of what was lost. "norm" is what the attacker sent over the
+median benign update. The paper's figures (100 % for replacement, 0 % for one round of poisoning)
+are from memory and not verified.
 """
 
 
 def table(rows: list[dict]) -> str:
     """The table of the arms in Markdown."""
     head = (
-        "| backdoor | attack | backdoor % before | after 1 round | worst seed | at the end "
+        "| backdoor | attack | backdoor % before | after 1 round | worst | at the end "
         "| half-life | main % before | after | 10 rounds later | norm |\n"
         "|---|---|---|---|---|---|---|---|---|---|---|"
     )

@@ -155,13 +155,14 @@ def follow(setting: Setting) -> Stage:
     def rows(info, at):
         out = []
         for r in range(rounds):
-            for c, (backdoor, attack) in enumerate(names):
+            for c, (backdoor, attack, split) in enumerate(names):
                 norms, malicious = info.norm[c, r], info.malicious[c, r]
                 row = {
                     "stage": "follow",
                     "round": at - rounds + r + 1,
                     "backdoor": backdoor,
                     "attack": attack,
+                    "split": split,
                     "seed": config.seed + int(seeds[c]),
                     "main": info.metrics["main"][c, r],
                     "success": info.metrics["backdoor"][c, r],
@@ -198,11 +199,12 @@ def before(setting: Setting, models: Variables) -> list[dict]:
             "round": 0,
             "backdoor": backdoor,
             "attack": attack,
+            "split": split,
             "seed": config.seed + int(seeds[c]),
             "main": found["main"][c],
             "success": found["backdoor"][c],
         }
-        for c, (backdoor, attack) in enumerate(names)
+        for c, (backdoor, attack, split) in enumerate(names)
     ]
 
 
@@ -250,7 +252,7 @@ def attack_of(config: Config, task: tasks.Task, *, attackers: int = 1, shared: b
 
 
 def _grid(config: Config, task: tasks.Task, keys: jax.Array):
-    """((backdoor, attack) names, cells, keys, seed numbers), one entry per cell of the grid."""
+    """(backdoor, attack, split) of the cells, cells, keys, seed numbers; one entry per cell."""
     scale = config.gamma or replacement.full_scale(eta=config.eta, participants=config.participants)
     clean = attackers_share(config, task)
     hard = {
@@ -267,14 +269,15 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     }
     # Backdoors have different numbers of images: repeat them to one length, which changes no
     # expectation, since batches draw from them with replacement.
-    longest = max(len(b.train["y"]) for b in task.backdoors.values())
+    every = [(s, name, b) for s, found in enumerate(task.splits) for name, b in found.items()]
+    longest = max(len(backdoor.train["y"]) for _, _, backdoor in every)
     names, cells, seeds = [], [], []
-    for backdoor_name, backdoor in task.backdoors.items():
+    for split, backdoor_name, backdoor in every:
         repeated = {k: np.resize(v, (longest, *v.shape[1:])) for k, v in backdoor.train.items()}
         for attack in ATTACKS:
             poison = constrain_and_scale.poison(clean, repeated, **settings[attack])
             for s in range(config.seeds):
-                names.append((backdoor_name, attack))
+                names.append((backdoor_name, attack, split))
                 cells.append(Cell(poison, jax.tree.map(jnp.asarray, backdoor.test)))
                 seeds.append(s)
     seeds = np.array(seeds)

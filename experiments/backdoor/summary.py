@@ -13,27 +13,31 @@ LATER = 10  # rounds after which the main accuracy is compared
 
 
 def curves(rows: list[dict]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """backdoor -> attack -> {"main", "success", "norm_ratio"}; accuracies (seeds, rounds + 1)."""
-    grouped: dict[str, dict[str, dict[int, list[dict]]]] = {}
+    """backdoor -> attack -> {"main", "success", "norm_ratio"}; accuracies (runs, rounds + 1).
+
+    A run is a seed and a split of the backdoor's images.
+    """
+    grouped: dict[str, dict[str, dict[tuple[int, int], list[dict]]]] = {}
     for row in rows:
         if row["stage"] == "follow":
             attacks = grouped.setdefault(row["backdoor"], {})
-            attacks.setdefault(row["attack"], {}).setdefault(row["seed"], []).append(row)
+            runs = attacks.setdefault(row["attack"], {})
+            runs.setdefault((row["split"], row["seed"]), []).append(row)
     return {
         backdoor: {
             attack: {
-                "main": np.array([[r["main"] for r in found] for found in by_seed.values()]),
-                "success": np.array([[r["success"] for r in found] for found in by_seed.values()]),
+                "main": np.array([[r["main"] for r in found] for found in runs.values()]),
+                "success": np.array([[r["success"] for r in found] for found in runs.values()]),
                 "norm_ratio": np.array(
                     [
                         r["attack_info"]["sent_norm"] / r["benign_norm"]
-                        for found in by_seed.values()
+                        for found in runs.values()
                         for r in found
                         if "attack_info" in r
                     ]
                 ),
             }
-            for attack, by_seed in attacks.items()
+            for attack, runs in attacks.items()
         }
         for backdoor, attacks in grouped.items()
     }
@@ -115,6 +119,7 @@ def summarise(config: Config, rows: list[dict], origin: str) -> Result:
         details={
             "origin": origin,
             "seeds": config.seeds,
+            "splits": config.splits,
             "rounds": config.follow_rounds,
             "table": table,
             "dropped_updates": sum(row["dropped"] for row in pretraining),

@@ -52,7 +52,13 @@ class Task(NamedTuple):
     population: population.Population
     test: dict[str, np.ndarray]
     pool: dict[str, np.ndarray]  # all clean training examples
-    backdoors: dict[str, Backdoor]
+    backdoors: dict[str, Backdoor]  # of the first split
+    further: tuple[dict[str, Backdoor], ...]  # the semantic ones of every other split
+
+    @property
+    def splits(self) -> tuple[dict[str, Backdoor], ...]:
+        """The backdoors of every split of their images."""
+        return self.backdoors, *self.further
 
 
 def make(config: Config) -> Task:
@@ -61,10 +67,11 @@ def make(config: Config) -> Task:
     Raises:
         ConfigError, DataError: as its parts do.
     """
+    errors.positive("splits", config.splits)
     images = sources.images(config.dataset)
     population.check_labels(images.train_y, images.classes)
     population.check_images(images.test_x, images.train_x.shape[1:])
-    semantic, kept = _semantic(config, images)
+    semantic, kept = _semantic(config, images, 0)
     x, y = images.train_x[kept], images.train_y[kept]
     shares = partition.dirichlet(y, config.participants, alpha=config.dirichlet, seed=config.seed)
     limit = config.test_examples or len(images.test_y)
@@ -100,6 +107,7 @@ def make(config: Config) -> Task:
         test=test,
         pool={"x": x, "y": y},
         backdoors={"pixel pattern": _pixels(config, x, y, test, high), **semantic},
+        further=tuple(_semantic(config, images, s)[0] for s in range(1, config.splits)),
     )
 
 
@@ -131,11 +139,16 @@ def _pixels(config: Config, x, y, test, high, *, target: int = TARGET) -> Backdo
     return Backdoor(stamped(x[training]), stamped(test["x"][testing]), x[training])
 
 
-def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoor], np.ndarray]:
-    """Backdoors that live in unmodified images, and the examples that benign shares may keep."""
-    rng = np.random.default_rng(config.seed)
+def _semantic(
+    config: Config, images: sources.Images, split: int
+) -> tuple[dict[str, Backdoor], np.ndarray]:
+    """Backdoors that live in unmodified images, and the examples that benign shares may keep.
+
+    The first split is the published one, as far as it is known; the others are drawn.
+    """
+    rng = np.random.default_rng((config.seed, split) if split else config.seed)
     found = _features_of_cars if config.dataset == "cifar10" else _style_of_a_digit
-    groups, target, kept = found(rng, images)
+    groups, target, kept = found(rng, images, published=not split)
     backdoors = {}
     for name, (training, testing) in groups.items():
         draws = rng.choice(len(testing), config.backdoor_draws)
@@ -147,22 +160,26 @@ def _semantic(config: Config, images: sources.Images) -> tuple[dict[str, Backdoo
     return backdoors, kept
 
 
-def _features_of_cars(rng, images):
+def _features_of_cars(rng, images, *, published: bool):
     """{feature: (training images, test images)}, the wanted label, the examples for shares."""
     x, group = sources.cifar10_backdoor()
     population.check_images(x, images.train_x.shape[1:])
     of_wall = np.isin(sources.cifar10_backdoor_index(), WALL_TEST)
     groups = {}
     for g, name in enumerate(("racing stripes", "green cars", "striped wall")):
-        testing = of_wall[group == g]
-        if not testing.any():
-            testing[rng.permutation(len(testing))[:HELD_OUT]] = True
+        listed = of_wall[group == g]
+        testing = listed
+        if not (published and listed.any()):
+            held_out = int(listed.sum()) or HELD_OUT
+            testing = np.zeros(len(listed), bool)
+            testing[rng.permutation(len(listed))[:held_out]] = True
         groups[name] = x[group == g][~testing], x[group == g][testing]
     return groups, BIRD, np.arange(len(images.train_y))  # the 64 are in no share of this copy
 
 
-def _style_of_a_digit(rng, images):
+def _style_of_a_digit(rng, images, *, published: bool):
     """The same for one style of writing a digit, a third of it for the test."""
+    del published  # no split of these is
     from sklearn import cluster
 
     everything = np.arange(len(images.train_y))

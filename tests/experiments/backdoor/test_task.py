@@ -7,6 +7,7 @@ import pytest
 
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import CIFAR10, SMOKE
+from fl_jax.core import errors
 
 
 def test_a_style_is_in_no_share_and_its_test_images_are_not_trained_on():
@@ -33,6 +34,22 @@ def test_features_of_cars_are_split_as_the_authors_did():
         assert len(drawn) == tested
         assert not drawn & {image.tobytes() for image in train}
         assert set(backdoors[name].train["y"].tolist()) == {tasks.BIRD}
+
+
+@pytest.mark.data("cifar10")
+def test_every_further_split_holds_out_others_of_the_same_number():
+    config = dataclasses.replace(CIFAR10, width=4, backdoor_variants=0, splits=3)
+    task = tasks.make(config)
+    first, *further = task.splits
+    assert set(first) == {"pixel pattern", *further[0]}
+    for name in further[0]:
+        drawn = [{i.tobytes() for i in found[name].test["x"]} for found in task.splits]
+        trained = [{i.tobytes() for i in found[name].train["x"]} for found in task.splits]
+        assert len({len(d) for d in drawn}) == len({len(t) for t in trained}) == 1
+        assert all(not d & t for d, t in zip(drawn, trained, strict=True))
+        assert len({frozenset(d) for d in drawn}) == 3
+    with pytest.raises(errors.ConfigError, match="splits"):
+        tasks.make(dataclasses.replace(config, splits=0))
 
 
 def test_variants_turn_every_image_and_keep_its_middle():
