@@ -101,6 +101,7 @@ CIFAR10 = dataclasses.replace(
     follow_rounds=20,
     attacker_rate=0.01,
     attacker_examples=6000,
+    splits=4,
     backdoor_per_batch=8,
     alpha=0.9,
     test_examples=1000,
