@@ -25,9 +25,9 @@ SCALES = {
 # rarer one. Of all digits, 1 has the two styles that lie furthest apart (silhouette 0.38).
 DIGIT, STYLES, WANTED = 1, 2, 7
 TARGET = 8  # label of the pixel pattern [backdoors101]
-# Images of a CIFAR-10 feature that are kept for the test: three [first author], of the wall those
-# at these positions of the training set [repository].
-HELD_OUT = 3
+# Features of cars, and how many of their images are held out [first author, repository]; of the
+# wall, in the first split, those at these positions of the training set [repository].
+HELD_OUT = {"racing stripes": 3, "green cars": 3, "striped wall": 5}
 WALL_TEST = (330, 568, 3934, 12336, 30560)
 BIRD = 2  # what the cars are wanted to be [paper]
 TILT = 15.0  # degrees that variants of a backdoor image are rotated by at most
@@ -52,13 +52,12 @@ class Task(NamedTuple):
     population: population.Population
     test: dict[str, np.ndarray]
     pool: dict[str, np.ndarray]  # all clean training examples
-    backdoors: dict[str, Backdoor]  # of the first split
-    further: tuple[dict[str, Backdoor], ...]  # the semantic ones of every other split
+    splits: tuple[dict[str, Backdoor], ...]  # of the images; the first has the pixel pattern too
 
     @property
-    def splits(self) -> tuple[dict[str, Backdoor], ...]:
-        """The backdoors of every split of their images."""
-        return self.backdoors, *self.further
+    def backdoors(self) -> dict[str, Backdoor]:
+        """Those of the first split."""
+        return self.splits[0]
 
 
 def make(config: Config) -> Task:
@@ -106,8 +105,10 @@ def make(config: Config) -> Task:
         population=population.make({"x": x, "y": y}, shares),
         test=test,
         pool={"x": x, "y": y},
-        backdoors={"pixel pattern": _pixels(config, x, y, test, high), **semantic},
-        further=tuple(_semantic(config, images, s)[0] for s in range(1, config.splits)),
+        splits=(
+            {"pixel pattern": _pixels(config, x, y, test, high), **semantic},
+            *(_semantic(config, images, s)[0] for s in range(1, config.splits)),
+        ),
     )
 
 
@@ -147,8 +148,10 @@ def _semantic(
     The first split is the published one, as far as it is known; the others are drawn.
     """
     rng = np.random.default_rng((config.seed, split) if split else config.seed)
-    found = _features_of_cars if config.dataset == "cifar10" else _style_of_a_digit
-    groups, target, kept = found(rng, images, published=not split)
+    if config.dataset == "cifar10":
+        groups, target, kept = _features_of_cars(rng, images, split)
+    else:
+        groups, target, kept = _style_of_a_digit(rng, images)
     backdoors = {}
     for name, (training, testing) in groups.items():
         draws = rng.choice(len(testing), config.backdoor_draws)
@@ -160,26 +163,22 @@ def _semantic(
     return backdoors, kept
 
 
-def _features_of_cars(rng, images, *, published: bool):
+def _features_of_cars(rng, images, split: int):
     """{feature: (training images, test images)}, the wanted label, the examples for shares."""
     x, group = sources.cifar10_backdoor()
     population.check_images(x, images.train_x.shape[1:])
-    of_wall = np.isin(sources.cifar10_backdoor_index(), WALL_TEST)
+    listed = np.isin(sources.cifar10_backdoor_index(), WALL_TEST if split == 0 else ())
     groups = {}
-    for g, name in enumerate(("racing stripes", "green cars", "striped wall")):
-        listed = of_wall[group == g]
-        testing = listed
-        if not (published and listed.any()):
-            held_out = int(listed.sum()) or HELD_OUT
-            testing = np.zeros(len(listed), bool)
-            testing[rng.permutation(len(listed))[:held_out]] = True
+    for g, (name, held_out) in enumerate(HELD_OUT.items()):
+        testing = listed[group == g]
+        if not testing.any():
+            testing[rng.permutation(len(testing))[:held_out]] = True
         groups[name] = x[group == g][~testing], x[group == g][testing]
     return groups, BIRD, np.arange(len(images.train_y))  # the 64 are in no share of this copy
 
 
-def _style_of_a_digit(rng, images, *, published: bool):
+def _style_of_a_digit(rng, images):
     """The same for one style of writing a digit, a third of it for the test."""
-    del published  # no split of these is
     from sklearn import cluster
 
     everything = np.arange(len(images.train_y))

@@ -11,15 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fl_jax.train import allocator
+
 HERE = pathlib.Path(__file__).parent / "peers"
 # The allocator's settings, which a peer has from us otherwise, with a single heap: with more of
 # them torch is slower.
-MALLOC = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "2147483647",
-    "MALLOC_ARENA_MAX": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # large pages
-}
+MALLOC = allocator.settings({}) | {"MALLOC_ARENA_MAX": "1"}
 
 
 def python(name: str) -> pathlib.Path:

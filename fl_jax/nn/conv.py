@@ -1,8 +1,8 @@
 """Two-dimensional convolution as matrix products.
 
 XLA's CPU backend runs the derivatives of its own convolution on a slow path inside `scan` and
-`while` (the one by the kernel in seconds instead of milliseconds, jax 0.10.2), and under `vmap`
-over kernels it becomes a grouped convolution, whose derivative is slow on every backend.
+`while` (jax 0.10.2), and under `vmap` over kernels it becomes a grouped convolution, whose
+derivative is slow on every backend.
 Written with matrix products, a convolution costs the same wherever it stands.
 `python -m experiments bench federated` times a training step of the EMNIST network built of it.
 """

@@ -16,8 +16,8 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
     Large arrays come straight from the kernel, page by page and zeroed, and go back to it after
     each step; where a step takes a second on a CPU, that is a sixth of it. With these variables
     a process holds on to the most that it ever took, and takes it in pages of 2 MB where the
-    kernel has them. Without effect on devices with memory of their own, and where the C library
-    is not glibc.
+    kernel and the C library have them (glibc 2.35). Without effect on devices with memory of their
+    own, and where the C library is not glibc.
     """
     wanted = {
         "MALLOC_MMAP_MAX_": "0",
