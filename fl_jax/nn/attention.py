@@ -19,7 +19,7 @@ import numpy as np
 
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key
-from fl_jax.nn import barrier, position
+from fl_jax.nn import barrier, position, splash
 
 IMPLEMENTATIONS = ("einsum", "blocked", "folded", "cudnn", "splash")
 HIDDEN = -1e30  # score of a key that is not seen: finite, so that a row of them has a derivative
@@ -75,7 +75,8 @@ def attention(
     offset = keys - queries if offset is None else offset
     square = isinstance(offset, int) and offset == 0 and queries == keys
     exact = alibi == "relative" and not (dropout and key is not None)
-    name = choose(implementation, square and exact, mask is None, segments is None, q.dtype)
+    plain = mask is None and segments is None
+    name = choose(implementation, square and exact, plain, q.dtype, q.shape[-1])
     if positions is None:
         if mask is None:
             index = jnp.arange(keys, dtype=jnp.int32)
@@ -93,15 +94,15 @@ def attention(
     return (_cudnn if name == "cudnn" else _folded)(q, k, v, slopes, seen)
 
 
-def choose(asked: str, training: bool, unmasked: bool, unsegmented: bool, dtype) -> str:
+def choose(asked: str, training: bool, plain: bool, dtype, width: int) -> str:
     """The implementation to use: the one place where that is decided.
 
     Args:
         asked: `auto`, or a name that is kept if it can do it.
         training: as many queries as keys, float32 ALiBi, no dropout.
-        unmasked: no mask on the keys.
-        unsegmented: no packed documents.
+        plain: no mask on the keys and no packed documents.
         dtype: of q, k and v.
+        width: of a head, before ALiBi is folded in.
 
     Raises:
         ConfigError: what was asked for cannot do it.
@@ -109,11 +110,12 @@ def choose(asked: str, training: bool, unmasked: bool, unsegmented: bool, dtype)
     if asked != "auto":
         errors.one_of("attention", asked, IMPLEMENTATIONS)
     short = dtype in (jnp.bfloat16, jnp.float16)
+    folded = width + position.FOLDED
     able = {
         "einsum": True,
         "blocked": training,
         "folded": training,
-        "cudnn": training and unmasked and unsegmented and short,
+        "cudnn": training and plain and short and folded + -folded % 8 <= _cudnn_width(),
         "splash": training,
     }
     if asked == "auto":
@@ -125,9 +127,21 @@ def choose(asked: str, training: bool, unmasked: bool, unsegmented: bool, dtype)
     if not able[asked]:
         raise errors.ConfigError(
             f"attention {asked!r} takes whole sequences of bfloat16 or float16 without mask,"
-            " segments or dropout; choose 'auto', which falls back where it must."
+            f" segments or dropout, and here heads of up to {_cudnn_width()} with ALiBi folded in"
+            f" (these are {folded}); choose 'auto', which falls back where it must."
         )
     return asked
+
+
+def _cudnn_width() -> int:
+    """The widest heads that cuDNN's flash attention takes on this device; 0 if it takes none.
+
+    256 from compute capability 9.0 on, 128 from 8.0 on [jax 0.10.2, check_is_flash_attention].
+    """
+    capability = getattr(jax.local_devices()[0], "compute_capability", "")
+    major = capability.partition(".")[0]  # AMD's are names, as "gfx942"
+    generation = int(major) if major.isdigit() else 0
+    return 256 if generation >= 9 else 128 if generation >= 8 else 0
 
 
 def _scale(q) -> float:
@@ -289,27 +303,11 @@ def _cudnn(q, k, v, slopes, seen):
     return out[..., :width]
 
 
-def _splash(q, k, v, slopes, seen, interpret: bool = False):
-    """Splash attention; a masked key is a segment of its own, which no query belongs to."""
-    from jax.experimental.pallas.ops.tpu.splash_attention import (
-        splash_attention_kernel as kernel,
-    )
-    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
-
-    length, heads, width = q.shape[1:]
-    folded_q, folded_k = _fold(q, k, slopes, seen.positions, 128)
-    values = jnp.pad(v, [(0, 0)] * 3 + [(0, -width % 128)])
+def _splash(q, k, v, slopes, seen):
+    """A masked key is a segment of its own, which no query belongs to."""
+    folded_q, folded_k = _fold(q, k, slopes, seen.positions, 8)
     segments = seen.segments
     if seen.mask is not None:
         there = jnp.zeros_like(seen.positions) if segments is None else segments
         segments = jnp.where(seen.mask, there, -1)
-    causal = masks.MultiHeadMask([masks.CausalMask((length, length))] * heads)
-    run = kernel.make_splash_mha_single_device(causal, interpret=interpret)
-    first = lambda a: a.transpose(0, 2, 1, 3)
-    arguments = [first(folded_q * _scale(q)), first(folded_k), first(values)]
-    if segments is None:
-        out = jax.vmap(run)(*arguments)
-    else:
-        ids = kernel.SegmentIds(segments, segments)
-        out = jax.vmap(run)(*arguments, ids)
-    return first(out)[..., :width]
+    return splash.attention(folded_q * _scale(q), folded_k, v, segments)

@@ -1,5 +1,6 @@
 """The trainer: meshes give what one device gives, it learns, it compiles once, it resumes."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -11,6 +12,7 @@ from fl_jax.bloom import recipe, sharding, train
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors, tree
 from fl_jax.train import checkpoint, loop
+from fl_jax.train import mesh as meshes
 from fl_jax.train.mesh import MeshConfig
 
 CONFIG = Config(vocab=64, hidden=32, layers=2, heads=4)
@@ -125,6 +127,25 @@ def test_resume_is_bit_equal(tmp_path, one):
     resumed = run(7, tmp_path)
     for a, b in zip(jax.tree.leaves(straight), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"data": 4, "fsdp": 2}, {"fsdp": 4, "tensor": 2}], ids=str)
+def test_the_step_compiles_for_tpus(sizes, monkeypatch):
+    """As far as that goes without one, with the kernel that is chosen there."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    mesh = MeshConfig(**sizes).make() if sizes else None
+    trainer = train.make(CONFIG, RECIPE, mesh=mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(train.make(CONFIG, RECIPE).init, key)
+    lay = lambda a, where: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where)
+    given = jax.tree.map(lambda a: lay(a, sharding.batch(mesh) if mesh else None), batch())
+    if mesh:
+        state = jax.tree.map(lay, state, sharding.state(state, CONFIG, mesh))
+    promotion = jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard")
+    with promotion[0], promotion[1], meshes.use(mesh) if mesh else contextlib.nullcontext():
+        traced = trainer.step.__wrapped__.trace(state, given, key)
+        text = traced.lower(lowering_platforms=("tpu",)).as_text()
+    assert "tpu_custom_call" in text
 
 
 def test_a_mesh_that_does_not_divide_the_model_is_refused():

@@ -1,12 +1,15 @@
 """Every way to compute attention against its definition, values and derivatives."""
 
+import functools
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.nn import attention, position
+from fl_jax.nn import attention, position, splash
 
 
 def make(batch=2, time=37, heads=6, width=16, dtype="float32", seed=0):
@@ -104,25 +107,46 @@ def test_folded_alibi_in_bfloat16_is_within_one_percent():
     assert worst(rounded)[0] > 0.02
 
 
-@pytest.mark.parametrize("segments", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_splash_interpreted_equals_the_definition(segments):
-    q, k, v, _ = make(batch=2, time=128, heads=2, width=64)
+@pytest.mark.parametrize("hidden", ["nothing", "padding", "others"])
+def test_splash_interpreted_equals_the_definition(hidden, monkeypatch):
+    q, k, v, _ = make(batch=2, time=50, heads=2, width=16)
     slopes = position.alibi_slopes(2)
-    index = jnp.broadcast_to(jnp.arange(128), (2, 128))
-    ids = jnp.where(index < 50, 1, 2) if segments else None
-    seen = attention.Seen(index, None, ids)
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        found = attention._splash(q, k, v, slopes, seen, interpret=True)
-    wanted = attention.attention(q, k, v, slopes=slopes, segments=ids, implementation="einsum")
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    options = {}
+    if hidden == "padding":
+        options["mask"] = jnp.arange(50)[None] >= jnp.array([[0], [7]])
+    if hidden == "others":
+        options["segments"] = jnp.broadcast_to(jnp.arange(50) // 20, (2, 50))
+    interpreted = functools.partial(splash.attention, interpret=True)
+    monkeypatch.setattr(splash, "attention", interpreted)
+    run = lambda way: attention.attention(q, k, v, slopes=slopes, implementation=way, **options)
+    found, wanted = run("splash"), run("einsum")
+    real = np.asarray(options.get("mask", np.ones((2, 50), bool)))
+    np.testing.assert_allclose(found[real], wanted[real], atol=2e-3)
+    assert np.isfinite(found).all()
 
 
 def test_the_choice_is_made_in_one_place():
     choose = attention.choose
-    assert choose("auto", True, True, True, jnp.bfloat16) == "blocked"  # on a CPU
-    assert choose("auto", False, True, True, jnp.float32) == "einsum"
-    assert choose("blocked", False, True, True, jnp.float32) == "einsum"
+    assert choose("auto", True, True, jnp.bfloat16, 64) == "blocked"  # on a CPU
+    assert choose("auto", False, True, jnp.float32, 64) == "einsum"
+    assert choose("blocked", False, True, jnp.float32, 64) == "einsum"
     with pytest.raises(errors.ConfigError, match="takes whole sequences"):
-        choose("cudnn", True, False, True, jnp.bfloat16)
+        choose("cudnn", True, False, jnp.bfloat16, 64)
     with pytest.raises(errors.ConfigError, match="did you mean 'blocked'"):
-        choose("bloked", True, True, True, jnp.float32)
+        choose("bloked", True, True, jnp.float32, 64)
+
+
+@pytest.mark.parametrize(
+    ("capability", "widths"),
+    [("9.0", [64, 96, 128]), ("8.0", [64, 96]), ("7.5", []), ("gfx942", [])],
+)
+def test_cudnn_is_chosen_where_it_takes_the_heads(capability, widths, monkeypatch):
+    """ALiBi makes a head of 128 one of 136, which cuDNN takes from compute capability 9.0 on."""
+    device = types.SimpleNamespace(compute_capability=capability)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    for width in (64, 96, 128, 256):
+        wanted = "cudnn" if width in widths else "blocked"
+        assert attention.choose("auto", True, True, jnp.bfloat16, width) == wanted
+    with pytest.raises(errors.ConfigError, match="are 262"):
+        attention.choose("cudnn", True, True, jnp.bfloat16, 256)
