@@ -18,15 +18,16 @@ def weights(
     """What each participant weighs, in [0, 1], from the cosines of the histories.
 
     v_i = max_j c_ij; c_ij <- c_ij v_i / v_j where v_i < v_j (pardoning); a_i = 1 - max_j c_ij,
-    over its maximum; then ln(a / (1 - a)) + 1/2, clipped to [0, 1]. Finite for every input: where
-    all histories are equal, all weights are 0.
+    over its maximum; then ln(a / (1 - a)) + 1/2, clipped to [0, 1]. The maxima are at least 0, as
+    in the authors' code: whoever resembles nobody has v_i = 0. Finite for every input: where all
+    histories are equal, all weights are 0.
     """
     own = jnp.eye(cosines.shape[0], dtype=bool)
     usable = arrived[:, None] & arrived[None, :] & ~own
-    c = jnp.where(usable, cosines, -1.0)
+    c = jnp.where(usable, cosines, 0.0)  # so the maxima are not negative
     v = jnp.max(c, axis=1)
     ratio = v[:, None] / jnp.where(v[None, :] == 0, 1.0, v[None, :])
-    pardoned = jnp.where((v[:, None] < v[None, :]) & usable, c * ratio, c)
+    pardoned = jnp.where(v[:, None] < v[None, :], c * ratio, c)
     a = jnp.clip(1 - jnp.max(pardoned, axis=1), 0.0, 1.0)
     a = jnp.where(arrived & (a > 1e-5), a, 0.0)  # a cosine is 1 to float32's last digits
     top = jnp.max(a)

@@ -65,22 +65,24 @@ def fltrust(x, root):
     return (trust[:, None] * scaled).sum(0) / trust.sum()
 
 
-def foolsgold(x, histories=None):
-    h = x if histories is None else histories
-    m = len(x)
-    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
-    c = unit @ unit.T
-    np.fill_diagonal(c, -1)
+def foolsgold_weights(c):
+    """From the cosines, step by step as in the authors' code: the diagonal is 0 from the start."""
+    m = len(c)
+    c = np.where(np.eye(m, dtype=bool), 0.0, c)
     v = c.max(1)
-    pardoned = c.copy()
     for i in range(m):
         for j in range(m):
             if i != j and v[i] < v[j]:
-                pardoned[i, j] = c[i, j] * v[i] / v[j]
-    a = np.clip(1 - pardoned.max(1), 0, 1)
+                c[i, j] = c[i, j] * v[i] / v[j]
+    a = np.clip(1 - c.max(1), 0, 1)
     a = np.clip(a / a.max(), 1e-6, 0.99)
-    a = np.clip(np.log(a / (1 - a)) + 0.5, 0, 1)
-    return (a[:, None] * x).sum(0) / m
+    return np.clip(np.log(a / (1 - a)) + 0.5, 0, 1)
+
+
+def foolsgold(x, histories=None):
+    h = x if histories is None else histories
+    unit = h / np.linalg.norm(h, axis=1, keepdims=True)
+    return (foolsgold_weights(unit @ unit.T)[:, None] * x).sum(0) / len(x)
 
 
 def flame_members(x):

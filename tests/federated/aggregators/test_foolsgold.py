@@ -33,6 +33,33 @@ def test_two_that_are_alike_lose_their_weight():
     assert (found[:3] > 0.5).all()
 
 
+def test_who_resembles_nobody_keeps_its_weight():
+    c = np.array([[1, 0.1, -0.74], [0.1, 1, -0.74], [-0.74, -0.74, 1]], np.float32)
+    np.testing.assert_array_equal(foolsgold.weights(jnp.asarray(c), jnp.ones(3, bool)), 1)
+
+
+def test_weights_are_the_authors_where_cosines_are_negative():
+    draw = np.random.default_rng(0)
+    find = jax.jit(foolsgold.weights)
+    for _ in range(100):
+        x = draw.normal(size=(5, 20))
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        c = x @ x.T
+        found = find(jnp.asarray(c, jnp.float32), jnp.ones(5, bool))
+        np.testing.assert_allclose(found, reference.foolsgold_weights(c), atol=1e-4)
+
+
+def test_absent_updates_change_no_weight():
+    draw = np.random.default_rng(1)
+    x = draw.normal(size=(6, 4))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    c, there = x @ x.T, np.array([1, 1, 0, 1, 0, 1], bool)
+    found = foolsgold.weights(jnp.asarray(c, jnp.float32), jnp.asarray(there))
+    assert not found[~there].any()
+    expected = reference.foolsgold_weights(c[np.ix_(there, there)])
+    np.testing.assert_allclose(found[there], expected, atol=1e-4)
+
+
 def test_equal_and_zero_histories_give_finite_weights():
     for c in (jnp.ones((4, 4)), jnp.zeros((4, 4)), -jnp.ones((4, 4))):
         assert bool(jnp.all(jnp.isfinite(jax.jit(foolsgold.weights)(c, jnp.ones(4, bool)))))
