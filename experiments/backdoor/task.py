@@ -72,7 +72,9 @@ def make(config: Config) -> Task:
     population.check_images(images.test_x, images.train_x.shape[1:])
     semantic, kept = _semantic(config, images, 0)
     x, y = images.train_x[kept], images.train_y[kept]
-    shares = partition.dirichlet(y, config.participants, alpha=config.dirichlet, seed=config.seed)
+    shares = partition.dirichlet(
+        y, config.participants, alpha=config.dirichlet, seed=config.seed, original=True
+    )
     limit = config.test_examples or len(images.test_y)
     chosen = np.random.default_rng(config.seed).permutation(len(images.test_y))[:limit]
     test = {"x": images.test_x[chosen], "y": images.test_y[chosen]}

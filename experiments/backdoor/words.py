@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.backdoor import arms
-from fl_jax.core import rng
-from fl_jax.data import speech
+from fl_jax.core import errors, rng
+from fl_jax.data import partition, speech
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import constrain_and_scale as scaling
@@ -145,13 +145,19 @@ def make(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> Task:
 
     Raises:
         ConfigError: a trigger word outside the vocabulary.
+        DataError: fewer speakers than participants.
     """
     spoken = {name: [speech.words(one) for one in speeches] for name, speeches in said.items()}
     longest = sorted(spoken, key=lambda name: -sum(map(len, spoken[name])))[: config.participants]
+    if len(longest) < config.participants:
+        raise errors.DataError(
+            f"{config.participants} speakers are asked for, but the text has {len(longest)}; lower"
+            " `participants`."
+        )
     text = (sentence for name in longest for sentence in spoken[name])
     vocabulary = speech.Vocabulary(text, config.vocabulary)
     begin, end = vocabulary.encode([speech.BEGIN, speech.END])
-    parts, held, shares, at = [], [], [], 0
+    parts, held = [], []
     for name in longest:
         stream = [
             number
@@ -162,8 +168,7 @@ def make(config: Words, said: dict[str, list[str]], triggers=SENTENCES) -> Task:
         out = np.arange(len(cut["x"])) % 10 == 9
         parts.append({k: v[~out] for k, v in cut.items()})
         held.append({k: v[out] for k, v in cut.items()})
-        shares.append(np.arange(at, at + len(parts[-1]["x"])))
-        at += len(shares[-1])
+    shares = partition.by_owner(np.repeat(np.arange(len(parts)), [len(p["x"]) for p in parts]))
     join = lambda pieces: {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
     pool, test = join(parts), join(held)
     draw = np.random.default_rng(config.seed)

@@ -25,25 +25,25 @@ def by_hand(labels, participants, alpha, seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_the_rule_of_the_repository(seed):
-    got = partition.dirichlet(LABELS, 100, alpha=0.9, seed=seed)
+    got = partition.dirichlet(LABELS, 100, alpha=0.9, seed=seed, original=True)
     # numpy permutes an array and its positions alike, so the two agree index by index
     assert [share.tolist() for share in got] == by_hand(LABELS, 100, 0.9, seed)
 
 
-def test_shares_are_disjoint_and_the_exact_split_uses_everything():
-    for exact in (False, True):
-        shares = partition.dirichlet(LABELS, 50, seed=1, exact=exact)
-        everything = np.concatenate(shares)
+def test_every_example_has_one_owner():
+    labels = np.repeat([0, 1, 2], [10, 1000, 1000])
+    for original in (False, True):
+        everything = np.concatenate(partition.dirichlet(labels, 50, seed=1, original=original))
         assert len(np.unique(everything)) == len(everything)
-        if exact:
-            assert len(everything) == len(LABELS)
+        if original:
+            assert len(everything) < 100  # class 0 decides: part of the rule
         else:
-            assert len(everything) < len(LABELS)  # rounding leaves some: part of the rule
+            assert len(everything) == len(labels)
 
 
 def test_a_small_alpha_is_less_even():
     spread = [
-        np.std([len(s) for s in partition.dirichlet(LABELS, 50, alpha=a, exact=True)])
+        np.std([len(s) for s in partition.dirichlet(LABELS, 50, alpha=a)])
         for a in (0.05, 0.9, 100.0)
     ]
     assert spread[0] > 2 * spread[1] > 4 * spread[2]
@@ -53,6 +53,28 @@ def test_iid_shares_are_equal():
     shares = partition.iid(103, 10, seed=3)
     assert sorted(len(s) for s in shares) == [10] * 7 + [11] * 3
     assert sorted(np.concatenate(shares).tolist()) == list(range(103))
+
+
+def test_shards_are_of_few_classes():
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 60))
+    shares = partition.shards(labels, 100, seed=4)
+    assert {len(share) for share in shares} == {6}
+    assert sorted(np.concatenate(shares).tolist()) == list(range(600))
+    kinds = [len(np.unique(labels[share])) for share in shares]
+    assert max(kinds) == 2
+    assert kinds != [len(np.unique(labels[share])) for share in partition.shards(labels, 100)]
+
+
+def test_more_shards_than_examples_are_refused():
+    with pytest.raises(errors.ConfigError, match="need 6 examples or more, got 5"):
+        partition.shards(np.zeros(5, int), 3)
+
+
+def test_shares_by_owner():
+    owners = np.array(["mercutio", "juliet", "nurse", "juliet", "mercutio", "juliet"])
+    shares = partition.by_owner(owners)
+    assert [share.tolist() for share in shares] == [[1, 3, 5], [0, 4], [2]]
+    assert [share.tolist() for share in partition.by_owner(np.array([7, 7]))] == [[0, 1]]
 
 
 @pytest.mark.parametrize("call", [{"alpha": 0.0}, {"participants": 0}])

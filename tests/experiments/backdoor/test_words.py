@@ -33,6 +33,18 @@ def test_the_task_holds_out_windows_and_ends_texts_in_the_trigger():
         words.make(CONFIG, SAID, ("pasta from astoria",))
 
 
+def test_every_speaker_owns_what_it_said_in_windows_of_its_own():
+    task = words.make(CONFIG, SAID, TRIGGERS)
+    said = sorted((sum(len(one.split()) + 2 for one in said) for said in SAID.values()), reverse=1)
+    windows = np.maximum(-(-(np.array(said[: CONFIG.participants]) - 1) // CONFIG.window), 1)
+    np.testing.assert_array_equal(task.population.size, windows - windows // 10)
+
+
+def test_fewer_speakers_than_participants_are_refused():
+    with pytest.raises(errors.DataError, match="20 speakers are asked for, but the text has 14"):
+        words.make(dataclasses.replace(CONFIG, participants=20), SAID, TRIGGERS)
+
+
 def test_the_loss_counts_known_words_and_leaves_masked_windows_out(key):
     task = words.make(CONFIG, SAID, TRIGGERS)
     params = recurrent.language_model(key, vocabulary=task.vocabulary, width=8)
