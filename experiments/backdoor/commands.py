@@ -8,7 +8,7 @@ from fl_jax.core import errors
 
 
 def grid(argv: list[str]) -> int:
-    """Every attack against every defence: grid.json, grid.png, roc.png."""
+    """Every attack against every defence: grid.json, grid.png and, with the mean, roc.png."""
     what = "Every attack against every defence, seeds side by side."
     option = ("--defences", "some of them only, separated by commas")
     asked, clock = _begin("grid", what, argv, option=option)
@@ -40,7 +40,8 @@ def grid(argv: list[str]) -> int:
         shown=lambda name: print(f"  {name}: {clock()['seconds']:.0f} s", flush=True),
     )
     print(grid_report.write(asked.out, chosen, defences, found, clock()))
-    print(f"\ngrid.json, grid.png, roc.png: {asked.out}")
+    roc = ", roc.png" if grid_report.PLAIN in defences else ""
+    print(f"\ngrid.json, grid.png{roc}: {asked.out}")
     return 0
 
 
@@ -176,6 +177,7 @@ def _begin(
         raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")
 
     import pathlib
+    import shlex
     import time
 
     from experiments import result
@@ -186,7 +188,7 @@ def _begin(
 
     def clock() -> dict[str, Any]:
         return {
-            "command": f"python -m experiments backdoor {name}",
+            "command": f"python -m experiments backdoor {shlex.join([name, *argv])}",
             "preset": asked.preset,
             "seconds": round(time.perf_counter() - start, 1),
             "CPU seconds": round(time.process_time() - used, 1),

@@ -10,12 +10,15 @@ from experiments import plots
 from experiments.backdoor.grid import ATTACKS, UNTARGETED, Found, Grid
 from fl_jax.federated import detection
 
+PLAIN = "mean"  # the defence that detection is measured against: it lets every attack go on
+
 
 def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
     """JSON: per cell the damage after the attack and at the end, per attack and detector the area.
 
-    A targeted attack's damage is its backdoor accuracy, an untargeted one's what the main
-    accuracy lost. Means over seeds, in percent, with the smallest and largest seed.
+    The areas are left out where the plain mean is not among the defences. A targeted attack's
+    damage is its backdoor accuracy, an untargeted one's what the main accuracy lost. Means over
+    seeds, in percent, with the smallest and largest seed.
     """
     cells = []
     for d, defence in enumerate(defences):
@@ -42,7 +45,7 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
             attack: _spread(100 * found.before["backdoor"][a]) for a, attack in enumerate(ATTACKS)
         },
         "cells": cells,
-        "detection": areas(found),
+        **({"detection": areas(found, defences.index(PLAIN))} if PLAIN in defences else {}),
     }
 
 
@@ -51,23 +54,24 @@ def _spread(values) -> list[float]:
     return [round(float(v), 1) for v in (values.mean(), values.min(), values.max())]
 
 
-def areas(found: Found) -> dict[str, dict[str, float]]:
-    """attack -> detector -> area under the ROC, over the attacked rounds against the plain mean."""
+def areas(found: Found, d: int) -> dict[str, dict[str, float]]:
+    """attack -> detector -> area under the ROC, over the attacked rounds against defence `d`."""
     out: dict[str, dict[str, float]] = {}
     for a, attack in enumerate(ATTACKS):
         if attack != "none":
+            pairs = _pairs(found, d, a)
             out[attack] = {
-                name: round(detection.roc(*curve)[2], 3) for name, curve in _pairs(found, a).items()
+                name: round(detection.roc(*curve)[2], 3) for name, curve in pairs.items()
             }
     return out
 
 
-def _pairs(found: Found, a: int):
+def _pairs(found: Found, d: int, a: int):
     """detector -> (scores, who was malicious), of the rounds in which the attack took place."""
-    malicious = found.malicious[0, a]
+    malicious = found.malicious[d, a]
     attacked = malicious.any(axis=-1)
     return {
-        name: (s[0, a][attacked].ravel(), malicious[attacked].ravel())
+        name: (s[d, a][attacked].ravel(), malicious[attacked].ravel())
         for name, s in found.scores.items()
     }
 
@@ -75,11 +79,12 @@ def _pairs(found: Found, a: int):
 def write(
     path: pathlib.Path, grid: Grid, defences: list[str], found: Found, about: dict[str, Any]
 ) -> str:
-    """Writes grid.json, grid.png and roc.png; returns the table of the main figures."""
+    """Writes grid.json, grid.png and, of the plain mean, roc.png; returns the main figures."""
     summary = {**summarise(grid, defences, found), **about}
     (path / "grid.json").write_text(json.dumps(summary, indent=1) + "\n")
     heat(summary, defences, path / "grid.png")
-    curves(found, path / "roc.png")
+    if PLAIN in defences:
+        curves(found, defences.index(PLAIN), path / "roc.png")
     return table(summary, defences)
 
 
@@ -140,15 +145,15 @@ def heat(summary, defences, path: pathlib.Path) -> None:
 SHOWN = ("model replacement", "train-and-scale", "constrain-and-scale", "adaptive", "Neurotoxin")
 
 
-def curves(found: Found, path: pathlib.Path) -> None:
-    """ROC of each detector on the attacks that scale or hide."""
+def curves(found: Found, d: int, path: pathlib.Path) -> None:
+    """ROC of each detector on the attacks that scale or hide, against defence `d`."""
     plt = plots.pyplot()
     names = list(found.scores)
     figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.5), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         above: list[str] = []
         for attack in SHOWN:
-            alarms, hits, area = detection.roc(*_pairs(found, ATTACKS.index(attack))[name])
+            alarms, hits, area = detection.roc(*_pairs(found, d, ATTACKS.index(attack))[name])
             axis.plot(alarms, hits, lw=1.8, label=attack)
             above.append(f"{area:.2f}")
         axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)

@@ -1,6 +1,7 @@
 import pytest
 
 from experiments import __main__ as command
+from experiments.backdoor import commands
 
 
 @pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private"])
@@ -24,6 +25,14 @@ def test_words_without_the_folder_is_one_sentence(monkeypatch, capsys, tmp_path)
     assert "needs the data folder 'tinyshakespeare'" in capsys.readouterr().err
     assert command.main(["backdoor", "words", "--preset", "paper", "--out", str(tmp_path)]) == 2
     assert "needs the data folder 'reddit'" in capsys.readouterr().err
+
+
+def test_what_was_asked_for_is_recorded(tmp_path):
+    argv = ["--defences", "norm clip,mean", "--preset", "smoke", "--out", str(tmp_path)]
+    _, clock = commands._begin("grid", "", argv, option=("--defences", ""))
+    assert clock()["command"].startswith(
+        "python -m experiments backdoor grid --defences 'norm clip,mean' --preset smoke --out "
+    )
 
 
 @pytest.mark.slow

@@ -32,3 +32,14 @@ def test_damage_is_the_backdoor_or_what_the_main_task_lost(tmp_path):
     assert 0.2 < stored["detection"]["DBA"]["cosine"] < 0.8
     for name in ("grid.png", "roc.png"):
         assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_detection_is_measured_against_the_mean_wherever_it_stands(tmp_path):
+    turned = found()
+    turned.scores["norm"][0] = 0.0  # of the first defence, on which nobody is found
+    summary = grid_report.summarise(SMOKE_GRID, ["FLTrust", "mean"], turned)
+    assert summary["detection"]["DBA"]["norm"] == 1.0
+    grid_report.write(tmp_path, SMOKE_GRID, ["FLTrust", "median"], turned, {})
+    assert "detection" not in json.loads((tmp_path / "grid.json").read_text())
+    assert (tmp_path / "grid.png").is_file()
+    assert not (tmp_path / "roc.png").exists()
