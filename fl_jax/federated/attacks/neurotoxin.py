@@ -22,15 +22,14 @@ class Seen(NamedTuple):
 
 
 def quiet(moved: PyTree, share: float) -> PyTree:
-    """1 for parameters outside the `share` of the largest |moved|, 0 for those in it."""
+    """1 for parameters outside the `share` of the largest |moved|, 0 for those in it.
+
+    What has not moved is outside, also where less than `share` has.
+    """
     flat = jnp.concatenate([jnp.abs(a).reshape(-1) for a in jax.tree.leaves(moved)])
     top = max(1, round(share * flat.size))
     least = jax.lax.top_k(flat, top)[0][-1]
-    # Before anything has moved there is nothing to avoid.
-    return jax.tree.map(
-        lambda a: ((jnp.abs(a) < least) | (least == 0)).astype(a.dtype),
-        moved,
-    )
+    return jax.tree.map(lambda a: ((jnp.abs(a) < least) | (a == 0)).astype(a.dtype), moved)
 
 
 def neurotoxin(

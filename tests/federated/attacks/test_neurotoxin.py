@@ -29,6 +29,12 @@ def test_before_anything_moved_all_may():
     assert (mask.params == 1).all()
 
 
+def test_what_moved_is_left_alone_where_little_did():
+    moved = jnp.zeros(1000).at[::40].set(-0.1)  # 25 of them, of a share of 50
+    mask = neurotoxin.quiet(Variables(moved, {}), 0.05)
+    np.testing.assert_array_equal(mask.params, moved == 0)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(errors.ConfigError, match=r"share must lie in \(0, 1\), got"):
