@@ -329,7 +329,7 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
     }
     changes = {
         "data poisoning": {"gamma": float(grid.attackers)},
-        "train-and-scale": {"bound": grid.clip * unit * grid.attackers},
+        "train-and-scale": {"bound": grid.clip * unit},
         "constrain-and-scale": {"alpha": grid.alpha},
         "adaptive": {"alpha": grid.alpha_adaptive},
         "Neurotoxin": {"gamma": float(grid.attackers)},

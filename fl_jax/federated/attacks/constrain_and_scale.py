@@ -45,7 +45,7 @@ class Poison(NamedTuple):
     rate: Float[Array, ""]  # lr_adv
     alpha: Float[Array, ""]  # share of L_class in the loss, (0, 1]
     gamma: Float[Array, ""]  # scale of the update
-    bound: Float[Array, ""]  # S, largest norm of the update; inf = none
+    bound: Float[Array, ""]  # S, largest norm of each update sent; inf = none
     stop: Float[Array, ""]  # training ends once the backdoor loss is below; 0 = never
 
 
@@ -54,7 +54,7 @@ class AttackInfo(NamedTuple):
 
     epochs: Int[Array, ""]
     backdoor_loss: Float[Array, ""]  # of X on the backdoor examples
-    gamma: Float[Array, ""]  # scale that was used
+    gamma: Float[Array, ""]  # scale that was used, by all senders together
     local_norm: Float[Array, ""]  # ||X - G||
     sent_norm: Float[Array, ""]  # norm of each update sent
 
@@ -234,13 +234,13 @@ def constrain_and_scale(
         mask = None if restrict is None else restrict(view, state)
         local, taken, reached = train(view, mask, epochs, key)
         gamma = unsuspicious(view, local) if halvings else data.gamma
-        gamma = replacement.bounded_scale(local, view.variables, gamma, data.bound)
         share = gamma / senders(view)
+        share = replacement.bounded_scale(local, view.variables, share, data.bound)
         sent = replacement.replace(local, view.variables, share)
         info = AttackInfo(
             taken,
             reached,
-            gamma,
+            share * senders(view),
             tree.norm(tree.sub(local, view.variables)),
             tree.norm(sent),
         )

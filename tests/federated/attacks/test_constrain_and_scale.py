@@ -108,11 +108,15 @@ def test_3_colluders_share_gamma(attackers):
     assert int(info.malicious.sum()) == attackers
 
 
+@pytest.mark.parametrize("attackers", [1, 2, 4])
 @pytest.mark.parametrize("bound", [0.01, 0.5, 1e6])
-def test_4_train_and_scale_sends_what_the_bound_lets_pass(bound):
-    _, _, info = one_round(settings(bound=bound))
-    full = GAMMA * float(info.attack.local_norm)
-    np.testing.assert_allclose(float(info.attack.sent_norm), min(bound, full), rtol=1e-5)
+def test_4_train_and_scale_sends_what_the_bound_lets_pass(bound, attackers):
+    _, _, info = one_round(settings(bound=bound), attackers=attackers)
+    norm = float(info.attack.local_norm)
+    sent = min(bound, GAMMA * norm / attackers)
+    np.testing.assert_allclose(float(info.attack.sent_norm), sent, rtol=1e-5)
+    np.testing.assert_allclose(info.norm[info.malicious], sent, rtol=1e-5)
+    np.testing.assert_allclose(float(info.attack.gamma), sent * attackers / norm, rtol=1e-5)
 
 
 def test_5_alpha_one_is_plain_training_bit_for_bit():
