@@ -129,9 +129,7 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "Bulyan": krum.bulyan(attackers=f),
         "RFA": geometric_median.geometric_median(weight="uniform"),
         "centred clip": centred_clip.centred_clip(radius=bound),
-        "FLTrust": fltrust.fltrust(
-            client=stages.client_of(grid.config, task, capacity=grid.root), root=root
-        ),
+        "FLTrust": fltrust.fltrust(client=stages.client_of(grid.config, task), root=root),
         "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),

@@ -216,8 +216,8 @@ def on_host(rows):
     return lambda info, at: rows(jax.device_get(info), at)
 
 
-def client_of(config: Config, task: tasks.Task, *, capacity: int = 0) -> client.Client:
-    """What an honest participant does, or the server on a root set of up to `capacity`."""
+def client_of(config: Config, task: tasks.Task) -> client.Client:
+    """What an honest participant does, or the server on a root set."""
     return client.make(
         task.train_loss,
         optimizer.make(
@@ -230,7 +230,6 @@ def client_of(config: Config, task: tasks.Task, *, capacity: int = 0) -> client.
         ),
         epochs=config.epochs,
         batch_size=config.batch,
-        capacity=max(client.capacity(task.population.size), capacity),
     )
 
 

@@ -245,7 +245,6 @@ def client_of(config: Words, task: Task) -> client.Client:
         optimizer.make(optimizer.Optimizer("sgd", rate=config.rate, clip_norm=config.clip)),
         epochs=config.epochs,
         batch_size=config.batch,
-        capacity=client.capacity(task.population.size),
     )
 
 

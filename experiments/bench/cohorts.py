@@ -55,7 +55,6 @@ def one(clients: int, plan: str) -> tuple[float, float, float]:
             optax.sgd(federated.RATE),
             epochs=1,
             batch_size=BATCH,
-            capacity=BATCH,
         ),
         sampler=sampling.everyone(clients),
         aggregator=mean.mean(),

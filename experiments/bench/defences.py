@@ -37,7 +37,7 @@ def rules():
     """The rules by name, for 20 attackers among 100."""
     uniform = mean.mean(weight="uniform")
     zero = client.Client(
-        lambda v, *_: (tree.add(v, tree.scale(0.1, v)), client.ClientInfo(jnp.float32(0))),
+        lambda v, *_, longest: (tree.add(v, tree.scale(0.1, v)), client.ClientInfo(jnp.float32(0))),
         lambda size: size,
     )
     return {

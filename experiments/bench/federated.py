@@ -164,7 +164,6 @@ def rounds(net, params, x, y, shares, key, mesh=None) -> dict[str, Any]:
         optax.sgd(RATE),
         epochs=1,
         batch_size=BATCH,
-        capacity=client.capacity(people.size),
     )
     engine = federated_round.make(
         client=local, sampler=sampling.everyone(len(shares)), aggregator=mean.mean(), mesh=mesh
@@ -264,10 +263,10 @@ def examples(count: int) -> tuple[np.ndarray, np.ndarray]:
     return strokes[y] * light, y
 
 
-def order(key, ident: int, size: int, capacity: int) -> np.ndarray:
+def order(key, ident: int, size: int, longest: int) -> np.ndarray:
     """The order in which `federated.client` visits a share in round 0: FedJAX is given the same."""
     own = rng.fold(rng.fold(key, "round", 0), "client", ident)
-    scores = jax.random.uniform(rng.fold(own, "shuffle", 0), (int(capacity),))
+    scores = jax.random.uniform(rng.fold(own, "shuffle", 0), (int(longest),))
     return np.argsort(np.asarray(scores)[:size], kind="stable")
 
 

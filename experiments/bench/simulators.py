@@ -176,7 +176,6 @@ def rounds(example: Example, net, params, x, y, shares, key, mesh=None) -> dict[
             optax.sgd(example.rate, momentum=example.momentum or None),
             epochs=1,
             batch_size=example.batch,
-            capacity=example.images,
         ),
         sampler=sampling.everyone(example.clients),
         aggregator=mean.mean(weight="uniform"),

@@ -125,7 +125,6 @@ def rounds(params, x, y, shares, key) -> dict[str, Any]:
             optax.sgd(RATE),
             epochs=1,
             batch_size=BATCH,
-            capacity=client.capacity(people.size),
         ),
         sampler=sampling.everyone(len(shares)),
         aggregator=mean.mean(),

@@ -165,7 +165,6 @@ def federate(config, model, words, params, corpus):
         optimizer.make(optimizer.Optimizer("adam", rate=config.client_rate)),
         epochs=1,
         batch_size=4,
-        capacity=client.capacity(data.size),
     )
     learn = rounds.make(
         client=local,

@@ -283,7 +283,6 @@ class Local(NamedTuple):
             optimizer.make(optimizer.Optimizer("sgd", rate=federated.rate, clip_norm=1.0)),
             epochs=federated.epochs,
             batch_size=federated.batch,
-            capacity=client.capacity(self.people.size),
         )
         algorithm = round.make(
             client=local,

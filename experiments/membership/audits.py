@@ -160,9 +160,7 @@ def dp_fedavg(lab: Lab, noise: float) -> dict[str, Any]:
         clients += [np.array([len(real) + i]) for i in np.flatnonzero(coins)]
         people = population.make(examples, clients)
         nominal = len(real) // 12 + config.audit_canaries // 2  # does not tell who is in
-        local = client.make(
-            _loss, optax.sgd(1.0), epochs=1, batch_size=12, capacity=client.capacity(people.size)
-        )
+        local = client.make(_loss, optax.sgd(1.0), epochs=1, batch_size=12)
         algorithm = rounds.make(
             client=local,
             sampler=sampling.everyone(len(clients)),

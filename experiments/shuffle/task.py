@@ -82,8 +82,9 @@ def make(config: Config) -> Task:
         {"x": jnp.asarray(train), "y": jnp.asarray(y)},
         jnp.arange(count, dtype=jnp.int32),
         jnp.ones(count, jnp.int32),
+        longest=1,
     )
-    local = client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1, capacity=1)
+    local = client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1)
     kernel = jnp.zeros((train.shape[1], 10), jnp.float32)
     held = {"x": jnp.asarray(test), "y": jnp.asarray(test_y)}
     return Task(people, held, local, Variables({"kernel": kernel}, {}), origin)

@@ -1,14 +1,14 @@
 """What a participant does in a round: a few epochs of its own optimizer from the global model."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.core.types import Array, Float, Int, PyTree
 from fl_jax.train import step
 from fl_jax.train.state import Variables
 
@@ -17,11 +17,11 @@ class Client(NamedTuple):
     """Local training as a pure function, with what the round must know about it."""
 
     train: Callable[..., tuple[Variables, "ClientInfo"]]
-    """(variables, examples, start, size, key, drift=None) -> (local variables, info); `drift` is a
-    tree of parameters that is added to every gradient"""
+    """(variables, examples, start, size, key, *, longest, drift=None) -> (local variables, info);
+    `longest` is a static bound of `size`, and `drift` a tree of parameters that is added to every
+    gradient"""
     steps: Callable[[Int[Array, "..."]], Int[Array, "..."]]
     """share size -> optimizer steps it takes: what a client costs"""
-    capacity: int | None = None  # the largest share it can train on; None = any
 
 
 class ClientInfo(NamedTuple):
@@ -36,15 +36,14 @@ def make(
     *,
     epochs: int,
     batch_size: int,
-    capacity: int,
     proximal: float = 0.0,
 ) -> Client:
     """Local training: `epochs` passes over the own share in shuffled batches, the short one last.
 
     The optimizer starts afresh each round. The number of steps follows the share's own size (a
     loop of dynamic length), so no step is spent on padding; only the last, short batch is filled
-    up and masked. A client's result depends on its share and its key alone, not on `capacity`,
-    not on who trains beside it.
+    up and masked. A client's result depends on its share and its key alone, not on the longest
+    share, not on who trains beside it.
 
     Args:
         loss: (variables, batch, key) -> (loss, (batch_stats, metrics)); the batch has a leaf
@@ -52,7 +51,6 @@ def make(
         optimizer: the local optimizer.
         epochs: passes over the share; 0 returns the global model.
         batch_size: examples a step.
-        capacity: at least the size of the largest share (it fixes the shape of the shuffle).
         proximal: mu of FedProx, whose gradients get mu (w - G) added; 0 = FedAvg.
 
     References:
@@ -78,13 +76,13 @@ def make(
 
         return optax.chain(optax.stateless(pull), optimizer)
 
-    def train(variables, examples: PyTree, start, size, key: Key[Array, ""], drift=None):
+    def train(variables, examples: PyTree, start, size, key, *, longest: int, drift=None):
         local = pulled(variables.params, drift)
 
         def epoch(e, carry):
             # Draw i of a stream does not depend on how many are drawn: padding changes nothing.
-            scores = jax.random.uniform(rng.fold(key, "shuffle", e), (capacity,))
-            order = jnp.argsort(jnp.where(jnp.arange(capacity) < size, scores, jnp.inf))
+            scores = jax.random.uniform(rng.fold(key, "shuffle", e), (longest,))
+            order = jnp.argsort(jnp.where(jnp.arange(longest) < size, scores, jnp.inf))
 
             def one(b, carry):
                 variables, opt_state, total = carry
@@ -109,9 +107,4 @@ def make(
         steps = jnp.maximum(epochs * batches(size), 1)
         return variables, ClientInfo(total / steps.astype(jnp.float32))
 
-    return Client(train, lambda size: epochs * batches(size), capacity)
-
-
-def capacity(sizes: Any) -> int:
-    """The largest share, as a Python number."""
-    return int(jnp.max(sizes))
+    return Client(train, lambda size: epochs * batches(size))

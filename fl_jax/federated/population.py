@@ -1,17 +1,19 @@
 """All participants' data as one resident array, every participant a slice of it."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.core.types import Array, Int, PyTree
+from fl_jax.core.types import PyTree
 
 
-class Population(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Population:
     """Examples ordered by participant; participant i owns [start[i], start[i] + size[i]).
 
     It is put on the device once: a round gathers what its cohort needs, and nothing travels from
@@ -19,8 +21,9 @@ class Population(NamedTuple):
     """
 
     examples: PyTree  # leaves (examples, ...)
-    start: Int[Array, " participants"]
-    size: Int[Array, " participants"]
+    start: PyTree  # (participants,) int32
+    size: PyTree  # (participants,) int32
+    longest: int = dataclasses.field(metadata={"static": True})  # share; it shapes the shuffle
 
 
 def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
@@ -52,7 +55,7 @@ def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
         )
     start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int32)
     taken = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), examples)
-    return Population(taken, jnp.asarray(start), jnp.asarray(size))
+    return Population(taken, jnp.asarray(start), jnp.asarray(size), int(size.max()))
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.federated import sampling
 from fl_jax.federated import secure_aggregation as secure_sums
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked
 from fl_jax.federated.attacks.base import Attack, View
@@ -53,7 +54,7 @@ class RoundInfo(NamedTuple):
     ids: Int[Array, " cohort"]
     malicious: Bool[Array, " cohort"]
     finite: Bool[Array, " cohort"]  # False: the update was left out
-    loss: Float[Array, " cohort"]  # mean local training loss; 0 for compromised participants
+    loss: Float[Array, " cohort"]  # mean local training loss; 0 of those who took no honest step
     norm: Float[Array, " cohort"]  # ||D_i||; of compromised participants, what they sent
     attack: PyTree  # what the attack reports; zeros in rounds without attackers
     metrics: PyTree  # what `evaluate` returns
@@ -106,11 +107,20 @@ def make(
         on plan, device count or the order of the cohort.
 
     Raises:
-        ConfigError: secure aggregation together with something that looks at single updates.
+        ConfigError: more compromised participants in a round than the attack sends updates for;
+            secure aggregation together with something that looks at single updates. The step, when
+            it is traced: a population of another size than the sampler's; an attack whose updates
+            are not like the model.
     """
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
     rule = as_stacked(aggregator) if stacks else aggregator
+    errors.one_of("weight of an aggregator", aggregator.weight, ("uniform", "examples"))
+    if attack is not None and attack.most < sampler.attackers:
+        raise errors.ConfigError(
+            f"{sampler.attackers} compromised participants can fall into one round, but the attack"
+            f" was made for {attack.most}; make it with attackers={sampler.attackers}."
+        )
     if secure is not None:
         _check_secure(aggregator, defence, inspect, stacks, attack)
 
@@ -166,8 +176,9 @@ def make(
                 state.variables,
                 population.examples,
                 population.start[ident],
-                jnp.where(counts, size, 0),  # a compromised participant takes no honest step
+                jnp.where(counts & arrives, size, 0),  # steps that nobody will see are not taken
                 rng.fold(key, "client", ident),
+                longest=population.longest,
             )
             update = tree.sub(trained, state.variables)
             size_of_update = tree.norm(update)
@@ -179,6 +190,8 @@ def make(
             sent, clipped = hand_over(update, weight, place, session, rng.fold(key, "secure"))
             return sent, (report, (), clipped)
 
+        # By whom is selected, not by whose update arrives: a client that is lost leaves the order
+        # of the others, and with it every bit of their sum, as it is.
         steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
         places = jnp.arange(selected.ids.shape[0])
         items = (places, selected.ids, honest, selected.active)
@@ -218,6 +231,7 @@ def make(
 
         def quiet(view):
             updates, _, info = jax.eval_shape(attacked, view)
+            _check_sent(updates, state.variables, attack.most)
             return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
         sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
@@ -240,8 +254,9 @@ def make(
         return seen, attack_state, info, (places, norms, finite, weights, jnp.sum(clipped))
 
     def step(state: RoundState, data: RoundData, key: Key[Array, ""]):
+        sampling.check_population(data.population, sampler)
         key = rng.fold(key, "round", state.round)
-        selected = sampler(rng.fold(key, "sample"), state.round)
+        selected = sampler.draw(rng.fold(key, "sample"), state.round)
         attacks = attack is not None
         malicious = selected.malicious & selected.active & attacks
         honest = ~(selected.malicious & attacks)
@@ -302,6 +317,21 @@ def make(
         return new, info
 
     return Round(init, step)
+
+
+def _check_sent(updates: PyTree, variables: Variables, most: int) -> None:
+    """Refuses an attack that does not return `most` updates, stacked, like the model."""
+    shown = lambda tree_, lead: {
+        name: (*lead, *leaf.shape) for name, leaf in tree.named_leaves(tree_).items()
+    }
+    got, wanted = shown(updates, ()), shown(variables, (most,))
+    wrong = [name for name in {**wanted, **got} if got.get(name) != wanted.get(name)]
+    if wrong:
+        raise errors.ConfigError(
+            f"an attack returns `most` = {most} updates stacked on a leading axis, like the"
+            f" variables (parameters and batch statistics), but {wrong[0]} should be"
+            f" {wanted.get(wrong[0], 'absent')} and is {got.get(wrong[0], 'absent')}."
+        )
 
 
 def _check_secure(

@@ -9,6 +9,8 @@ import numpy as np
 
 from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Bool, Int, Key
+from fl_jax.federated.population import Population
+from fl_jax.train import private
 
 
 class Cohort(NamedTuple):
@@ -16,11 +18,16 @@ class Cohort(NamedTuple):
 
     ids: Int[Array, " cohort"]  # distinct participants
     malicious: Bool[Array, " cohort"]  # who sends what the attack made
-    active: Bool[Array, " cohort"]  # False: selected, but its update does not arrive
+    active: Bool[Array, " cohort"]  # False: no update arrives from it
 
 
-Sampler = Callable[[Key[Array, ""], Int[Array, ""]], Cohort]
-"""(key, round) -> Cohort"""
+class Sampler(NamedTuple):
+    """Who takes part in which round, with what a round must know beforehand."""
+
+    draw: Callable[[Key[Array, ""], Int[Array, ""]], Cohort]
+    """(key, round) -> Cohort"""
+    participants: int  # whom it draws from: ids are 0..participants - 1
+    attackers: int = 0  # the most compromised participants that one round can hold
 
 
 def _check(participants: int, cohort: int, attackers: Sequence[int], fit: bool = True) -> None:
@@ -52,7 +59,33 @@ def uniform(participants: int, cohort: int, *, attackers: Sequence[int] = ()) ->
         ids = jax.random.permutation(key, participants)[:cohort]
         return Cohort(ids, jnp.asarray(compromised)[ids], jnp.ones(cohort, bool))
 
-    return sample
+    return Sampler(sample, participants, min(int(compromised.sum()), cohort))
+
+
+def poisson(participants: int, rate: float, *, attackers: Sequence[int] = ()) -> Sampler:
+    """Every participant by itself with probability `rate`: what DP-FedAvg is accounted for.
+
+    A cohort has places for more than 1 - 1e-12 of all draws (`train.private.capacity`); those
+    that nobody was drawn for are not active and cost no training.
+
+    Raises:
+        ConfigError: a rate outside (0, 1].
+    """
+    if not 0 < rate <= 1:
+        raise errors.ConfigError(f"a sampling rate must lie in (0, 1], got {rate}.")
+    errors.positive("participants", participants)
+    places = private.capacity(participants, rate)
+    _check(participants, places, attackers, fit=False)
+    compromised = np.zeros(participants, bool)
+    compromised[list(attackers)] = True
+
+    def sample(key, round):
+        del round
+        draws = jax.random.uniform(key, (participants,))
+        ids = jnp.argsort(draws)[:places]
+        return Cohort(ids, jnp.asarray(compromised)[ids], draws[ids] < rate)
+
+    return Sampler(sample, participants, min(int(compromised.sum()), places))
 
 
 def single_shot(
@@ -78,7 +111,7 @@ def single_shot(
         who = jnp.asarray([*attackers, *[0] * (cohort - len(attackers))], jnp.int32)
         return Cohort(jnp.where(malicious, who, ids), malicious, jnp.ones(cohort, bool))
 
-    return sample
+    return Sampler(sample, participants, len(attackers))
 
 
 def everyone(participants: int) -> Sampler:
@@ -92,7 +125,21 @@ def everyone(participants: int) -> Sampler:
             jnp.ones(participants, bool),
         )
 
-    return sample
+    return Sampler(sample, participants)
+
+
+def check_population(people: Population, sampler: Sampler) -> None:
+    """Refuses a population that is not the sampler's: indexing would clamp its ids in silence.
+
+    Raises:
+        ConfigError: another number of participants.
+    """
+    (count,) = people.size.shape
+    if count != sampler.participants:
+        raise errors.ConfigError(
+            f"the sampler draws from {sampler.participants} participants, but the population has"
+            f" {count}; make both for the same number."
+        )
 
 
 def dropout(sampler: Sampler, rate: float) -> Sampler:
@@ -105,8 +152,8 @@ def dropout(sampler: Sampler, rate: float) -> Sampler:
         raise errors.ConfigError(f"a drop-out rate must lie in [0, 1), got {rate}.")
 
     def sample(key, round):
-        chosen = sampler(key, round)
+        chosen = sampler.draw(key, round)
         lost = jax.vmap(lambda ident: jax.random.bernoulli(rng.fold(key, "lost", ident), rate))
         return chosen._replace(active=chosen.active & ~lost(chosen.ids))
 
-    return sample
+    return sampler._replace(draw=sample)

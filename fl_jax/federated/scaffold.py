@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.federated import sampling
 from fl_jax.federated.client import Client
 from fl_jax.federated.population import Population
 from fl_jax.federated.round import Round, RoundData
@@ -40,7 +41,6 @@ def make(
     client: Client,
     rate: float,
     sampler: Sampler,
-    participants: int,
     server_rate: float = 1.0,
     evaluate: Callable[[Variables, Any], PyTree] = lambda variables, data: {},
     memory: int = 2**32,
@@ -56,7 +56,6 @@ def make(
         client: local training by plain SGD at `rate` (no momentum: K rate must be the distance).
         rate: the client's learning rate.
         sampler: who takes part; updates that do not arrive leave no trace.
-        participants: n, whose control variates are kept.
         server_rate: eta_g.
         memory: bytes that the n control variates may take.
 
@@ -69,7 +68,7 @@ def make(
     """
     errors.positive("rate", rate)
     errors.positive("server_rate", server_rate)
-    errors.positive("participants", participants)
+    participants = sampler.participants  # whose control variates are kept
 
     def init(variables: Variables) -> ScaffoldState:
         needed = participants * tree.nbytes(variables.params)
@@ -87,8 +86,9 @@ def make(
 
     def step(state: ScaffoldState, data: RoundData, key: Key[Array, ""]):
         key = rng.fold(key, "round", state.round)
-        selected = sampler(rng.fold(key, "sample"), state.round)
+        selected = sampler.draw(rng.fold(key, "sample"), state.round)
         people: Population = data.population
+        sampling.check_population(people, sampler)
         own = jax.tree.map(lambda a: a[selected.ids], state.controls)
 
         def one(item, state, people, key):
@@ -101,7 +101,8 @@ def make(
                 people.start[ident],
                 size,
                 rng.fold(key, "client", ident),
-                drift,
+                longest=people.longest,
+                drift=drift,
             )
             moved = tree.sub(local, state.variables)
             steps = jnp.maximum(client.steps(size), 1).astype(jnp.float32)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from flax import nnx
 
+from fl_jax.core import errors
 from fl_jax.core.types import Array, Key, PyTree
 
 
@@ -31,6 +32,8 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
     Raises:
         ValueError: the module holds variables other than parameters and batch statistics.
+        ConfigError: `apply` is given a mask by a training loss, but the module has batch
+            statistics and takes none: the rows that fill up a short batch would count in them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -64,6 +67,12 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         extra = {}
         if "mask" in accepts:
             extra["mask"] = mask
+        elif train and batch_stats and mask is not None:
+            raise errors.ConfigError(
+                f"{type(abstract).__name__} has batch statistics, in which the rows that fill up a"
+                " short batch would count; give its __call__ an argument `mask` and hand it to"
+                " `fl_jax.nn.norms.BatchNorm`, or normalise without statistics (nnx.GroupNorm)."
+            )
         if "rngs" in accepts and key is not None:
             extra["rngs"] = nnx.Rngs(dropout=key)
         output = module(x, **extra)

@@ -247,10 +247,16 @@ def _debug(fn, items, shared, count, stage):
                 if jnp.issubdtype(leaf.dtype, jnp.inexact) and not jnp.all(jnp.isfinite(leaf)):
                     raise FloatingPointError(f"its result {name} is not finite")
         except Exception as error:
-            shown = jax.tree.map(lambda leaf: leaf.tolist() if leaf.ndim == 0 else leaf.shape, item)
+            shown = jax.tree.map(_shown, item)
             raise CohortError(
                 f"{stage} failed for item {i} of {count}, {shown}: {error}"
             ) from error
         total = contribution if total is None else tree.add(total, contribution)
         infos.append(info)
     return total, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
+
+
+def _shown(leaf):
+    """A number as it is, anything else (an array, a key) by its shape."""
+    opaque = leaf.ndim > 0 or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf.shape if opaque else leaf.tolist()

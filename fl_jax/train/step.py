@@ -55,8 +55,9 @@ def make(loss: Loss, optimizer: optax.GradientTransformation):
         optimizer: from `train.optimizer.make`, or any optax transformation.
 
     Returns:
-        step(state: TrainState, batch, key) -> (TrainState, StepInfo). An update that is not
-        finite is not applied: the state keeps its variables and optimizer, and counts it.
+        step(state: TrainState, batch, key) -> (TrainState, StepInfo). Where the loss, the
+        gradient or what the update would leave is not finite, the update is not applied: the state
+        keeps its variables and optimizer, and counts it.
     """
 
     def step(state: TrainState, batch: PyTree, key: Key[Array, ""]):
@@ -65,7 +66,8 @@ def make(loss: Loss, optimizer: optax.GradientTransformation):
             updates, opt_state = optimizer.update(grads, state.optimizer, state.variables.params)
             params = optax.apply_updates(state.variables.params, updates)
         grad_norm = tree.norm(grads)
-        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm) & tree.all_finite(batch_stats)
+        finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
+        finite &= tree.all_finite((params, batch_stats))
         old = (state.variables, state.optimizer)
         variables, opt_state = tree.where(finite, (Variables(params, batch_stats), opt_state), old)
         bad = (~finite).astype(jnp.int32)

@@ -106,6 +106,7 @@ def make(
                 population.start[ident],
                 population.size[ident],
                 rng.fold(key, "client", ident),
+                longest=population.longest,
             )
             update, _ = ravel_pytree(tree.sub(trained.params, state.variables.params))
             # a broken update must not show that it is: it becomes the zero record

@@ -32,7 +32,8 @@ def by_hand(g, x, y, key, *, epochs, batch_size, rate):
 def test_local_training_is_sgd_over_the_own_share(key, who):
     people, g = toy.people(), toy.variables(key)
     start, size = int(people.start[who]), int(people.size[who])
-    local, info = jax.jit(toy.trainer().train)(g, people.examples, start, size, key)
+    train = jax.jit(toy.trainer().train, static_argnames="longest")
+    local, info = train(g, people.examples, start, size, key, longest=people.longest)
     x, y = (np.asarray(people.examples[k][start : start + size]) for k in ("x", "y"))
     w, b = by_hand(g, x, y, key, epochs=2, batch_size=4, rate=0.1)
     np.testing.assert_allclose(local.params["kernel"], w, rtol=1e-4, atol=1e-5)
@@ -47,13 +48,9 @@ def test_steps_are_counted_by_the_share():
 
 def test_an_empty_share_returns_the_global_model(key):
     g = toy.variables(key)
-    local, info = toy.trainer().train(g, toy.people().examples, 0, 0, key)
+    local, info = toy.trainer().train(g, toy.people().examples, 0, 0, key, longest=1)
     jax.tree.map(np.testing.assert_array_equal, local, g)
     assert float(info.loss) == 0
-
-
-def test_the_capacity_is_the_largest_share():
-    assert client.capacity(jnp.array([3, 9, 2])) == 9
 
 
 def test_a_batch_size_of_zero_is_refused():
@@ -65,10 +62,10 @@ def test_fedprox_pulls_towards_the_global_model(key):
     people, g = toy.people(), toy.variables(key)
 
     def moved(mu):
-        trainer = client.make(
-            toy.LOSS, optax.sgd(0.1), epochs=4, batch_size=4, capacity=150, proximal=mu
+        trainer = client.make(toy.LOSS, optax.sgd(0.1), epochs=4, batch_size=4, proximal=mu)
+        local, _ = trainer.train(
+            g, people.examples, people.start[1], people.size[1], key, longest=people.longest
         )
-        local, _ = trainer.train(g, people.examples, people.start[1], people.size[1], key)
         return float(tree.norm(tree.sub(local, g)))
 
     assert moved(0.0) > moved(1.0) > moved(5.0) > 0
@@ -79,10 +76,10 @@ def test_fedprox_pulls_towards_the_global_model(key):
 def test_a_fedprox_step_is_its_formula(key):
     """Two whole-batch steps: w2 = w1 - rate (g(w1) + mu (w1 - G))."""
     people, g = toy.people(), toy.variables(key)
-    trainer = client.make(
-        toy.LOSS, optax.sgd(0.1), epochs=2, batch_size=150, capacity=150, proximal=3.0
+    trainer = client.make(toy.LOSS, optax.sgd(0.1), epochs=2, batch_size=150, proximal=3.0)
+    local, _ = trainer.train(
+        g, people.examples, people.start[1], people.size[1], key, longest=people.longest
     )
-    local, _ = trainer.train(g, people.examples, people.start[1], people.size[1], key)
     own = slice(int(people.start[1]), int(people.start[1] + people.size[1]))
     batch = jax.tree.map(lambda a: a[own], people.examples)
     slope = jax.grad(lambda p: toy.LOSS(g._replace(params=p), batch, key)[0])

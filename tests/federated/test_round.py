@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,7 @@ from fl_jax.core import errors, rng, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import mean, median
 from fl_jax.federated.attacks import constrain_and_scale
-from fl_jax.federated.attacks.base import View
+from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.defences import norm_clip
 from fl_jax.train import cohort
 from fl_jax.train import mesh as meshes
@@ -54,7 +55,7 @@ def run(rounds=4, data=DATA, **parts):
 @functools.cache
 def by_hand(rounds, aggregator):
     """The same rounds in plain Python: the slow, obvious twin."""
-    people, train = DATA.population, jax.jit(toy.trainer().train)
+    people, train = DATA.population, jax.jit(toy.trainer().train, static_argnames="longest")
     sampler = sampling.uniform(toy.PARTICIPANTS, toy.COHORT, attackers=[3, 7])
     attack = constrain_and_scale.constrain_and_scale(
         toy.LOSS, optax.sgd(1.0), batch_size=4, attackers=2
@@ -62,12 +63,17 @@ def by_hand(rounds, aggregator):
     g = toy.variables(jax.random.key(0))
     for r in range(rounds):
         key = rng.fold(jax.random.key(1), "round", r)
-        chosen = sampler(rng.fold(key, "sample"), r)
+        chosen = sampler.draw(rng.fold(key, "sample"), r)
         ids, bad = chosen.ids.tolist(), chosen.malicious.tolist()
         updates = []
         for i in (i for i, b in zip(ids, bad, strict=True) if not b):
             local, _ = train(
-                g, people.examples, people.start[i], people.size[i], rng.fold(key, "client", i)
+                g,
+                people.examples,
+                people.start[i],
+                people.size[i],
+                rng.fold(key, "client", i),
+                longest=people.longest,
             )
             updates.append((jax.tree.map(np.subtract, local, g), float(people.size[i])))
         if any(bad):
@@ -133,17 +139,17 @@ def faulty(which, participants):
     people = toy.people(participants=participants, count=4 * participants)
     start, size = int(people.start[which]), int(people.size[which])
     x = people.examples["x"].at[start : start + size].set(jnp.nan)
-    return people._replace(examples={**people.examples, "x": x})
+    return dataclasses.replace(people, examples={**people.examples, "x": x})
 
 
 def missing(which, participants):
     """Everyone is selected and one participant's update does not arrive."""
 
     def sample(key, r):
-        chosen = sampling.everyone(participants)(key, r)
+        chosen = sampling.everyone(participants).draw(key, r)
         return chosen._replace(active=chosen.active.at[which].set(False))
 
-    return sample
+    return sampling.Sampler(sample, participants)
 
 
 @pytest.mark.parametrize("aggregator", [mean.mean(), mean.fedavg(eta=2.0, participants=1000)])
@@ -172,8 +178,8 @@ def test_nan_from_one_of_1000_clients_is_as_if_it_were_masked_out(aggregator, pl
 
 def test_a_round_without_any_good_update_keeps_the_model():
     people = toy.people()
-    broken = people._replace(
-        examples={**people.examples, "x": jnp.full_like(people.examples["x"], jnp.nan)}
+    broken = dataclasses.replace(
+        people, examples={**people.examples, "x": jnp.full_like(people.examples["x"], jnp.nan)}
     )
     for aggregator in (mean.mean(), mean.fedavg(eta=1.0, participants=12), median.median()):
         made = algorithm(aggregator=aggregator, attack=None)
@@ -203,9 +209,9 @@ def test_a_round_over_devices_takes_up_its_own_result():
 def test_a_client_does_not_feel_padding_nor_its_neighbours(key):
     people, g = toy.people(), toy.variables(key)
 
-    def update(capacity, size):
-        trainer = toy.trainer(capacity=capacity)
-        local, _ = trainer.train(g, people.examples, people.start[2], size, key)
+    def update(longest, size):
+        start = people.start[2]
+        local, _ = toy.trainer().train(g, people.examples, start, size, key, longest=longest)
         return local
 
     alone = jax.jit(update, static_argnums=0)(150, people.size[2])
@@ -217,11 +223,10 @@ def test_a_client_does_not_feel_padding_nor_its_neighbours(key):
         np.testing.assert_array_equal(got, want)
     for neighbours in ([2], [2, 0, 5], [9, 2, 1, 3, 4, 5, 6]):
         ids = jnp.array(neighbours)
-        stacked = jax.vmap(
-            lambda i: toy.trainer().train(g, people.examples, people.start[i], people.size[i], key)[
-                0
-            ]
-        )(ids)
+        one = lambda i: toy.trainer().train(
+            g, people.examples, people.start[i], people.size[i], key, longest=people.longest
+        )
+        stacked, _ = jax.vmap(one)(ids)
         mine = jax.tree.map(lambda a, n=neighbours: a[n.index(2)], stacked)
         for got, want in zip(jax.tree.leaves(mine), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
@@ -251,7 +256,7 @@ def test_memory_does_not_grow_with_the_cohort():
     """Temporary memory of a compiled round, whose updates are summed as they come."""
     big = 200_000  # parameters: what a stack of updates would cost dwarfs everything else
 
-    def grow(variables, examples, start, size, key):
+    def grow(variables, examples, start, size, key, *, longest):
         moved = jax.tree.map(lambda p: p + jax.random.normal(key, p.shape), variables)
         return moved, client.ClientInfo(jnp.float32(0))
 
@@ -277,7 +282,7 @@ def test_a_population_of_10000_stays_where_it_is():
     examples = {"x": x, "y": np.zeros(40_000, np.int32)}
     people = population.make(examples, np.split(np.arange(40_000), 10_000))
     made = round.make(
-        client=toy.trainer(capacity=4),
+        client=toy.trainer(),
         sampler=sampling.uniform(10_000, 5),
         aggregator=mean.mean(),
     )
@@ -323,6 +328,43 @@ def test_clipping_bounds_what_a_round_can_do():
 def test_impossible_rounds_are_refused(kwargs, said):
     with pytest.raises(errors.ConfigError, match=said):
         sampling.uniform(**kwargs)
+
+
+def test_a_population_of_another_size_than_the_samplers_is_refused():
+    made = algorithm(sampler=sampling.uniform(100, 5), attack=None)
+    with pytest.raises(errors.ConfigError, match=r"draws from 100 participants, .* has 12;"):
+        made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+def test_more_attackers_in_a_round_than_the_attack_serves_are_refused():
+    with pytest.raises(errors.ConfigError, match=r"3 compromised .* made for 2; .* attackers=3"):
+        algorithm(sampler=sampling.uniform(toy.PARTICIPANTS, toy.COHORT, attackers=[3, 7, 8]))
+
+
+@pytest.mark.parametrize(
+    ("sends", "said"),
+    [
+        (lambda g: jax.tree.map(lambda a: jnp.stack([a] * 3), g), r"should be \(2, .* is \(3,"),
+        (lambda g: jax.tree.map(lambda a: jnp.stack([a] * 2), g.params), "absent"),
+    ],
+)
+def test_an_attack_whose_updates_are_not_like_the_model_is_refused(sends, said):
+    own = Attack(lambda variables: (), lambda view, s, key: (sends(view.variables), s, ()), 2)
+    made = algorithm(attack=own)
+    with pytest.raises(errors.ConfigError, match=said):
+        made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+def test_an_unknown_weight_of_an_aggregator_is_refused():
+    with pytest.raises(errors.ConfigError, match="did you mean 'examples'"):
+        algorithm(aggregator=mean.mean()._replace(weight="example"))
+
+
+def test_whose_update_does_not_arrive_takes_no_step():
+    lost = 5
+    parts = {"attack": None, "client": toy.trainer(epochs=1)}
+    _, info = run(1, sampler=missing(lost, toy.PARTICIPANTS), **parts)
+    assert (np.asarray(info.loss[0]) == 0).tolist() == [i == lost for i in range(12)]
 
 
 @pytest.mark.parametrize("eta", [0.0, -1.0])

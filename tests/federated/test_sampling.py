@@ -9,7 +9,7 @@ from fl_jax.federated import sampling
 
 def draws(sampler, rounds=200):
     keys = jax.random.split(jax.random.key(0), rounds)
-    return jax.vmap(sampler)(keys, jnp.arange(rounds))
+    return jax.vmap(sampler.draw)(keys, jnp.arange(rounds))
 
 
 def test_uniform_draws_without_replacement_and_evenly():
@@ -31,8 +31,31 @@ def test_single_shot_attacks_in_its_rounds_only():
     assert all(len(set(ids)) == 5 for ids in drawn.ids.tolist())
 
 
+def test_poisson_draws_everyone_by_itself():
+    participants, rate, rounds = 50, 0.2, 4000
+    drawn = draws(sampling.poisson(participants, rate, attackers=[2, 3]), rounds)
+    assert all(len(set(ids)) == drawn.ids.shape[1] for ids in drawn.ids.tolist())
+    there = np.zeros((rounds, participants))
+    np.put_along_axis(there, np.asarray(drawn.ids), np.asarray(drawn.active), axis=1)
+    deviation = np.sqrt(rounds * rate * (1 - rate))
+    assert np.all(np.abs(there.sum(0) - rounds * rate) < 5 * deviation)
+    size = there.sum(1)
+    assert size.var() == pytest.approx(participants * rate * (1 - rate), rel=0.1)
+    both = (there[:, 0] * there[:, 1]).mean()  # independent; a fixed size would give 0.0367
+    assert both == pytest.approx(rate**2, abs=5 * rate / np.sqrt(rounds))
+    np.testing.assert_array_equal(drawn.malicious, np.isin(drawn.ids, [2, 3]))
+
+
+def test_a_sampler_knows_how_many_attackers_a_round_can_hold():
+    assert sampling.uniform(20, 5, attackers=range(3)).attackers == 3
+    assert sampling.uniform(20, 5, attackers=range(9)).attackers == 5
+    assert sampling.single_shot(20, 5, attackers=[7, 4], rounds=[3]).attackers == 2
+    assert sampling.dropout(sampling.poisson(20, 0.5, attackers=[1]), 0.3).attackers == 1
+    assert sampling.everyone(4).attackers == 0
+
+
 def test_everyone_is_everyone():
-    drawn = sampling.everyone(4)(jax.random.key(0), 0)
+    drawn = sampling.everyone(4).draw(jax.random.key(0), 0)
     assert drawn.ids.tolist() == [0, 1, 2, 3]
 
 
@@ -45,6 +68,7 @@ def test_everyone_is_everyone():
             lambda: sampling.single_shot(9, 2, attackers=[1, 2, 3], rounds=[0]),
             "3 attackers do not fit a round of m = 2",
         ),
+        (lambda: sampling.poisson(9, 0.0), r"sampling rate must lie in \(0, 1\], got 0.0"),
         (lambda: sampling.dropout(sampling.everyone(3), 1.0), r"must lie in \[0, 1\), got 1.0"),
         (
             lambda: sampling.single_shot(5, 5, attackers=[1], rounds=[0]),
@@ -59,7 +83,7 @@ def test_impossible_schedules_are_refused(call, said):
 
 def test_dropped_updates_follow_the_participant_and_the_rate(key):
     sampler = sampling.dropout(sampling.everyone(4000), 0.3)
-    chosen = sampler(key, 0)
+    chosen = sampler.draw(key, 0)
     assert float(chosen.active.mean()) == pytest.approx(0.7, abs=0.03)
-    assert (chosen.active == sampler(key, 0).active).all()
-    assert (chosen.active != sampler(jax.random.key(1), 0).active).any()
+    assert (chosen.active == sampler.draw(key, 0).active).all()
+    assert (chosen.active != sampler.draw(jax.random.key(1), 0).active).any()

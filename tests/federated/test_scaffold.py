@@ -10,7 +10,7 @@ from fl_jax.train.state import Variables
 from tests.federated import toy
 
 RATE = 0.1
-LOCAL = client.make(toy.LOSS, optax.sgd(RATE), epochs=2, batch_size=150, capacity=150)
+LOCAL = client.make(toy.LOSS, optax.sgd(RATE), epochs=2, batch_size=150)
 
 
 def by_hand(rounds, sampler):
@@ -21,7 +21,7 @@ def by_hand(rounds, sampler):
     each = [tree.zeros_like(g.params) for _ in range(toy.PARTICIPANTS)]
     for r in range(rounds):
         moves, changes = [], []
-        for i in sampler(None_key, r).ids.tolist():
+        for i in sampler.draw(None_key, r).ids.tolist():
             own = slice(int(people.start[i]), int(people.start[i] + people.size[i]))
             batch = jax.tree.map(lambda a, own=own: a[own], people.examples)
             y = x
@@ -41,15 +41,18 @@ def by_hand(rounds, sampler):
 None_key = jax.random.key(9)
 
 
-def thirds(key, r):
+def every_third(key, r):
     """A fixed schedule: participants 0, 3, 6, 9, then 1, 4, 7, 10, ..."""
     del key
-    chosen = sampling.everyone(4)(None_key, 0)
+    chosen = sampling.everyone(4).draw(None_key, 0)
     return chosen._replace(ids=3 * jnp.arange(4) + jnp.asarray(r, jnp.int32) % 3)
 
 
+thirds = sampling.Sampler(every_third, toy.PARTICIPANTS)
+
+
 def test_it_equals_the_algorithm_in_plain_python():
-    made = scaffold.make(client=LOCAL, rate=RATE, sampler=thirds, participants=toy.PARTICIPANTS)
+    made = scaffold.make(client=LOCAL, rate=RATE, sampler=thirds)
     many = jax.jit(round.repeat(made.step, 5))
     first = made.init(toy.variables(jax.random.key(0)))
     state, info = many(first, round.RoundData(toy.people()), None_key)
@@ -61,6 +64,6 @@ def test_it_equals_the_algorithm_in_plain_python():
 
 
 def test_control_variates_that_do_not_fit_are_refused_with_the_bytes():
-    made = scaffold.make(client=LOCAL, rate=RATE, sampler=thirds, participants=12, memory=700)
+    made = scaffold.make(client=LOCAL, rate=RATE, sampler=thirds, memory=700)
     with pytest.raises(errors.ConfigError, match="takes 720 bytes, but `memory` allows 700"):
         made.init(toy.variables(jax.random.key(0)))

@@ -39,19 +39,18 @@ def variables(key) -> Variables:
     return Variables(*NETWORK.init(key))
 
 
-def trainer(*, epochs: int = 2, batch_size: int = 4, capacity: int = 150, rate: float = 0.1):
+def trainer(*, epochs: int = 2, batch_size: int = 4, rate: float = 0.1):
     return client.make(
         LOSS,
         optimizer.make(optimizer.Optimizer("sgd", rate=rate, momentum=0.9)),
         epochs=epochs,
         batch_size=batch_size,
-        capacity=capacity,
     )
 
 
-def still(variables, examples, start, size, key):
+def still(variables, examples, start, size, key, *, longest):
     """A participant whose update is zero."""
-    del examples, start, size, key
+    del examples, start, size, key, longest
     return variables, client.ClientInfo(jnp.float32(0))
 
 

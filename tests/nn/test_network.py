@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from fl_jax.core import errors
 from fl_jax.nn import network, norms
 
 
@@ -74,3 +75,19 @@ def test_modules_that_keep_keys_are_refused():
 
     with pytest.raises(ValueError, match=r"parameters and batch statistics only.*\['drop'\]"):
         network.from_nnx(Keeps)
+
+
+def test_statistics_without_a_mask_are_not_trained_on_padding(key):
+    class Plain(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.norm(x)
+
+    net = network.from_nnx(Plain)
+    params, stats = net.init(key)
+    net.apply(params, stats, jnp.ones((4, 3)), train=True)
+    with pytest.raises(errors.ConfigError, match="Plain has batch statistics, in which the rows"):
+        net.apply(params, stats, jnp.ones((4, 3)), train=True, mask=jnp.ones(4))
+    net.apply(params, stats, jnp.ones((4, 3)), mask=jnp.ones(4))  # evaluation reads them alone

@@ -95,6 +95,15 @@ def test_the_debug_plan_names_the_item_and_the_stage():
         cohort.map(wrong_shape, ITEMS, plan=cohort.Plan("debug"), stage="training")
 
 
+def test_the_debug_plan_names_an_item_that_holds_a_key(key):
+    def broken(item):
+        return (), item["x"] / 0
+
+    items = {"key": jax.random.split(key, 2), "x": jnp.ones(2)}
+    with pytest.raises(cohort.CohortError, match=r"item 0 of 2, {'key': \(\), 'x': 1.0}"):
+        cohort.map(broken, items, plan=cohort.Plan("debug"))
+
+
 def test_the_debug_plan_refuses_to_be_traced():
     with pytest.raises(errors.ConfigError, match="cannot be traced"):
         jax.jit(lambda items: cohort.map(fn, items, plan=cohort.Plan("debug")))(ITEMS)

@@ -57,3 +57,14 @@ def test_it_is_lifted_over_seeds(key):
     both, _ = jax.vmap(advance, in_axes=(0, 0, None))(states, batches, key)
     one, _ = advance(start(), jax.tree.map(lambda a: a[1], batches), key)
     np.testing.assert_allclose(both.variables.params["w"][1], one.variables.params["w"])
+
+
+def test_parameters_that_an_update_would_leave_not_finite_are_not_taken(key):
+    """Loss and gradient are finite, the update is not: Adam at 0/0."""
+    still = {**BATCH, "y": jnp.array([0.0, -1.0, 2.0])}  # no gradient for the first weight
+    advance = jax.jit(step.make(loss, optimizer.make(optimizer.Optimizer("adam", eps=0.0))))
+    kept, info = advance(start(), still, key)
+    assert bool(jnp.isfinite(info.loss))
+    assert not bool(info.finite)
+    assert int(kept.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, kept.variables, start().variables)

@@ -44,9 +44,14 @@ def dp_fedavg(
     The denominator is the expected number of updates, which does not depend on who took part. With
     a `quantile` gamma, C follows it: C <- C exp(-rate (b - gamma)), b being the noisy share of
     updates below C. The count has noise sigma_b of its own, and the updates then get
-    z_delta = (z^-2 - (2 sigma_b)^-2)^(-1/2), so that both together cost what z does. A ledger
-    records `SampledGaussian(z, q)` for each round. Under secure aggregation clients clip for
-    themselves and the server, which sees their sum alone, adds the noise.
+    z_delta = (z^-2 - (2 sigma_b)^-2)^(-1/2), so that both together cost what z does. Under secure
+    aggregation clients clip for themselves and the server, which sees their sum alone, adds the
+    noise.
+
+    What a ledger records for each round depends on the sampler. `sampling.poisson` is what the
+    paper draws: `SampledGaussian(z, q)`, whose neighbours add or remove a participant. A cohort of
+    fixed size (`sampling.uniform`) is `SampledGaussian(z, q, "fixed")`, whose neighbours replace
+    one, and costs several times as much.
 
     Args:
         bound: C, or where it starts.
@@ -100,7 +105,8 @@ def dp_fedavg(
         if quantile is None:
             return out, state
         share = (below + sigma_b * jax.random.normal(count)) / expected + 0.5
-        return out, state._replace(bound=state.bound * jnp.exp(-rate * (share - quantile)))
+        moved = state.bound * jnp.exp(-rate * (share - quantile))
+        return out, state._replace(bound=moved.astype(jnp.float32))
 
     def score(update, others: Stacked, state):
         """What of the norm is beyond the bound, in bounds."""

@@ -20,7 +20,7 @@ def fltrust(*, client: Client, root: PyTree | None) -> Aggregator:
         root: a small clean data set of the server, leaves (examples, ...).
 
     Raises:
-        ConfigError: no root set, or one larger than the client's capacity.
+        ConfigError: no root set.
 
     References:
         Cao et al. 2021, "FLTrust", eq. 2 to 5.
@@ -31,16 +31,11 @@ def fltrust(*, client: Client, root: PyTree | None) -> Aggregator:
             "FLTrust needs a root set, clean examples that the server trains on itself, but there"
             " is none; give `root`, or choose a rule that needs no data."
         )
-    if client.capacity is not None and sizes[0] > client.capacity:
-        raise errors.ConfigError(
-            f"the root set holds {sizes[0]} examples, but the client that trains on it was made for"
-            f" at most {client.capacity}; make one with a larger capacity."
-        )
     root, size = jax.tree.map(jnp.asarray, root), sizes[0]
 
     def begin(variables, state, key):
         del state
-        local, _ = client.train(variables, root, jnp.int32(0), jnp.int32(size), key)
+        local, _ = client.train(variables, root, jnp.int32(0), jnp.int32(size), key, longest=size)
         return tree.sub(local, variables)
 
     def arrive(update, server):

@@ -181,7 +181,9 @@ def _own(client: Client, most: int, change_examples, change_update, scale: float
         def one(ident):
             own = rng.fold(key, ident)
             start, size = people.start[ident], people.size[ident]
-            local, _ = client.train(view.variables, examples, start, size, own)
+            local, _ = client.train(
+                view.variables, examples, start, size, own, longest=people.longest
+            )
             return change_update(tree.sub(local, view.variables))
 
         sent = jax.lax.map(one, view.ids)

@@ -10,8 +10,3 @@ from tests.federated import toy
 def test_without_a_root_set_it_is_refused(root):
     with pytest.raises(errors.ConfigError, match="FLTrust needs a root set"):
         fltrust.fltrust(client=toy.STILL, root=root)
-
-
-def test_a_root_set_beyond_the_clients_capacity_is_refused():
-    with pytest.raises(errors.ConfigError, match=r"holds 20 examples, .* at most 10"):
-        fltrust.fltrust(client=toy.trainer(capacity=10), root=toy.examples(0, 20))

@@ -79,7 +79,7 @@ def test_1_what_remains_is_the_benign_step():
     # The same cohort without its attacker: eq. 1 over the benign updates alone.
     benign = round.make(
         client=toy.trainer(),
-        sampler=_without_attacker,
+        sampler=sampling.Sampler(_without_attacker, N),
         aggregator=mean.fedavg(eta=ETA, participants=N),
     )
     state, _ = jax.jit(benign.step)(
@@ -90,7 +90,7 @@ def test_1_what_remains_is_the_benign_step():
 
 
 def _without_attacker(key, r):
-    chosen = sampling.single_shot(N, M, attackers=[0], rounds=[0])(key, r)
+    chosen = sampling.single_shot(N, M, attackers=[0], rounds=[0]).draw(key, r)
     return chosen._replace(active=~chosen.malicious)
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +60,7 @@ def test_flips_train_on_the_participants_own_examples(key):
     flipped = run(untargeted.sign_flip(client, attackers=2, scale=2.0))
     turned = {**people.examples, "y": 2 - people.examples["y"]}
     relabelled = run(untargeted.label_flip(client, attackers=2, classes=3))
-    view = view._replace(population=people._replace(examples=turned))
+    view = view._replace(population=dataclasses.replace(people, examples=turned))
     expected = run(untargeted.honest(client, attackers=2))
     for a, b in zip(jax.tree.leaves(flipped), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, -2 * b, rtol=1e-5, atol=1e-7)

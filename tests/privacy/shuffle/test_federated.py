@@ -21,6 +21,7 @@ def people():
         {"x": x, "y": jnp.arange(CLIENTS, dtype=jnp.int32) % 2},
         jnp.arange(CLIENTS, dtype=jnp.int32),
         jnp.ones(CLIENTS, jnp.int32),
+        longest=1,
     )
 
 
@@ -33,7 +34,7 @@ def loss(variables, batch, key):
 
 def make(eps0=3.0, plan="vmap", randomizer=None):
     return federated.make(
-        client=client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1, capacity=1),
+        client=client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1),
         randomizer=randomizer or (lambda d: randomizers.privunit(d, eps0)),
         clients=CLIENTS,
         server=optax.sgd(0.5),
