@@ -29,7 +29,7 @@ _FIELDS = {
     "eos": "eos_token_id",
 }
 _OPTIONAL = {"num_decoder_layers", "relative_attention_max_distance", "dropout_rate"}
-_ALIASES = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+_ALIASES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # old files
 _LIMIT = 1_000_000  # bytes of a config.json
 
@@ -37,32 +37,44 @@ _LIMIT = 1_000_000  # bytes of a config.json
 def load_hf(folder) -> tuple[PyTree, Config]:
     """Parameters (float32) and config of a folder with config.json and safetensors.
 
+    The head is the stored `lm_head.weight`, or the embedding where there is none. A head whose
+    input is not scaled (v1.1) stands by itself in `params`, also where it is the embedding.
+
     Raises:
         DataError: the folder holds no T5, or its tensors are not those its config asks for.
     """
     folder = pathlib.Path(folder)
-    places = dict(safetensors.files(folder))
-    config = _read_config(folder, "lm_head.weight" in places)
-    files = {path: safetensors.File(path) for path in set(places.values())}
-    for name in list(places):
-        if name in _ALIASES or name == _UNUSED:
-            places.setdefault("shared.weight", places[name])
+    config = _read_config(folder)
+    places = {name: (path, name) for name, path in safetensors.files(folder)}
+    for alias in _ALIASES:
+        if alias in places:
+            places.setdefault("shared.weight", places[alias])
+    if not config.tied and "shared.weight" in places:
+        places.setdefault("lm_head.weight", places["shared.weight"])
     wanted = _names(config)
+    known = {*wanted, *_ALIASES, _UNUSED, "lm_head.weight"}
     missing = [n for n in wanted if n not in places]
-    extra = [n for n in places if n not in wanted and n not in _ALIASES and n != _UNUSED]
+    extra = [n for n in places if n not in known]
     if missing or extra:
         raise errors.DataError(
             f"the tensors in {folder.name} are not those of its config: missing"
             f" {missing[:3]}, unexpected {extra[:3]}; export the checkpoint again."
         )
+    files = {path: safetensors.File(path) for path, _ in set(places.values())}
 
     def read(name):
-        file = files[places[name]]
-        if name not in file.entries:  # shared under the name of its alias
-            name = next(alias for alias in _ALIASES if alias in file.entries)
-        return np.asarray(file.tensor(name), np.float32)
+        path, stored = places[name]
+        return np.asarray(files[path].tensor(stored), np.float32)
 
-    return from_tensors({n: read(n) for n in wanted}, config), config
+    tensors = {n: read(n) for n in wanted}
+    stored = read("lm_head.weight") if config.tied and "lm_head.weight" in places else None
+    if stored is not None and not np.array_equal(stored, tensors["shared.weight"]):
+        raise errors.DataError(
+            f"lm_head.weight differs from shared.weight in {folder.name}, but its config.json"
+            " scales the states as for a tied head; set tie_word_embeddings to what the model"
+            " was trained with."
+        )
+    return from_tensors(tensors, config), config
 
 
 def save_hf(folder, params: PyTree, config: Config) -> None:
@@ -190,7 +202,17 @@ def _names(config: Config) -> list[str]:
     return names
 
 
-def _read_config(folder: pathlib.Path, untied: bool) -> Config:
+def _tied(body: dict) -> bool:
+    """Whether the head takes its input scaled, as transformers 5.23 decides it.
+
+    That version writes `tie_word_embeddings` as true whatever the model, and beside it what
+    counts; an mT5 is never scaled, whatever its flags say.
+    """
+    tied = body.get("scale_decoder_outputs", body.get("tie_word_embeddings") is not False)
+    return bool(tied) and body.get("model_type") != "mt5"
+
+
+def _read_config(folder: pathlib.Path) -> Config:
     path = folder / "config.json"
     if not path.is_file() or path.stat().st_size > _LIMIT:
         raise errors.DataError(f"{folder} has no config.json of a sensible size.")
@@ -199,7 +221,7 @@ def _read_config(folder: pathlib.Path, untied: bool) -> Config:
         values = {o: body[t] for o, t in _FIELDS.items() if t in body or t not in _OPTIONAL}
         values.setdefault("decoder_layers", body["num_layers"])
         mlp = body.get("feed_forward_proj", "relu")
-        values |= {"mlp": mlp, "tied": not untied}
+        values |= {"mlp": mlp, "tied": _tied(body)}
         integers = {f.name for f in dataclasses.fields(Config) if f.type is int}
         if any(type(values[n]) is not int for n in integers & set(values)):
             raise TypeError("a size that is no integer")

@@ -228,6 +228,11 @@ def decode(
     """The decoder's normalised last states, and the cache with these steps in it.
 
     Without a cache, steps see themselves and those before them; with one, also what it holds.
+    Under a `jit` nobody can see how full a cache is: steps beyond its capacity overwrite the last
+    ones, and what comes out is finite and wrong. Make it for as many steps as are taken.
+
+    Raises:
+        ConfigError: more steps than the cache has room for (checked where that is concrete).
     """
     weights = _cast(params["decoder"], config)
     steps = x.shape[1]
@@ -372,8 +377,12 @@ def _bias(table, config, queries, keys, bidirectional):
 def _cached_bias(table, config, cache, steps):
     """Bias and mask of steps that come after what the cache holds."""
     capacity = cache.k.shape[2]
-    if steps > capacity:
-        raise errors.ConfigError(f"a cache of {capacity} tokens cannot take {steps}.")
+    filled = 0 if isinstance(cache.used, jax.core.Tracer) else int(cache.used)
+    if filled + steps > capacity:
+        raise errors.ConfigError(
+            f"a cache of {capacity} tokens cannot take {steps} after {filled}; make it with a"
+            " larger capacity."
+        )
     at = np.arange(capacity)
     whole = _bias(table, config, at, at, False)
     bias = jax.lax.dynamic_slice_in_dim(whole, cache.used, steps, axis=2)

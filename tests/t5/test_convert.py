@@ -4,11 +4,13 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fl_jax import t5
 from fl_jax.core import errors
+from fl_jax.data import safetensors
 from fl_jax.t5 import convert, model
 from fl_jax.t5.config import Config
 
@@ -28,6 +30,50 @@ def test_round_trip(tmp_path, changes):
     assert "decoder.block.0.layer.1.EncDecAttention.q.weight" in names
     assert "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" not in names
     assert ("lm_head.weight" in names) != config.tied
+
+
+# What transformers 5.23 computes from a stored head (none, a copy of the embedding, another) and
+# these entries of config.json: whether the decoder's states are scaled by width^-1/2.
+FLAGS = [
+    ({}, True),
+    ({"tie_word_embeddings": True}, True),
+    ({"tie_word_embeddings": False}, False),
+    ({"tie_word_embeddings": True, "scale_decoder_outputs": False}, False),
+    ({"tie_word_embeddings": False, "scale_decoder_outputs": True}, True),
+    ({"tie_word_embeddings": True, "model_type": "mt5"}, False),
+]
+APPLY = jax.jit(model.apply, static_argnums=1)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return model.init(jax.random.key(0), CONFIG)
+
+
+@pytest.mark.parametrize("stored", ["none", "same", "other"])
+@pytest.mark.parametrize(("flags", "scaled"), FLAGS)
+def test_the_head_is_what_file_and_config_say(tmp_path, stored, flags, scaled, params):
+    t5.save_hf(tmp_path, params, CONFIG)
+    table = np.asarray(params["shared"])
+    path = tmp_path / "config.json"
+    body = json.loads(path.read_text())
+    del body["tie_word_embeddings"]
+    path.write_text(json.dumps({**body, **flags}))
+    tensors = convert.to_tensors(params, CONFIG)
+    if stored != "none":
+        tensors["lm_head.weight"] = table if stored == "same" else 3 * table
+    safetensors.write(tmp_path / "model.safetensors", tensors, {"format": "pt"})
+    if scaled and stored == "other":
+        with pytest.raises(errors.DataError, match=r"lm_head.weight differs from shared.weight"):
+            t5.load_hf(tmp_path)
+        return
+    back, found = t5.load_hf(tmp_path)
+    tokens, given = jnp.array([[5, 9, 1]]), jnp.array([[0, 7]])
+    wanted = APPLY(params, CONFIG, tokens, given)
+    wanted *= (1 if scaled else 4) * (3 if stored == "other" else 1)
+    logits = APPLY(jax.tree.map(jnp.asarray, back), found, tokens, given)
+    np.testing.assert_allclose(logits, wanted, rtol=2e-5, atol=1e-5)
+    assert found.tied == scaled
 
 
 def test_what_is_no_t5_is_refused(tmp_path):

@@ -5,7 +5,9 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from fl_jax.core import errors
 from fl_jax.t5 import decode, model
 from fl_jax.t5.config import Config
 
@@ -29,6 +31,23 @@ def test_greedy_is_the_argmax_of_full_passes():
                 assert (found[row, step + 1 :] == CONFIG.pad).all()
                 break
             given.append(best)
+
+
+def test_a_full_cache_takes_no_more():
+    states = model.encode(PARAMS, CONFIG, model.embed(PARAMS, CONFIG, TOKENS), MASK)
+    memory = model.remember(PARAMS, CONFIG, states, MASK)
+    step = lambda cache, width=1: model.decode(
+        PARAMS, CONFIG, model.embed(PARAMS, CONFIG, TOKENS[:, :width]), memory, cache=cache
+    )
+    cache = model.empty_cache(CONFIG, 2, capacity=2)
+    with pytest.raises(errors.ConfigError, match="a cache of 2 tokens cannot take 3 after 0"):
+        step(cache, 3)
+    cache = step(step(cache)[1])[1]
+    with pytest.raises(errors.ConfigError, match="a cache of 2 tokens cannot take 1 after 2"):
+        step(cache)
+    states, cache = jax.jit(step)(cache)  # where that cannot be seen
+    assert int(cache.used) == 3
+    assert np.isfinite(states).all()
 
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():
