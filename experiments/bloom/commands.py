@@ -63,10 +63,10 @@ def generate(argv: list[str]) -> int:
     from fl_jax.bloom import generate as generator
     from fl_jax.data import tokenizer
 
+    drawn = generator.Sampling(asked.temperature, asked.top_k, asked.top_p)
     words = tokenizer.load(pathlib.Path(asked.folder) / "tokenizer.json")
     params, config = converter.load_hf(asked.folder)
     config = dataclasses.replace(config, dtype=asked.dtype, scan=False)
-    drawn = generator.Sampling(asked.temperature, asked.top_k, asked.top_p)
     texts = generator.complete(
         params,
         config,
@@ -90,11 +90,13 @@ def plan(argv: list[str]) -> int:
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--fsdp", type=int, default=1)
     parser.add_argument("--tensor", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=0, help="sequences; data x fsdp unless given")
+    parser.add_argument("--batch", type=int, help="sequences; data x fsdp unless given")
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--remat", default="full", help="none, dots or full")
     parser.add_argument("--dtype", default="bfloat16")
     asked = arguments.read(parser, argv)
+
+    errors.positive("devices", asked.devices)
 
     import jax
 
@@ -109,7 +111,7 @@ def plan(argv: list[str]) -> int:
         devices=asked.devices,
         fsdp=asked.fsdp,
         tensor=asked.tensor,
-        batch=asked.batch or None,
+        batch=asked.batch,
         length=asked.length,
     )
     print(plan.render(asked.size, found))

@@ -1,6 +1,8 @@
 """Generation: batched, cached, greedy or sampled, prompts of any lengths padded on the left."""
 
+import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,12 +17,33 @@ from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.train import mesh as meshes
 
 
-class Sampling(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Sampling:
     """How the next token is drawn; the default is greedy."""
 
     temperature: float = 0.0  # 0: the likeliest token
     top_k: int = 0  # only the k likeliest; 0 = all
     top_p: float = 1.0  # only the likeliest that hold this probability together
+
+    def __post_init__(self):
+        """Refuses what nothing can be drawn by.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        if not 0 <= self.temperature < math.inf:
+            raise errors.ConfigError(
+                f"temperature must be finite and 0 or above, got {self.temperature}; 0 takes the"
+                " likeliest token."
+            )
+        if self.top_k < 0:
+            raise errors.ConfigError(
+                f"top_k must be 0 (all tokens) or above, got {self.top_k}; give a whole number."
+            )
+        if not 0 < self.top_p <= 1:
+            raise errors.ConfigError(
+                f"top_p must be above 0 and at most 1, got {self.top_p}; 1 keeps all tokens."
+            )
 
 
 GREEDY = Sampling()
@@ -130,8 +153,8 @@ def generate(
         capacity: of the cache; by default just what is needed.
 
     Raises:
-        ConfigError: a cache that is too small, drawing without a key, or rows that the mesh does
-            not divide.
+        ConfigError: no tokens to add, a cache that is too small, drawing without a key, or rows
+            that the mesh does not divide.
         DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
 
     Example:
@@ -142,6 +165,7 @@ def generate(
         >>> generate(params, config, jnp.array([[5, 9, 2]]), count=4).shape
         (1, 4)
     """
+    errors.positive("count", count)
     time = tokens.shape[1]
     capacity = time + count if capacity is None else capacity
     if capacity < time + count:

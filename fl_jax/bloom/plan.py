@@ -56,16 +56,22 @@ def make(
         length: tokens of a sequence.
 
     Raises:
-        ConfigError: axes that do not divide the devices, the model or the batch.
+        ConfigError: a size that is not above 0, or axes that do not divide the devices, the
+            model or the batch.
     """
+    length = config.length if length is None else length
+    sizes = {"devices": devices, "fsdp": fsdp, "tensor": tensor, "length": length}
+    for name, size in sizes.items():
+        errors.positive(name, size)
     if devices % (fsdp * tensor):
         raise errors.ConfigError(
             f"fsdp {fsdp} x tensor {tensor} does not divide {devices} devices; change one."
         )
     data = devices // (fsdp * tensor)
-    batch, length = batch or data * fsdp, length or config.length
-    sizes = meshes.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
-    mesh = sizes.make(jax.devices()[:devices])
+    batch = data * fsdp if batch is None else batch
+    errors.positive("batch", batch)
+    axes = meshes.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
+    mesh = axes.make(jax.devices()[:devices])
     sharding.check_rows(batch, mesh)
     settings = recipe.Recipe(batch=batch, ramp_start=0)
     trainer = train.make(config, settings, mesh=mesh)

@@ -129,3 +129,23 @@ def test_refusals(params):
         generate.generate(params, CONFIG, jnp.array([[5, 40]]), count=5)
     with pytest.raises(errors.DataError, match="a prompt is empty"):
         generate.pad_left([[1], []], 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"temperature": -0.01}, "temperature must be finite and 0 or above, got -0.01"),
+        ({"temperature": float("nan")}, "temperature must be finite"),
+        ({"temperature": 1.0, "top_k": -1}, "top_k must be 0 .* or above, got -1"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
+        ({"temperature": 1.0, "top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
+    ],
+)
+def test_what_nothing_can_be_drawn_by_is_refused(given, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        generate.Sampling(**given)
+
+
+def test_no_tokens_are_refused(params):
+    with pytest.raises(errors.ConfigError, match="count must be above 0, got 0"):
+        generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=0)

@@ -25,3 +25,13 @@ def test_axes_must_divide():
         plan.make(CONFIG, devices=8, fsdp=3)
     with pytest.raises(errors.ConfigError, match="batch of 3 sequences cannot be split over 4"):
         plan.make(CONFIG, devices=4, fsdp=4, batch=3)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"devices": 0}, {"fsdp": 0}, {"tensor": -1}, {"batch": -2}, {"batch": 0}, {"length": -5}],
+)
+def test_what_is_not_above_zero_is_refused(given):
+    ((name, value),) = given.items()
+    with pytest.raises(errors.ConfigError, match=f"{name} must be above 0, got {value}"):
+        plan.make(CONFIG, **{"devices": 8, **given})

@@ -49,6 +49,13 @@ def test_generate_continues_prompts(tmp_path, capsys):
     assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
     assert experiments.main([*command[:-1], "0"]) == 2
     assert "count must be above 0" in capsys.readouterr().err
+    assert experiments.main([*command, "--top-p", "0"]) == 2
+    assert "top_p must be above 0" in capsys.readouterr().err
     (tmp_path / "tokenizer.json").unlink()
     assert experiments.main(command) == 2
     assert "tokenizer.json" in capsys.readouterr().err
+
+
+def test_no_devices_are_no_plan(capsys):
+    assert experiments.main(["bloom", "plan", "560m", "--devices", "0"]) == 2
+    assert "devices must be above 0, got 0" in capsys.readouterr().err
