@@ -38,7 +38,8 @@ class BatchNorm(nnx.Module):
     ) -> Float[Array, "batch ... features"]:
         wide = lambda a: a.reshape((1,) * (x.ndim - 1) + a.shape)  # as x, to broadcast openly
         if self.use_running_average:
-            mean, var = self.mean[...], self.var[...]
+            # Noise that a server adds to an aggregate can take a running variance below 0.
+            mean, var = self.mean[...], jnp.maximum(self.var[...], 0)
         else:
             axes = tuple(range(x.ndim - 1))
             places = x.size // (x.shape[0] * x.shape[-1])

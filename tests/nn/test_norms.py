@@ -22,6 +22,13 @@ def test_it_normalises_and_moves_its_statistics_as_pytorch_does(key):
     np.testing.assert_allclose(still, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_running_variance_that_noise_took_below_zero_gives_numbers(key):
+    params, stats = NET.init(key)
+    stats = {**stats, "var": jnp.array([-0.04, 1.0, 0.0])}
+    y, _ = NET.apply(params, stats, jnp.asarray(X))
+    assert bool(jnp.isfinite(y).all())
+
+
 def test_masked_examples_count_for_nothing(key):
     params, stats = NET.init(key)
     filled = np.concatenate([X, np.full((3, 4, 5, 3), 1e6, np.float32)])

@@ -131,8 +131,9 @@ def constrain_and_scale(
         raise errors.ConfigError("`halvings` look for what passes a rule; name it in `against`.")
     if against is not None and against.score is None:
         raise errors.ConfigError(
-            "an adaptive attack needs a rule with a score to differentiate through, but this one"
-            " has none; choose another rule, or an anomaly score from attacks.anomaly."
+            "an adaptive attack needs an aggregator with a score to differentiate through, but this"
+            " one has none; choose another rule (of a defence, `choice.guarded` makes one), or an"
+            " anomaly score from attacks.anomaly."
         )
 
     def senders(view: View):
@@ -230,6 +231,11 @@ def constrain_and_scale(
 
     def update(view: View, state, key):
         data = view.data
+        if not isinstance(data, Poison):
+            raise errors.ConfigError(
+                "the attacker's data and settings are a `Poison`, made by `poison(...)` and handed"
+                f" to the round in `RoundData.attack`, but {type(data).__name__} came."
+            )
         epochs = jnp.where(view.count > 0, data.epochs, 0)
         mask = None if restrict is None else restrict(view, state)
         local, taken, reached = train(view, mask, epochs, key)

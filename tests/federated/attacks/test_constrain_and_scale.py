@@ -228,7 +228,7 @@ def test_a_fitted_scale_passes_the_rule():
 
 
 def test_an_adaptive_attack_needs_a_score():
-    with pytest.raises(errors.ConfigError, match="needs a rule with a score"):
+    with pytest.raises(errors.ConfigError, match="needs an aggregator with a score"):
         constrain_and_scale.constrain_and_scale(
             toy.LOSS, optax.sgd(1.0), batch_size=4, against=mean.mean()
         )
@@ -249,3 +249,9 @@ def test_poisoners_who_share_nothing_send_gamma_each():
         jax.jit(made[shared].update)(view, (), jax.random.key(1))[0] for shared in (True, False)
     )
     close(apart, tree.scale(2.0, together), rtol=1e-5, atol=1e-7)
+
+
+def test_a_round_without_the_attackers_data_is_a_sentence(key):
+    view = View(toy.variables(key), jnp.int32(1), jnp.int32(0), None, ())
+    with pytest.raises(errors.ConfigError, match=r"in `RoundData.attack`, but tuple came"):
+        attack().update(view, (), key)
