@@ -41,7 +41,9 @@ def make(config: Schedule, peak: float) -> optax.Schedule:
         after = optax.exponential_decay(peak, config.every, config.factor, staircase=True)
     elif config.kind == "rsqrt":
         start = max(config.warmup, 1)
-        after = lambda step: peak * jnp.sqrt(start / (jnp.asarray(step, jnp.float32) + start))
+        # Steps are counted from the end of the warmup here.
+        whole = lambda step: jnp.asarray(step, jnp.float32) + config.warmup
+        after = lambda step: peak * jnp.sqrt(start / jnp.maximum(whole(step), start))
     else:
         after = optax.constant_schedule(peak)
     if config.warmup:

@@ -25,6 +25,8 @@ def test_rsqrt_falls_with_the_root_of_the_step():
     got = rates(schedule.Schedule("rsqrt", warmup=4), 40)
     np.testing.assert_allclose(got[4], 2.0)
     np.testing.assert_allclose(got[16], 2.0 * (4 / 16) ** 0.5, rtol=1e-6)
+    whole = 2.0 / np.maximum(np.arange(10), 1) ** 0.5
+    np.testing.assert_allclose(rates(schedule.Schedule("rsqrt"), 10), whole, rtol=1e-6)
 
 
 def test_step_drops():
