@@ -33,3 +33,9 @@ def positive(what: str, value) -> None:
     """Refuses a value that is not above zero."""
     if not value > 0:
         raise ConfigError(f"{what} must be above 0, got {value}; give a positive number.")
+
+
+def not_negative(what: str, value) -> None:
+    """Refuses a value below zero, and NaN."""
+    if not value >= 0:
+        raise ConfigError(f"{what} must be 0 or more, got {value}; give 0 or a positive number.")

@@ -28,6 +28,7 @@ from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Bool, Int, Key, PyTree
 
 PRIME = 65521  # the largest prime below 2^16: products of two elements fit 32 bits
+LARGEST = 2**31 - 1  # of the sums: they are signed, of 32 bits
 LIMB, LIMBS = 13, 5  # a 64-bit seed is five digits of 13 bits, each below PRIME
 
 
@@ -66,6 +67,8 @@ def make(
         ConfigError: a value out of range, or a threshold above the number of shares.
     """
     errors.positive("the clip range of secure aggregation", clip)
+    if bits is not None:
+        errors.not_negative("bits", bits)
     if degree is not None and (degree < 2 or degree % 2):
         raise errors.ConfigError(
             f"the graph of secure aggregation needs an even degree of 2 or more, got {degree}."
@@ -99,7 +102,7 @@ def session(settings: SecureAggregation, size: int) -> Session:
 
     Raises:
         ConfigError: fewer than two clients; a threshold above the number of neighbours; or a
-            range that the sum of m clients overflows.
+            range that the sum of m clients overflows, with its digits or with none.
     """
     if size < 2:
         raise errors.ConfigError("secure aggregation needs 2 or more clients a round, got 1.")
@@ -111,7 +114,12 @@ def session(settings: SecureAggregation, size: int) -> Session:
     threshold = settings.threshold or len(offsets) // 2 + 1
     if threshold > len(offsets):
         raise _above(threshold, len(offsets))
-    room = math.floor(math.log2((2**31 - 1) / (size * settings.clip)))
+    if size * settings.clip > LARGEST:
+        raise errors.ConfigError(
+            f"{size} clients with a clip range of {settings.clip:g} do not fit 32-bit sums, even of"
+            f" whole numbers; take a range of at most {LARGEST // size}."
+        )
+    room = math.floor(math.log2(LARGEST / (size * settings.clip)))
     bits = settings.bits if settings.bits is not None else min(room, 24)
     if bits > room:
         raise errors.ConfigError(

@@ -52,7 +52,7 @@ def make(
             takes AdamW), for matrices of more than two axes; None takes all plain matrices.
 
     Raises:
-        ConfigError: an unknown name, or a rate that is not above 0.
+        ConfigError: an unknown name, a rate that is not above 0, or a clip_norm below 0.
 
     Example:
         >>> import jax.numpy as jnp
@@ -63,6 +63,7 @@ def make(
     """
     errors.one_of("optimizer", config.name, NAMES)
     errors.positive("learning rate", config.rate)
+    errors.not_negative("clip_norm", config.clip_norm)
     if rate is None:
         rate = schedules.make(config.schedule, config.rate)
         constant = config.schedule == CONSTANT

@@ -15,3 +15,10 @@ def test_unknown_names_are_told_what_is_known():
 def test_positive_refuses(value):
     with pytest.raises(errors.ConfigError, match="rate must be above 0"):
         errors.positive("rate", value)
+
+
+@pytest.mark.parametrize("value", [-1, -1e-9, float("nan")])
+def test_not_negative_refuses(value):
+    with pytest.raises(errors.ConfigError, match="bound must be 0 or more"):
+        errors.not_negative("bound", value)
+    errors.not_negative("bound", 0)

@@ -220,6 +220,9 @@ def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, sa
         (lambda: secure.make(clip=1.0, degree=3), "even degree of 2 or more, got 3"),
         (lambda: secure.make(clip=0.0), "clip range of secure aggregation must be above 0"),
         (lambda: secure.session(secure.make(clip=1.0, bits=30), 100), "at most 24 digits"),
+        (lambda: secure.session(secure.make(clip=1e9), 10), "range of at most 214748364"),
+        (lambda: secure.session(secure.make(clip=float("inf")), 10), "clip range of inf do not"),
+        (lambda: secure.make(clip=1.0, bits=-1), "bits must be 0 or more, got -1"),
         (lambda: secure.session(secure.make(clip=1.0), 1), "needs 2 or more clients"),
     ],
 )

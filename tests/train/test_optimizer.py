@@ -66,6 +66,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     [
         (optimizer.Optimizer("sdg"), "did you mean 'sgd'"),
         (optimizer.Optimizer("sgd", rate=0.0), "learning rate must be above 0"),
+        (optimizer.Optimizer("sgd", clip_norm=-1.0), "clip_norm must be 0 or more, got -1"),
         (optimizer.Optimizer("adam", weight_decay=0.1), "use adamw"),
     ],
 )
