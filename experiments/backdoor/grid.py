@@ -313,7 +313,6 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
     clean = {k: v[: grid.examples] for k, v in task.pool.items()}
     pixel = task.backdoors["pixel pattern"]
     semantic = next(b for name, b in task.backdoors.items() if name != "pixel pattern")
-    longest = max(len(pixel.train["y"]), len(semantic.train["y"]))
     config = grid.config
     seeds = len(material.keys)
     high = int(tasks.SCALES[config.dataset][0])
@@ -333,7 +332,7 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
         "Neurotoxin": {"gamma": float(grid.attackers)},
         "DBA": {"gamma": full / grid.attackers},
     }
-    repeat = lambda data: {k: np.resize(v, (longest, *v.shape[1:])) for k, v in data.items()}
+    repeat = lambda data: tasks.repeated(data, (pixel, semantic))
     parts = distributed.split(triggers.CROSS, grid.attackers)
     stamped = [
         {

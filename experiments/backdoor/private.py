@@ -124,8 +124,7 @@ def follow(private: Private, task: tasks.Task, models, keys, *, rule, sampler, *
             model, key = item
             data = round.RoundData(task.population, poison, evaluation)
             _, info = many(algorithm.init(model), data, rng.fold(key, "private"))
-            join = lambda a, b: jnp.concatenate([a[None], b])
-            return jax.tree.map(join, evaluate(model, evaluation), info.metrics), info
+            return stages.curve(evaluate(model, evaluation), info.metrics), info
 
         return jax.lax.map(seed, (models, keys))
 

@@ -208,6 +208,16 @@ def before(setting: Setting, models: Variables) -> list[dict]:
     ]
 
 
+def curve(before, after):
+    """Metrics of a model and of the rounds that start from it, leaves (rounds + 1, ...).
+
+    Args:
+        before: the model's, leaves (...).
+        after: those after each round, leaves (rounds, ...).
+    """
+    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), before, after)
+
+
 GRID = cohort.Plan("scan")  # cells one after another: each fills the device by its clients
 
 
@@ -266,13 +276,10 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
         "model replacement": hard,
         "constrain-and-scale": {**hard, "alpha": config.alpha},
     }
-    # Backdoors have different numbers of images: repeat them to one length, which changes no
-    # expectation, since batches draw from them with replacement.
     every = [(s, name, b) for s, found in enumerate(task.splits) for name, b in found.items()]
-    longest = max(len(backdoor.train["y"]) for _, _, backdoor in every)
     names, cells, seeds = [], [], []
     for split, backdoor_name, backdoor in every:
-        repeated = {k: np.resize(v, (longest, *v.shape[1:])) for k, v in backdoor.train.items()}
+        repeated = tasks.repeated(backdoor.train, [b for _, _, b in every])
         for attack in ATTACKS:
             poison = constrain_and_scale.poison(clean, repeated, **settings[attack])
             for s in range(config.seeds):

@@ -103,11 +103,9 @@ def follow(
     """
     clean = stages.attackers_share(config, task)
     chosen = [task.backdoors[name] for name in backdoors]
-    # Repeated to one length, which changes no expectation: batches draw with replacement.
-    longest = max(len(one.train["y"]) for one in chosen)
     one = lambda gamma, backdoor: scaling.poison(
         clean,
-        {k: np.resize(v, (longest, *v.shape[1:])) for k, v in backdoor.train.items()},
+        tasks.repeated(backdoor.train, chosen),
         per_batch=config.backdoor_per_batch,
         epochs=config.attacker_epochs,
         rate=config.attacker_rate,
@@ -134,8 +132,7 @@ def follow(
         evaluation = {"main": test, "backdoor": of(trials, cell)}
         data = round.RoundData(people, of(poisons, cell), evaluation)
         _, info = many(algorithm.init(model), data, rng.fold(keys[seed], "sweep"))
-        join = lambda a, b: jnp.concatenate([a[None], b])
-        return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
+        return stages.curve(evaluate(model, evaluation), info.metrics)
 
     shared = (models, keys, task.population, poisons, trials, test)
     found = arms.deal(run, len(keys), len(gammas), shared)

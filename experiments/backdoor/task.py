@@ -1,6 +1,7 @@
 """The main task, its participants, and the backdoors: everything that is data."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -203,6 +204,17 @@ def _variants(rng, images: np.ndarray, count: int) -> np.ndarray:
         for i, angle in enumerate(rng.uniform(-TILT, TILT, count))
     ]
     return np.stack(turned).astype(images.dtype)
+
+
+def repeated(
+    examples: dict[str, np.ndarray], backdoors: Iterable[Backdoor]
+) -> dict[str, np.ndarray]:
+    """The examples in turn, as many as the largest of the backdoors has to train on.
+
+    So that backdoors stack. It changes no expectation: batches draw with replacement.
+    """
+    longest = max(len(backdoor.train["y"]) for backdoor in backdoors)
+    return {k: np.resize(v, (longest, *v.shape[1:])) for k, v in examples.items()}
 
 
 def accuracy(test_loss, variables, examples) -> jax.Array:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.backdoor import arms
+from experiments.backdoor import arms, stages
 from fl_jax.core import errors, rng
 from fl_jax.data import partition, speech
 from fl_jax.federated import client, population, round, sampling
@@ -356,8 +356,7 @@ def follow(
         evaluation = {"main": test, "backdoor": of(trials, number)}
         data = round.RoundData(people, of(poisons, number), evaluation)
         _, info = many(algorithm.init(model), data, rng.fold(keys[seed], name, number))
-        join = lambda a, b: jnp.concatenate([a[None], b])
-        return jax.tree.map(join, evaluate(model, evaluation), info.metrics)
+        return stages.curve(evaluate(model, evaluation), info.metrics)
 
     poisons = some(poison(config, task, gamma))
     shared = (models, keys, task.population, poisons, some(task.trials), task.test)

@@ -61,3 +61,13 @@ def test_variants_turn_every_image_and_keep_its_middle():
     smooth = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None] * 20, (1, 8, 8, 3))
     assert abs(tasks._variants(draw, smooth, 1)[0, 3:5, 3:5].mean() - 70) < 5
     assert tasks._variants(draw, images, 0) is images
+
+
+def test_backdoors_are_repeated_to_the_largest():
+    few, many = (
+        tasks.Backdoor({"x": np.arange(2 * n).reshape(n, 2), "y": np.arange(n)}, {}) for n in (2, 5)
+    )
+    found = tasks.repeated(few.train, (few, many))
+    assert found["y"].tolist() == [0, 1, 0, 1, 0]
+    assert found["x"].tolist() == [[0, 1], [2, 3], [0, 1], [2, 3], [0, 1]]
+    np.testing.assert_array_equal(tasks.repeated(many.train, (few, many))["y"], np.arange(5))
