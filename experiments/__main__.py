@@ -46,6 +46,7 @@ def run(name: str, argv: list[str]) -> int:
         return getattr(systems.module(name, "commands"), argv[0])(argv[1:])
     presets = settings.PRESETS
     asked = arguments.parse(name, presets, argv)
+    asked.config.check()
 
     from experiments import result
     from fl_jax.train import launch  # from here on JAX is there

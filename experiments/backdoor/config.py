@@ -11,6 +11,8 @@ python -m experiments backdoor private             DP-FedAvg and its epsilon
 
 import dataclasses
 
+from experiments import ranges
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -61,6 +63,24 @@ class Config:
     plan: str = "auto"  # how clients run: auto (measured), scan, vmap, chunk:K
     rounds_per_dispatch: int = 10  # rounds in one call of the compiled program
     save_every: int = 50  # rounds between checkpoints
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "seeds", "participants", "cohort", "eta", "dirichlet", "blocks", "width", "epochs",
+                "batch", "rate", "pretrain_rounds", "pretrain_eta", "follow_rounds",
+                "attacker_rate", "attacker_drop_every", "backdoor_draws", "splits",
+                "rounds_per_dispatch", "save_every",
+            ),
+            share=("alpha",),
+            filled=("blocks",),
+        )  # fmt: skip
 
 
 PAPER = Config()

@@ -12,6 +12,7 @@ What is expected is in RESULTS.md beside this file.
 
 import dataclasses
 
+from experiments import ranges
 from fl_jax.core import errors
 
 
@@ -52,12 +53,22 @@ class Config:
     fsdp: int = 1  # mesh: examples and parameters
     tensor: int = 1  # mesh: heads, MLP, vocabulary
 
-    def __post_init__(self):
-        """Refuses steps that the stride does not meet.
+    def check(self) -> None:
+        """Refuses numbers out of range, and steps that the stride does not meet.
 
         Raises:
             ConfigError: then.
         """
+        ranges.check(
+            self,
+            positive=(
+                "vocab", "hidden", "layers", "heads", "length", "batch", "steps", "rate",
+                "micro_batches", "finetune_steps", "finetune_length", "finetune_rate", "per_task",
+                "questions", "text_bytes", "rounds", "lora_rank", "client_rate", "client_rows",
+                "client_length", "stride", "save_every",
+            ),
+            signed=("data", "fsdp", "tensor"),
+        )  # fmt: skip
         if self.steps % self.stride:
             raise errors.ConfigError(
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."

@@ -6,6 +6,8 @@ python -m experiments clrs --preset paper      all thirty, the published setting
 
 import dataclasses
 
+from experiments import ranges
+
 SHORT = (
     "bfs",
     "bellman_ford",
@@ -60,6 +62,22 @@ class Config:
     test_batch: int = 32  # at once
     log_every: int = 50  # rounds between rows of losses
     save_every: int = 500  # rounds between checkpoints
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "seeds", "data", "hidden", "triplets", "rounds", "batch", "chunk", "lengths",
+                "rate", "final", "clip", "test_lengths", "test_batch", "log_every", "save_every",
+            ),
+            share=("close",),
+            filled=("lengths", "test_lengths"),
+        )  # fmt: skip
 
 
 PAPER = Config()

@@ -9,6 +9,8 @@ FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,20
 
 import dataclasses
 
+from experiments import ranges
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -43,6 +45,22 @@ class Config:
     live: int = 100  # live points of the nested sampling; 0 = none [package: 400]
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
     calibration_batch: int = 50  # of them side by side
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "disks", "radii", "layers", "years", "rtol", "test_folds", "folds", "largest_k",
+                "level", "epochs", "channels", "chains", "calibration_batch",
+            ),
+            share=("level",),
+            filled=("features", "fit_features"),
+        )  # fmt: skip
 
 
 PAPER = Config()

@@ -12,6 +12,8 @@ What is expected is in RESULTS.md beside this file.
 
 import dataclasses
 
+from experiments import ranges
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -42,6 +44,21 @@ class Config:
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
     stride: int = 10  # steps between two rows of metrics.jsonl
     save_every: int = 200  # steps between checkpoints
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "threshold", "max_level", "vocab", "width", "heads", "hidden", "length", "batch",
+                "steps", "rate", "generated", "names", "stride", "save_every",
+            ),
+            share=("dropout", "generated_share", "parts_share", "residual"),
+        )  # fmt: skip
 
 
 SMALL = Config()

@@ -7,6 +7,8 @@ python -m experiments leakage --preset paper     the published setting on LFW; a
 
 import dataclasses
 
+from experiments import ranges
+
 PARTS = (
     "two-party",
     "fraction",
@@ -86,6 +88,30 @@ class Config:
     inversion_batch: int = 4  # images behind one update, besides single ones
     inversion_method: str = "patches"  # of the convolutions there: each step is a scan's
     inversion_variation: float = 0.02  # weight of total variation; 0.2 is breaching's
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "seeds", "channels", "hidden", "batch", "rate", "dispatch", "two_rounds",
+                "two_period", "rounds", "period", "every", "permutations", "shares", "participants",
+                "active_participants", "active_seeds", "timeline", "timeline_participants",
+                "local_steps", "averaging_participants", "averaging_rate", "defence_participants",
+                "portions", "clip", "delta", "record_rounds", "record_batch", "vocabulary",
+                "truncated", "length", "word_batches", "word_rounds", "inversion_steps",
+                "inversion_batch",
+            ),
+            share=(
+                "shares", "share", "active_share", "alphas", "mixed", "dropouts", "portions",
+                "delta",
+            ),
+            filled=("channels", "classifiers", "word_batches"),
+        )  # fmt: skip
 
 
 PAPER = Config()

@@ -8,6 +8,8 @@ python -m experiments shuffle --eps 1 --delta 1e-5 --rounds 10 --clients 17435  
 
 import dataclasses
 
+from experiments import ranges
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -43,6 +45,23 @@ class Config:
     bins: int = 4  # and so many orientations
     rate: float = 30.0  # server learning rate, on means of unit vectors
     plan: str = "chunk:512"  # how clients run (fl_jax.train.cohort)
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ConfigError: then.
+        """
+        ranges.check(
+            self,
+            positive=(
+                "delta", "rounds", "clients", "figure_delta", "figure_eps0", "figure_clients",
+                "figure_orders", "figure_rounds", "audit_trials", "audit_clients", "seeds", "eps0",
+                "unamplified", "spread", "train_rounds", "cells", "bins", "rate",
+            ),
+            share=("delta", "figure_delta"),
+            filled=("eps0",),
+        )  # fmt: skip
 
 
 PAPER = Config()

@@ -82,9 +82,11 @@ def run(
             signal is not waited for. Under `jax.distributed` the processes stop at one step,
             whichever of them the SIGTERM reached.
         Diverged: `patience` skipped steps in a row; the state is saved.
-        ConfigError: steps that the dispatches do not meet.
+        ConfigError: steps that the dispatches do not meet, or a save_every below 1.
     """
     errors.positive("stride", stride)
+    if save_every is not None:
+        errors.positive("save_every", save_every)
     if steps % stride:
         raise errors.ConfigError(
             f"{steps} steps cannot be taken {stride} at a time; make stride a divisor of steps."

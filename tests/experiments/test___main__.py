@@ -20,14 +20,16 @@ print("CODE", code, "HEAVY", heavy)
 """
 
 
-@pytest.mark.parametrize("argv", [[], ["--help"], ["backdoor", "--help"], ["backdor"]])
+WRONG = ["backdoor", "--preset", "smoke", "--save_every", "0"]
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["backdoor", "--help"], ["backdor"], WRONG])
 def test_the_table_and_the_help_come_without_jax(argv):
     done = subprocess.run(
         [sys.executable, "-c", LIGHT.format(argv=argv)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1].endswith("HEAVY []")
-    if argv != ["backdor"]:
-        assert "CODE 0" in done.stdout
+    assert f"CODE {2 if argv in (['backdor'], WRONG) else 0} " in done.stdout
 
 
 def test_errors_are_one_sentence_and_a_status(capsys):
@@ -53,7 +55,14 @@ def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeyp
     cases = {
         ("--cohort", "30"): "m = 30 of n = 20",
         ("--eta", "0"): "eta must be above 0",
-        ("--gamma", "-3"): "gamma must be above 0",
+        ("--gamma", "-3"): "gamma must be 0 or more",
+        ("--seeds", "0"): "seeds must be above 0",
+        ("--seed", "-1"): "seed must be 0 or more",
+        ("--save_every", "0"): "save_every must be above 0",
+        ("--rounds_per_dispatch", "0"): "rounds_per_dispatch must be above 0",
+        ("--attacker_examples", "-5"): "attacker_examples must be 0 or more",
+        ("--backdoor_draws", "0"): "backdoor_draws must be above 0",
+        ("--epochs", "0"): "epochs must be above 0",
         ("--participants", "1000"): "holds no example",
         ("--dataset", "cifar10"): "needs the data folder|neither under",
         ("--network", "vgg"): "unknown network 'vgg'",

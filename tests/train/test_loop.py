@@ -263,6 +263,8 @@ def test_misfits_are_sentences(run):
         run(steps=7)
     with pytest.raises(errors.ConfigError, match="stride must be above 0"):
         run(stride=0)
+    with pytest.raises(errors.ConfigError, match="save_every must be above 0"):
+        run(save_every=0)
     run(steps=10)
     with pytest.raises(errors.ConfigError, match="is of step 10, from which 8 is not reached"):
         run(steps=8)

@@ -1,0 +1,59 @@
+import dataclasses
+
+import pytest
+
+from experiments import ranges, systems
+from fl_jax.core import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float = 0.5
+    seed: int = 0
+    axis: int = -1
+    sizes: tuple[int, ...] = (2, 1)
+    parts: tuple[str, ...] = ("all",)
+    name: str = "a"
+    on: bool = False
+    loss: float = 0.25
+
+
+def check(config):
+    ranges.check(
+        config, positive=("rate", "sizes"), share=("loss",), filled=("parts",), signed=("axis",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rate": 0.0}, "rate must be above 0, got 0.0"),
+        ({"rate": float("nan")}, "rate must be above 0, got nan"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+        ({"sizes": (2, 0)}, "sizes must be above 0, got 0"),
+        ({"parts": ()}, "parts is empty"),
+        ({"loss": 1.5}, "loss is a share, at most 1, got 1.5"),
+        ({"loss": -0.5}, "loss must be 0 or more, got -0.5"),
+    ],
+)
+def test_what_is_out_of_range_is_named(change, said):
+    check(Config())
+    check(Config(axis=-3, sizes=(), loss=1.0))
+    with pytest.raises(errors.ConfigError, match=said):
+        check(dataclasses.replace(Config(), **change))
+
+
+@pytest.mark.parametrize("name", systems.NAMES)
+def test_every_system_checks_its_config(name):
+    presets = systems.module(name, "config").PRESETS
+    for config in presets.values():
+        config.check()
+    for change in ({"seed": -1}, {field(presets["smoke"]): 0}):
+        with pytest.raises(errors.ConfigError, match="must be"):
+            dataclasses.replace(presets["smoke"], **change).check()
+
+
+def field(config):
+    """A number that no system can do without."""
+    known = {f.name for f in dataclasses.fields(config)}
+    return next(name for name in ("seeds", "save_every", "epochs") if name in known)
