@@ -10,6 +10,7 @@ import time
 from experiments import arguments, systems
 from fl_jax.core import errors
 from fl_jax.train import allocator
+from privacy.accounting.errors import PrivacyError
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
         if argv[0] == "bench":
             return bench(argv[1:])
         return run(argv[0], argv[1:])
-    except (errors.ConfigError, errors.DataError) as error:
+    except (errors.ConfigError, errors.DataError, PrivacyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -75,6 +75,12 @@ def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeyp
         assert any(e in said[0] for e in expected.split("|")), said
 
 
+def test_what_no_accountant_can_say_is_one_sentence(tmp_path, capsys):
+    words = ["shuffle", "--preset", "smoke", "--parts", "plan", "--delta", "1"]
+    assert command.main([*words, "--out", str(tmp_path / "run")]) == 2
+    assert "error: delta must lie strictly between 0 and 1" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
