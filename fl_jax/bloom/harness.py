@@ -16,12 +16,28 @@ class Harness:
     """What the harness asks of a model; `make` gives it as the class that it checks for.
 
     A request has `args`: (context, continuation), (text,), or (context, {"until": [...],
-    "max_gen_toks": n, ...}).
+    "max_gen_toks": n, ...}). Texts become tokens as under the harness's own `hf` model, so that
+    scores compare.
+
+    Args:
+        params, config, tokenizer: the model.
+        batch: sequences at once.
+        prefix: the token that stands before a text without a context; `<s>` by default, which is
+            what `hf` takes. A model trained here has only seen `</s>` there.
     """
 
-    def __init__(self, params: PyTree, config: Config, tokenizer, *, batch: int = 16):
+    def __init__(
+        self,
+        params: PyTree,
+        config: Config,
+        tokenizer,
+        *,
+        batch: int = 16,
+        prefix: int | None = None,
+    ):
         super().__init__()  # the harness's own attributes, where it is a base
         self.params, self.config, self.tokenizer, self.batch = params, config, tokenizer, batch
+        self.prefix = config.bos if prefix is None else prefix
 
     @functools.cached_property
     def ready(self) -> generate.Ready:
@@ -31,19 +47,20 @@ class Harness:
     def loglikelihood(self, requests) -> list[tuple[float, bool]]:
         """(log p(continuation | context), whether greedy decoding would produce it).
 
-        The context stands behind `</s>`, so it may be empty; where both are too long it loses
-        its beginning.
+        Where both are too long, the context loses its beginning.
+
+        Raises:
+            DataError: a continuation that is too long, or that adds no token to its context.
         """
         length, pieces = self.config.length, []
         for request in requests:
-            context, continuation = request.args
-            answer = self.tokenizer.encode(continuation)
-            if len(answer) > length:
+            before, answer = self._pair(*request.args)
+            if not 0 < len(answer) <= length:
                 raise errors.DataError(
-                    f"a continuation of {len(answer)} tokens exceeds the model's {length}."
+                    f"a continuation must add 1 to {length} tokens to its context, but"
+                    f" {request.args[1]!r:.60} adds {len(answer)}."
                 )
-            whole = [self.config.eos, *self.tokenizer.encode(context)]
-            kept = whole[-(length + 1 - len(answer)) :]
+            kept = before[-(length + 1 - len(answer)) :]
             pieces.append(score.Window(0, [*kept, *answer], len(kept)))
         sums, greedy = np.zeros(len(pieces)), np.zeros(len(pieces), bool)
         for some, tokens in score.batches(pieces, length, self.batch):
@@ -55,11 +72,18 @@ class Harness:
                 sums[i], greedy[i] = found[row, own].sum(), best[row, own].all()
         return list(zip(sums.tolist(), greedy.tolist(), strict=True))
 
+    def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """The tokens of both [lm-evaluation-harness, `TemplateLM._encode_pair`]: spaces between
+        them belong to the continuation, whose tokens are what both together have more."""
+        before = self.tokenizer.encode(context.rstrip())
+        answer = self.tokenizer.encode(context + continuation)[len(before) :]
+        return before or [self.prefix], answer
+
     def loglikelihood_rolling(self, requests) -> list[float]:
-        """log p of whole texts, in windows that share one token, the last one full."""
+        """log p of whole texts behind the prefix, in windows that share a token, the last full."""
         length, pieces = self.config.length, []
         for number, request in enumerate(requests):
-            ids = [self.config.eos, *self.tokenizer.encode(request.args[0])]
+            ids = [self.prefix, *self.tokenizer.encode(request.args[0])]
             pieces += score.windows(number, ids, length, length)
         found = score.sequence_scores(
             self.params, self.config, pieces, length=length, batch=self.batch
@@ -86,7 +110,7 @@ class Harness:
                     f"max_gen_toks {max(counts)} leaves no room for a prompt in"
                     f" {self.config.length} tokens; ask for fewer."
                 )
-            prompts = [[self.config.eos, *self.tokenizer.encode(c)][-room:] for c, _ in some]
+            prompts = [(self.tokenizer.encode(c) or [self.prefix])[-room:] for c, _ in some]
             tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
             made = generate.generate(self.ready, self.config, tokens, mask, count=max(counts))
             for row, count, (_, options) in zip(np.asarray(made), counts, some, strict=True):
@@ -103,8 +127,9 @@ def _stops(options) -> list[str]:
     return [until] if isinstance(until, str) else [stop for stop in until if stop]
 
 
-def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16):
-    """The model as an `lm_eval.api.model.LM`, for `lm_eval.simple_evaluate(model=...)`.
+def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16, prefix: int | None = None):
+    """The model as an `lm_eval.api.model.LM`, for `lm_eval.simple_evaluate(model=...)`; arguments
+    as for `Harness`.
 
     Raises:
         ConfigError: lm-evaluation-harness is not installed.
@@ -115,4 +140,4 @@ def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16):
         raise errors.ConfigError(
             "lm-evaluation-harness is not installed; install the package lm-eval."
         ) from None
-    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, batch=batch)
+    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, batch=batch, prefix=prefix)

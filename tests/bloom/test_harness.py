@@ -33,24 +33,50 @@ def whole(held, ids):
     return logits[np.arange(len(ids) - 1), ids[1:]], logits.argmax(-1) == ids[1:]
 
 
-def test_likelihoods_of_continuations(held):
+# (context, continuation) and the same as the harness's `hf` model scores them: what is given, and
+# what is scored behind it. The prefix stands only where nothing is given.
+PAIRS = [
+    ("The cat", " sat", "The cat", " sat"),
+    ("The cat ", "sat", "The cat", " sat"),  # a space between belongs to what follows
+    ("The cat on\n ", "the", "The cat on", "\n the"),
+    ("", "Ein", None, "Ein"),
+    (" ", "Ein", None, " Ein"),
+    ("x" * 200, " Satz", "x" * 200, " Satz"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "first"), [(None, 1), (2, 2)])
+def test_likelihoods_of_continuations(held, prefix, first):
     params, config, words = held
-    adapter = harness.Harness(params, config, words, batch=2)
-    made = generate.generate(params, config, jnp.array([[2, *words.encode("The cat")]]), count=2)
+    adapter = harness.Harness(params, config, words, batch=2, prefix=prefix)
+    made = generate.generate(params, config, jnp.array([words.encode("The cat")]), count=2)
     greedy = words.decode(np.asarray(made)[0])
-    pairs = [("The cat", " sat"), ("", "Ein"), ("x" * 200, "Satz"), ("The cat", greedy)]
-    for (context, answer), found in zip(
-        pairs, adapter.loglikelihood([ask(*p) for p in pairs]), strict=True
-    ):
-        ids = words.encode(answer)
-        kept = [2, *words.encode(context)][-(65 - len(ids)) :]
-        values, best = whole(held, [*kept, *ids])
-        assert found[0] == pytest.approx(values[-len(ids) :].sum(), rel=1e-4)
-        assert found[1] is bool(best[-len(ids) :].all())
-    with pytest.raises(
-        errors.DataError, match=r"continuation of \d+ tokens exceeds the model's 64"
-    ):
-        adapter.loglikelihood([ask("a", "ü" * 65)])
+    pairs = [*PAIRS, ("The cat", greedy, "The cat", greedy)]
+    found = adapter.loglikelihood([ask(*pair[:2]) for pair in pairs])
+    for (_, _, given, scored), (value, likeliest) in zip(pairs, found, strict=True):
+        ids = words.encode(scored)
+        before = [first] if given is None else words.encode(given)
+        values, best = whole(held, [*before[-(65 - len(ids)) :], *ids])
+        assert value == pytest.approx(values[-len(ids) :].sum(), rel=1e-4)
+        assert likeliest is bool(best[-len(ids) :].all())
+
+
+def test_a_word_that_is_cut_is_put_together_again(held):
+    """The two are tokenised as one text; what the context's tokens leave of it is scored."""
+    params, config, words = held
+    together, alone = words.encode("The mat on."), words.encode("The m")
+    assert together[: len(alone)] != alone and len(together) > len(alone)
+    ((found, _),) = harness.Harness(params, config, words).loglikelihood([ask("The m", "at on.")])
+    rest = together[len(alone) :]
+    values, _ = whole(held, alone + rest)
+    assert found == pytest.approx(values[-len(rest) :].sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("pair", [("a", "ü" * 65), ("The", ""), ("", "")])
+def test_a_continuation_of_no_tokens_or_too_many_is_refused(held, pair):
+    adapter = harness.Harness(*held)
+    with pytest.raises(errors.DataError, match="must add 1 to 64 tokens to its context"):
+        adapter.loglikelihood([ask(*pair)])
 
 
 def test_rolling_scores_every_token_once(held):
@@ -59,10 +85,10 @@ def test_rolling_scores_every_token_once(held):
     adapter = harness.Harness(params, short, words)
     found = adapter.loglikelihood_rolling([ask(text) for text in TEXTS])
     for text, value in zip(TEXTS, found, strict=True):
-        ids = [2, *words.encode(text)]
+        ids = [1, *words.encode(text)]
         if len(ids) <= 17:
             assert value == pytest.approx(whole(held, ids)[0].sum(), rel=1e-4)
-    long = [2, *words.encode(TEXTS[2])]
+    long = [1, *words.encode(TEXTS[2])]
     wanted = sum(
         whole(held, long[begin : end + 1])[0][-scored:].sum()
         for begin, end, scored in _windows(len(long) - 1, 16)
@@ -148,7 +174,7 @@ def test_the_harness_itself(held, tmp_path):
             task_manager=TaskManager(),
             bootstrap_iters=0,
         )
-    nats = -whole(held, [2, *held[2].encode(TEXTS[0])])[0].sum()
+    nats = -whole(held, [1, *held[2].encode(TEXTS[0])])[0].sum()
     wanted = np.exp(nats / len(TEXTS[0].encode()))
     assert found["results"]["roll"]["byte_perplexity,none"] == pytest.approx(wanted, rel=1e-4)
     assert found["results"]["choose"]["acc,none"] in (0.0, 1.0)
