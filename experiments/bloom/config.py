@@ -29,13 +29,19 @@ class Config:
     length: int = 256
     dtype: str = "float32"
     batch: int = 16  # sequences of a pretraining step
+    ramp_start: int = 0  # sequences of the first steps, which grow to a batch; 0: a batch at once
+    ramp_step: int = 32  # sequences that they grow by
+    ramp: int = 9_765_625  # samples over which they grow
     steps: int = 500
     rate: float = 2e-3  # peak; the published 560m has 3e-4
-    warmup: int = 30  # steps
+    final_rate: float = 2e-4  # where the cosine ends
+    warmup: int = 480  # samples
+    decay: int = 0  # samples at which the cosine ends; 0: those of all steps
     optimizer: str = "adamw"  # adamw or muon
     micro_batches: int = 1
     mixture_alpha: float = 0.4  # languages get the published ratio ^ alpha; 1 = as published
-    finetune_steps: int = 120  # with as many tokens each as a pretraining step
+    finetune_steps: int = 120
+    finetune_batch: int = 8  # rows of a step
     finetune_length: int = 512  # tokens of a packed row of prompted examples
     finetune_rate: float = 5e-4  # the published one is 2e-5
     per_task: int = 600  # prompted examples of a task, at most
@@ -76,16 +82,18 @@ class Config:
 
 
 SMOKE = Config(
-    vocab=512, hidden=48, layers=2, length=256, batch=4, steps=8, stride=4, warmup=2,
-    finetune_steps=4, per_task=24, questions=8, text_bytes=20_000, save_every=4, rounds=2,
-    client_rows=4, client_length=64,
+    vocab=512, hidden=48, layers=2, length=256, batch=4, steps=8, stride=4, warmup=8,
+    finetune_steps=4, finetune_batch=2, per_task=24, questions=8, text_bytes=20_000,
+    save_every=4, rounds=2, client_rows=4, client_length=64,
 )  # fmt: skip
 SMALL = Config()
+# BLOOM-560m: 341 billion tokens, then BLOOMZ's 13 billion; the rates and batches of its recipes.
 PAPER = Config(
     vocab=250_880, hidden=1024, layers=24, heads=16, length=2048, dtype="bfloat16", batch=256,
-    steps=160_000, rate=3e-4, warmup=715, mixture_alpha=1.0, finetune_steps=6_000,
-    finetune_rate=2e-5, finetune_length=2048, client_length=2048, tokenizer_alpha=0.3,
-    per_task=100_000, stride=100, save_every=1000, text_bytes=10**9, micro_batches=8, data=-1,
+    ramp_start=192, steps=659_500, rate=3e-4, final_rate=1e-5, warmup=183_105, decay=200_000_000,
+    mixture_alpha=1.0, finetune_steps=6_200, finetune_batch=1024, finetune_rate=2e-5,
+    finetune_length=2048, client_length=2048, tokenizer_alpha=0.3, per_task=100_000, stride=100,
+    save_every=1000, text_bytes=10**9, micro_batches=8, data=-1,
 )  # fmt: skip
 
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}

@@ -65,11 +65,11 @@ def streams(config: Config, corpus, words) -> tuple[loader.Mixture, dict[str, lo
     return loader.Mixture.make(weights, seed=config.seed, block=min(block, 20_000)), made
 
 
-def batch_of(sources, batch: int, step: int) -> dict[str, np.ndarray]:
-    """The global batch of a step: a pure function of the seed and the step."""
+def batch_of(sources, batch: int, first: int) -> dict[str, np.ndarray]:
+    """The batch that begins with this sample of all: a pure function of the seed and the place."""
     mixture, made = sources
     rows = []
-    for index in range(step * batch, (step + 1) * batch):
+    for index in range(first, first + batch):
         language, own = mixture(index)
         rows.append(made[language].row(own))
     return {"tokens": np.stack(rows)}
@@ -84,21 +84,41 @@ def mesh_of(config: Config):
     return sizes.make(None if config.data == -1 else jax.devices()[:wanted])
 
 
-def pretrain(config, model, sources, directory, resume):
-    """(state, curve); a curve is a list of [step, loss, seconds, CPU seconds]."""
+def pretraining(config: Config) -> recipe.Recipe:
+    """The recipe of a run's pretraining."""
     settings = recipe.Recipe(
         rate=config.rate,
-        final_rate=config.rate / 10,
-        warmup=config.warmup * config.batch,
-        decay=config.steps * config.batch,
+        final_rate=config.final_rate,
+        warmup=config.warmup,
+        decay=config.decay,
         batch=config.batch,
-        ramp_start=0,
+        ramp_start=config.ramp_start,
+        ramp_step=config.ramp_step,
+        ramp=config.ramp,
         optimizer=config.optimizer,
         micro_batches=config.micro_batches,
         seed=config.seed,
     )
+    if config.decay:
+        return settings
+    return dataclasses.replace(settings, decay=recipe.batch_at(settings, config.steps)[1])
+
+
+def finetuning(config: Config) -> recipe.Recipe:
+    """The recipe of a run's fine-tuning: the published one but for its size and rate."""
+    return dataclasses.replace(
+        recipe.FINETUNING["560m"],
+        rate=config.finetune_rate,
+        batch=config.finetune_batch,
+        micro_batches=config.micro_batches,
+    )
+
+
+def pretrain(config, model, sources, directory, resume):
+    """(state, curve); a curve is a list of [step, loss, seconds, CPU seconds]."""
+    settings = pretraining(config)
     trainer = train.make(model, settings, mesh=mesh_of(config))
-    batches = lambda step: batch_of(sources, config.batch, step)
+    batches = lambda step: batch_of(sources, *recipe.batch_at(settings, step))
     state = trainer.init(rng.fold(jax.random.key(config.seed), "init"))
     return _drive(config, trainer, state, batches, config.steps, directory, "pretrain", resume)
 
@@ -119,13 +139,7 @@ def task_rows(config, model, words, corpus) -> tuple[packing.Packed, dict]:
 
 def finetune(config, model, packed, params, norm, directory, resume):
     """(parameters, curve) of fine-tuning from the pretrained parameters."""
-    batch = max(1, config.batch * config.length // config.finetune_length)  # as many tokens
-    settings = dataclasses.replace(
-        recipe.FINETUNING["560m"],
-        rate=config.finetune_rate,
-        batch=batch,
-        micro_batches=config.micro_batches,
-    )
+    settings, batch = finetuning(config), config.finetune_batch
     trainer = train.make(model, settings, norm=norm, mesh=mesh_of(config))
     rows = len(packed.tokens)
 

@@ -38,12 +38,23 @@ class Recipe:
     seed: int = 42
 
     def __post_init__(self):
-        """Refuses a ramp that does not meet the batch.
+        """Refuses a ramp that does not meet the batch, and a rate that would fall upwards.
 
         Raises:
             ConfigError: then, or for an optimizer that is not built for BLOOM.
         """
         errors.one_of("BLOOM optimizer", self.optimizer, ("adamw", "muon"))
+        errors.positive("batch", self.batch)
+        if self.decay and self.final_rate > self.rate:
+            raise errors.ConfigError(
+                f"a rate that decays from {self.rate} cannot end at {self.final_rate}; choose a"
+                " final_rate that is not above rate."
+            )
+        if self.ramp_start > self.batch:
+            raise errors.ConfigError(
+                f"a batch cannot grow from {self.ramp_start} to {self.batch} sequences; set"
+                " ramp_start to 0 for no ramp, or below batch."
+            )
         if self.ramp_start and (self.batch - self.ramp_start) % self.ramp_step:
             raise errors.ConfigError(
                 f"a batch that grows from {self.ramp_start} by {self.ramp_step} never is"

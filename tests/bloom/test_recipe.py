@@ -93,5 +93,9 @@ def test_muon_orthogonalises_each_matrix_and_leaves_the_rest_to_adamw(key):
 def test_impossible_recipes():
     with pytest.raises(errors.ConfigError, match="never is 250"):
         recipe.Recipe(batch=250)
+    with pytest.raises(errors.ConfigError, match="cannot grow from 192 to 64 sequences"):
+        recipe.Recipe(batch=64)
+    with pytest.raises(errors.ConfigError, match=r"from 1e-06 cannot end at 1e-05"):
+        recipe.Recipe(rate=1e-6)
     with pytest.raises(errors.ConfigError, match="unknown BLOOM optimizer"):
         recipe.Recipe(optimizer="sgd")

@@ -1,13 +1,14 @@
 """What a run trains: its stream, its tokenizer, adapters across clients."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
 import pytest
 
 from experiments.bloom import config, corpus, stages
-from fl_jax.bloom import model
+from fl_jax.bloom import model, recipe
 
 TINY = dataclasses.replace(
     config.SMOKE, vocab=300, hidden=16, heads=2, layers=1, length=16, batch=2, rounds=2,
@@ -33,13 +34,55 @@ def words(texts, tmp_path_factory):
     return again
 
 
-def test_batches_are_a_function_of_the_step(texts, words):
+def test_batches_are_a_function_of_their_place(texts, words):
     one, two = (stages.streams(TINY, texts, words) for _ in range(2))
-    late = stages.batch_of(one, 4, 7)["tokens"]
-    for step in range(3):
-        stages.batch_of(two, 4, step)
-    np.testing.assert_array_equal(stages.batch_of(two, 4, 7)["tokens"], late)
+    late = stages.batch_of(one, 4, 28)["tokens"]
+    for first in (0, 4, 8):
+        stages.batch_of(two, 4, first)
+    np.testing.assert_array_equal(stages.batch_of(two, 4, 28)["tokens"], late)
+    np.testing.assert_array_equal(stages.batch_of(two, 2, 30)["tokens"], late[2:])
     assert late.shape == (4, TINY.length + 1)
+
+
+def test_the_paper_preset_is_the_published_recipe():
+    """But for how a batch is accumulated, and the seed."""
+    own = {"micro_batches": config.PAPER.micro_batches, "seed": config.PAPER.seed}
+    published = dataclasses.replace(recipe.PRETRAINING["560m"], **own)
+    assert stages.pretraining(config.PAPER) == published
+    samples = recipe.batch_at(published, config.PAPER.steps)[1]
+    assert samples * config.PAPER.length == pytest.approx(341e9, rel=1e-3)
+    tuned = stages.finetuning(config.PAPER)
+    own = {"micro_batches": config.PAPER.micro_batches}
+    assert tuned == dataclasses.replace(recipe.FINETUNING["560m"], **own)
+    tokens = config.PAPER.finetune_steps * tuned.batch * config.PAPER.finetune_length
+    assert tokens == pytest.approx(13e9, rel=1e-2)
+
+
+def test_the_cosine_ends_with_the_run_unless_said():
+    ramped = dataclasses.replace(TINY, batch=4, ramp_start=2, ramp_step=2, ramp=10, steps=20)
+    # 5 steps of 2 sequences, then 15 of 4.
+    assert stages.pretraining(ramped).decay == 5 * 2 + 15 * 4
+    assert stages.pretraining(dataclasses.replace(ramped, decay=100)).decay == 100
+
+
+def test_pretraining_takes_every_sample_once_through_a_ramp(texts, words, tmp_path, monkeypatch):
+    ramped = dataclasses.replace(
+        TINY, batch=4, ramp_start=2, ramp_step=2, ramp=4, steps=4, stride=2, warmup=4
+    )
+    taken, real = [], stages.batch_of
+
+    def watched(sources, batch, first):
+        taken.append((first, batch))
+        return real(sources, batch, first)
+
+    monkeypatch.setattr(stages, "batch_of", watched)
+    sources = stages.streams(ramped, texts, words)
+    place = types.SimpleNamespace(path=tmp_path)
+    state, curve = stages.pretrain(
+        ramped, stages.model_config(ramped), sources, place, resume=False
+    )
+    assert taken == [(0, 2), (2, 2), (4, 4), (8, 4)]
+    assert len(curve) == 2 and int(state.skipped) == 0
 
 
 def test_clients_train_adapters_of_one_base(texts, words):
