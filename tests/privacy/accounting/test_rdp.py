@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -18,6 +19,25 @@ def test_conversion_is_valid():
 
 def test_full_sampling_is_the_gaussian():
     assert rdp.sampled_gaussian(3.5, 2.0, 1.0) == rdp.gaussian(3.5, 0.5)
+
+
+@pytest.mark.parametrize("noise", [0.4, 1.0, 5.0])
+@pytest.mark.parametrize("rate", [0.3, 1e-4, 1e-8, 1e-12])
+@pytest.mark.parametrize("alpha", [2, 32, 1000])
+def test_the_sampled_gaussian_is_rounded_up_however_rare(alpha, noise, rate):
+    """Whole orders are finite sums [Mironov, Talwar, Zhang 2019, Section 3.3]."""
+    with mpmath.workdps(50):
+        q, s = mpmath.mpf(rate), mpmath.mpf(noise)
+        terms = (
+            mpmath.binomial(alpha, k)
+            * (1 - q) ** (alpha - k)
+            * q**k
+            * mpmath.exp((k * k - k) / (2 * s * s))
+            for k in range(alpha + 1)
+        )
+        exact = mpmath.log(mpmath.fsum(terms)) / (alpha - 1)
+        found = mpmath.mpf(rdp.sampled_gaussian(float(alpha), noise, rate))
+        assert exact <= found <= exact * (1 + mpmath.mpf(1e-10))
 
 
 @pytest.mark.parametrize("eps0", [0.1, 1.0, 6.0])
