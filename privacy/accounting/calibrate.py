@@ -25,6 +25,7 @@ def calibrate(
         ledger: value of the parameter -> ledger.
         eps, delta: the budget.
         low, high: where to look.
+            A point that cannot be evaluated counts as not safe.
         grows: True if privacy loss grows with the parameter (eps0, rounds, sampling rate), and
             the largest value is wanted; False if it shrinks (noise), and the smallest is.
         rtol: relative precision of the value.
@@ -34,6 +35,14 @@ def calibrate(
     """
     eps, delta = positive("eps", eps), probability("delta", delta)
     value = lambda x: ledger(x).epsilon(delta, rtol=rtol)
+
+    def attempt(x):
+        try:
+            found = value(x)
+        except PrivacyError:
+            return None
+        return found if found.upper <= eps else None
+
     safe, other = (low, high) if grows else (high, low)
     bound = value(safe)
     if bound.upper > eps:
@@ -41,14 +50,14 @@ def calibrate(
             f"even at {safe:g} the certified eps is {bound.upper:.4g}, above the budget {eps:g};"
             " allow more noise, fewer rounds or more users."
         )
-    last = value(other)
-    if last.upper <= eps:
+    last = attempt(other)
+    if last is not None:
         return other, last
     while abs(other - safe) > rtol * min(abs(other), abs(safe)) / 2:
         ratio = max(low, 1e-300) and max(other, safe) / max(min(other, safe), 1e-300)
         middle = math.sqrt(other * safe) if ratio > 4 else 0.5 * (other + safe)
-        found = value(middle)
-        if found.upper <= eps:
+        found = attempt(middle)
+        if found is not None:
             safe, bound = middle, found
         else:
             other = middle

@@ -160,6 +160,8 @@ def _hull(values, step):
     # tangents from the two ends, which a curve that is convex but for them needs and no more
     index = np.arange(1, size)
     last = int(np.argmax(values <= 0)) or size - 1
+    if values[last] <= 0:  # a hull that reached 0 stays there
+        values = np.append(values[:last], np.zeros(size - last))
     # the steepest chord, by logarithms: e^eps itself overflows
     width = step * index[:last]
     with np.errstate(divide="ignore"):
@@ -278,14 +280,17 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
     step = steps.pop()
     # one pass of Chernoff for the tilt, then one for the window under the tilted law
     spread = max(math.sqrt(sum(t * _variance(p) for p, t in parts)), step)
-    # (no further out than a Gaussian loss would need: a bounded loss would pull it to its edge)
+    # (no further out than a Gaussian loss would need: a bounded loss would pull it to its edge;
+    # as far in as the largest loss asks for, which a rare one makes far larger than the spread)
     farthest = math.sqrt(2 * math.log(1 / delta)) + 0.5
-    thetas = np.geomspace(0.05 / spread, farthest / spread, 24)
+    widest = max(spread, *(float(p.losses[np.flatnonzero(p.probs)[-1]]) for p, _ in parts))
+    count = 24 + math.ceil(4 * math.log(widest / spread))
+    thetas = np.geomspace(0.05 / widest, farthest / spread, count)
     logs = _log_moments(parts, thetas)
     tilt = float(thetas[int(np.argmin((logs - math.log(delta)) / thetas))])
     log_scale = float(_log_moments(parts, [tilt])[0])
     needed = 36.0  # the tilted law is followed to e^-36 on both sides
-    up = np.geomspace(0.5 / spread, 40 / spread, 12)
+    up = np.geomspace(0.5 / widest, 40 / spread, count // 2)
     high = np.min((_log_moments(parts, tilt + up) - log_scale + needed) / up)
     low = -np.min((_log_moments(parts, tilt - up) - log_scale + needed) / up)
     first = sum(p.start * t for p, t in parts)
@@ -332,36 +337,34 @@ def _variance(part):
 
 
 def bracket(
-    rounds: Sequence[tuple[Profile, int]],
-    delta: float,
-    *,
-    resolution: float = 0.05,
-    rtol: float = 1e-3,
+    rounds: Sequence[tuple[Profile, int]], delta: float, *, rtol: float = 1e-3
 ) -> tuple[Composed, Composed]:
     """(optimistic, pessimistic) composition of T_i copies of each profile.
+
+    The step is refined until the two eps agree to `rtol` or the grid is full.
 
     Args:
         rounds: (profile, copies).
         delta: where eps will be asked for.
-        resolution: first step, in standard deviations of one round's loss; halved until the two
-            eps agree to `rtol` or the grid is full.
         rtol: upper/lower - 1 of eps that is worked for.
+
+    Raises:
+        PrivacyError: no step leads to a grid that is short enough.
     """
     copies = sum(t for _, t in rounds)
-    scale = math.sqrt(sum(t * p.scale() ** 2 for p, t in rounds) / copies)
     tail = delta * 1e-5 / copies
-    best, reached = None, math.inf
+    best, before, reached, coarser = None, math.inf, math.inf, 0
     reach = max(p.reach for p, _ in rounds)
-    for _ in range(4):
-        step = resolution * scale
+    step = _first_step(rounds, delta)
+    for _ in range(10):
         if reach < 1e5 * step:  # end on the grid, a rounding beyond where delta becomes 0
             step = reach / math.ceil(reach / step) * (1 + 1e-14)
         try:
             pairs = [(from_profile(p, step, tail=tail), t) for p, t in rounds]
             found = tuple(compose([(p[i], t) for p, t in pairs], delta) for i in (0, 1))
         except PrivacyError:
-            if best is None:
-                resolution *= 8  # a long tail: start coarser
+            if best is None and coarser < 4:  # a long tail: start coarser
+                step, coarser = step * 8, coarser + 1
                 continue
             break
         best = found
@@ -370,11 +373,23 @@ def bracket(
         if high <= low * (1 + rtol) or not math.isfinite(high):
             break
         gap = high / low - 1 if low > 0 else 1.0
-        if gap > 0.6 * reached:  # what is left is not the grid's
+        if gap > 0.6 * reached and before <= high * (1 + rtol):  # what is left is not the grid's
             break
-        reached = gap
+        before, reached = high, gap
         # both ends err with the square of the step
-        resolution *= max(min(math.sqrt(rtol / gap) * 0.85, 0.7), 0.05)
+        step *= max(min(math.sqrt(rtol / gap) * 0.85, 0.7), 0.05)
     if best is None:
         raise PrivacyError("the loss distribution of these rounds is too long for a grid.")
     return best
+
+
+def _first_step(rounds, delta):
+    """A twentieth of one round's loss, or less of one round's eps where rare losses make delta.
+
+    A round in which a record seldom takes part has a loss that is mostly near 0, and a delta made
+    of the few that are not: those are what the grid is for.
+    """
+    copies = sum(t for _, t in rounds)
+    scale = math.sqrt(sum(t * p.scale() ** 2 for p, t in rounds) / copies)
+    rare = max(p.epsilon(delta / copies, rtol=0.1)[1] for p, _ in rounds)
+    return max(scale / 20, rare / 300)

@@ -34,11 +34,15 @@ class Profile:
         total = float(self.forward(np.zeros(1))[1][0])
         return max(total / 0.39894228, 1e-12)
 
-    def epsilon(self, delta: float) -> tuple[float, float]:
+    def epsilon(self, delta: float, rtol: float = 1e-7) -> tuple[float, float]:
         """Certified (lower, upper) of the smallest eps >= 0 with delta(eps) <= `delta`, one round.
 
+        Args:
+            delta: in (0, 1).
+            rtol: relative precision of either end.
+
         Raises:
-            PrivacyError: delta is above `delta` as far as 1e6.
+            PrivacyError: delta is above `delta` as far as 1e15.
         """
         found = []
         for side in (0, 1):
@@ -49,12 +53,12 @@ class Profile:
                 continue
             while high < self.reach and above(np.array([high]))[0]:
                 low, high = high, min(2 * high, self.reach)
-                if high > 1e6:
+                if high > 1e15:
                     raise PrivacyError(f"this profile does not fall to delta = {delta:g}.")
-            while high - low > 1e-7 * high:
+            while high - low > rtol * high:
                 points = np.linspace(low, high, 10)[1:-1]
                 over = above(points)
                 low = max(points[over].max(initial=low), low)
                 high = min(points[~over].min(initial=high), high)
-            found.append(high if side else low)
+            found.append(float(high if side else low))
         return found[0], found[1]

@@ -22,6 +22,8 @@ from privacy.accounting.profile import Profile
 def fixed_size(profile: Profile, rate: float) -> Profile:
     """A uniform subset of size rate * n, its membership hidden."""
     rate = fraction("sampling rate", rate)
+    if rate == 1:
+        return profile
 
     def curve(eps):
         low, high = profile.forward(_shifted(eps, rate))
@@ -30,6 +32,7 @@ def fixed_size(profile: Profile, rate: float) -> Profile:
     reach = profile.reach
     if math.isfinite(reach):
         reach = math.log1p(math.expm1(reach) * rate) if reach < 700 else reach + math.log(rate)
+        reach *= 1 + 2e-15  # delta is 0 from there on, however the logarithms were rounded
     return _with(profile, curve, reach)
 
 

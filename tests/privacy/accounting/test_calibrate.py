@@ -2,10 +2,27 @@
 
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.calibrate import calibrate
-from privacy.accounting.events import Gaussian
+from privacy.accounting.errors import PrivacyError
+from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.ledger import Ledger
 
 
 def test_the_other_end_may_do():
     make = lambda s: Ledger(Adjacency.ADD_REMOVE).record(Gaussian(s))
     assert calibrate(make, 5.0, 1e-5, 10.0, 20.0, grows=False)[0] == 10.0
+
+
+def test_what_cannot_be_evaluated_is_not_safe():
+    def make(s):
+        if s < 15.0:
+            raise PrivacyError("out of reach.")
+        return Ledger(Adjacency.ADD_REMOVE).record(Gaussian(s))
+
+    value, bound = calibrate(make, 5.0, 1e-5, 10.0, 20.0, grows=False)
+    assert 15.0 <= value < 15.01 and bound.upper <= 5.0
+
+
+def test_noise_for_rare_participation():
+    make = lambda s: Ledger(Adjacency.ADD_REMOVE).record(SampledGaussian(s, 1e-4), 100)
+    value, bound = calibrate(make, 1.0, 1e-6, 0.3, 1.0, grows=False, rtol=0.02)
+    assert 0.460 < value < 0.475 and 0.9 < bound.upper <= 1.0

@@ -1,9 +1,11 @@
 """Sampling transforms; the shuffled ones are in test_ledger."""
 
+import mpmath
 import numpy as np
 
 from privacy.accounting import gaussian, sampling
 from privacy.accounting.bound import Adjacency
+from privacy.shuffle.events import SampledShuffledReports
 
 
 def test_seen_participation_only_scales():
@@ -22,3 +24,12 @@ def test_a_fixed_subset_at_an_eps_whose_exponential_overflows():
     np.testing.assert_allclose(high, expected, rtol=1e-6)
     assert (low <= high).all()
     assert high[0] > high[1] > high[2] > 0
+
+
+def test_the_reach_of_a_subset_is_not_rounded_down():
+    for eps0 in (0.1, 1.0, 3.7, 20.0):
+        event = SampledShuffledReports(eps0, 1000, 300)
+        reach = event.profiles(Adjacency.REPLACE)[0].reach
+        with mpmath.workdps(40):
+            exact = mpmath.log1p(mpmath.expm1(mpmath.mpf(eps0)) * mpmath.mpf(0.3))
+            assert exact <= mpmath.mpf(reach) <= exact * (1 + 1e-14)
