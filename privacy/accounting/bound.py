@@ -5,6 +5,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from privacy.accounting.errors import PrivacyError
+
 
 class Status(enum.StrEnum):
     """How far a bound is proved, and for whom."""
@@ -20,6 +22,19 @@ class Adjacency(enum.StrEnum):
 
     REPLACE = "replace-one"
     ADD_REMOVE = "add-or-remove-one"
+
+
+def adjacent(value: Adjacency | str) -> Adjacency:
+    """The adjacency of this name.
+
+    Raises:
+        PrivacyError: there is none.
+    """
+    try:
+        return Adjacency(value)
+    except ValueError as error:
+        known = ", ".join(Adjacency)
+        raise PrivacyError(f"unknown adjacency {value!r}; there are {known}.") from error
 
 
 @dataclass(frozen=True)

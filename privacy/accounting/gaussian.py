@@ -10,8 +10,8 @@ import math
 import numpy as np
 from scipy import special
 
-from privacy.accounting.bound import Adjacency, Status
-from privacy.accounting.errors import PrivacyError, fraction, positive, probability
+from privacy.accounting.bound import Adjacency, Status, adjacent
+from privacy.accounting.errors import PrivacyError, fraction, positive
 from privacy.accounting.profile import Profile
 
 SOURCE = "Gaussian mechanism [Balle, Wang, ICML 2018, Theorem 8]"
@@ -98,7 +98,7 @@ def _between(function, eps, slack):
 
 def sensitivity(adjacency: Adjacency) -> float:
     """How far apart sums of vectors of norm <= 1 can be for neighbours."""
-    return 1.0 if adjacency == Adjacency.ADD_REMOVE else 2.0
+    return {Adjacency.ADD_REMOVE: 1.0, Adjacency.REPLACE: 2.0}[adjacent(adjacency)]
 
 
 def profile(noise_multiplier: float, adjacency: Adjacency) -> Profile:
@@ -108,6 +108,7 @@ def profile(noise_multiplier: float, adjacency: Adjacency) -> Profile:
         noise_multiplier: standard deviation of the noise over the clipping norm C.
         adjacency: decides whether neighbours differ by C or by 2 C.
     """
+    adjacency = adjacent(adjacency)
     mu = sensitivity(adjacency) / positive("noise_multiplier", noise_multiplier)
     curve = lambda eps: _between(lambda e: delta(e, mu), eps, rounding(eps, mu))
     return Profile(curve, adjacency, Status.UNIVERSAL, SOURCE)
@@ -125,9 +126,9 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
     """
     s = positive("noise_multiplier", noise_multiplier)
     q = fraction("sampling rate", rate)
+    adjacency = adjacent(adjacency)
     if q == 1:
         return [profile(s, adjacency)]
-    probability("sampling rate", q)
     mu = 1 / s
     source = "Poisson-sampled Gaussian [Zhu, Dong, Wang, AISTATS 2022]"
     # the inner eps of the sampled forms carries the rounding of log q, over mu

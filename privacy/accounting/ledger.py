@@ -2,15 +2,18 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 
 from privacy.accounting import pld, rdp
-from privacy.accounting.bound import Adjacency, Bound, Status
+from privacy.accounting.bound import Adjacency, Bound, Status, adjacent
 from privacy.accounting.errors import PrivacyError, count, non_negative, probability
 from privacy.accounting.events import Event, Gaussian
 
 _RANK = (Status.UNIVERSAL, Status.MECHANISM_EXACT, Status.CONDITIONAL, Status.CONJECTURE)
+LEAST = 1e-270
+"""The smallest delta for which a ledger gives an eps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +28,11 @@ class Ledger:
         True
     """
 
-    adjacency: Adjacency
+    adjacency: Adjacency | str  # by name or not, an Adjacency once made
     entries: tuple[tuple[Event, int], ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "adjacency", adjacent(self.adjacency))
 
     def record(self, event: Event, times: int = 1) -> "Ledger":
         """The ledger with `times` more of this event."""
@@ -54,7 +60,7 @@ class Ledger:
         ways = max(len(p) for p, _ in parts)
         return [[(p[way % len(p)], t) for p, t in parts] for way in range(ways)]
 
-    def _bound(self, low, high, profiles, quantity):
+    def _bound(self, low, high, profiles, quantity, notes=()):
         worst = max((p.status for p in profiles), key=_RANK.index)
         unique = lambda items: tuple(dict.fromkeys(items))
         return Bound(
@@ -65,12 +71,22 @@ class Ledger:
             "; ".join(unique(p.theorem for p in profiles)),
             quantity,
             unique(a for p in profiles for a in p.assumptions),
-            unique(a for p in profiles for a in p.notes),
+            (*unique(a for p in profiles for a in p.notes), *notes),
         )
 
     def epsilon(self, delta: float, *, rtol: float = 1e-3) -> Bound:
-        """eps at delta of all events together, by loss distributions; 0 for an empty ledger."""
+        """eps at delta of all events together; 0 for an empty ledger.
+
+        By loss distributions; where their bracket is wider than `rtol`, by Renyi composition if
+        that is smaller.
+
+        Args:
+            delta: in [`LEAST`, 1).
+            rtol: upper/lower - 1 that is worked for; a note says where it was not reached.
+        """
         delta = probability("delta", delta)
+        if delta < LEAST:
+            raise PrivacyError(f"delta must be >= {LEAST:g}, where doubles end, got {delta:g}.")
         if not self.entries:
             return Bound(0.0, 0.0, Status.UNIVERSAL, self.adjacency, "nothing was done")
         low = high = 0.0
@@ -81,10 +97,19 @@ class Ledger:
                 optimistic, pessimistic = pld.bracket(rounds, delta, rtol=rtol)
                 top = pessimistic.epsilon(delta)
                 ends = optimistic.epsilon(delta, min(top, 1e300)), top
+                if top > ends[0] * (1 + rtol):  # the rounds cost no less than one of them
+                    alone = max(p.epsilon(delta, rtol)[0] for p, _ in rounds)
+                    ends = max(ends[0], alone), top
             low, high = max(low, ends[0]), max(high, ends[1])
-        profiles = [p for p, _ in rounds]
-        pure = sum(t * p.reach for p, t in rounds)
-        return self._bound(min(low, pure), min(high, pure), profiles, "epsilon")
+        high = min(high, _pure(rounds))
+        notes: tuple[str, ...] = ()
+        if high > low * (1 + rtol):
+            if (renyi := self._renyi(delta, high)) < high:
+                high, notes = renyi, ("by Renyi composition, which is smaller here",)
+            if high > low * (1 + rtol):
+                wide = f"the bracket is wider than {rtol:g}; its upper end is valid all the same"
+                notes = (*notes, wide)
+        return self._bound(min(low, high), high, [p for p, _ in rounds], "epsilon", notes)
 
     def delta(self, eps: float, *, rtol: float = 1e-3) -> Bound:
         """delta at eps of all events together."""
@@ -105,6 +130,18 @@ class Ledger:
             guess = float(np.clip(high, 1e-280, 0.5))
         return self._bound(low, high, [p for p, _ in rounds], "delta")
 
+    def _renyi(self, delta, most):
+        """eps by Renyi composition; infinite where there is none.
+
+        `most`: a known bound. An order that improves on it is not far above log(1/delta)/eps.
+        """
+        farthest = 1 + 20 * math.log(1 / delta) / max(most, 1e-12)
+        try:
+            value = self.rdp_epsilon(delta, rdp.ORDERS[max(farthest, 2.0) >= rdp.ORDERS][::2])
+        except PrivacyError:
+            return math.inf
+        return value + 1e-14 * (value + 5)  # a conversion's terms are at most eps and 5
+
     def rdp_epsilon(self, delta: float, orders: np.ndarray = rdp.ORDERS) -> float:
         """An upper bound of eps by Renyi composition: looser, for any number of rounds.
 
@@ -124,4 +161,14 @@ class Ledger:
                 total += times * (value.upper if isinstance(value, Bound) else value)
             return total
 
-        return rdp.epsilon(curve, delta, orders)[0]
+        value = rdp.epsilon(curve, delta, orders)[0]
+        return value + 1e-14 * (value + 5)  # rounding: a conversion's terms are at most eps and 5
+
+
+def _pure(rounds):
+    """The sum of the largest losses, rounded up."""
+    if not all(math.isfinite(p.reach) for p, _ in rounds):
+        return math.inf
+    exact = sum(t * Fraction(p.reach) for p, t in rounds)
+    value = float(exact)
+    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)

@@ -1,6 +1,8 @@
 """The ledger, its events, sampling, calibration and what it refuses."""
 
+import dataclasses
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -32,6 +34,75 @@ def test_sampled_gaussian_lies_between_its_pld_and_renyi_values():
     assert found.gap <= 1e-3
     assert 1.8 < found.lower <= found.upper < 1.85
     assert ledger.rdp_epsilon(1e-5, 1 + np.geomspace(1, 60, 20)) > found.upper
+
+
+# eps of an independent loss distribution on a fine uniform grid, rounded down and up; delta = 1e-6
+@pytest.mark.parametrize(
+    "noise, rate, rounds, low, high",
+    [
+        (0.5, 1e-4, 100, 0.5380, 0.5481),
+        (0.6, 1e-4, 1000, 0.2542, 0.2743),
+        (0.7, 1e-4, 1000, 0.0666, 0.0867),
+    ],
+)
+def test_rare_participation_is_as_sharp_as_any(noise, rate, rounds, low, high):
+    event = SampledGaussian(noise, rate)
+    found = Ledger(Adjacency.ADD_REMOVE).record(event, rounds).epsilon(1e-6)
+    assert low <= found.upper and found.lower <= high and found.gap <= 1e-3 and not found.notes
+
+
+def test_a_cohort_that_is_seldom_seen_is_sharp_too():
+    event = SampledShuffledReports(2.0, 10**6, 100, "visible")
+    assert Ledger(Adjacency.REPLACE).record(event, 3).epsilon(1e-6).gap <= 1e-3
+
+
+class Loose:
+    """A Gaussian whose upper curve is another's: its loss distributions leave a wide bracket."""
+
+    def profiles(self, adjacency, tail=1e-16):
+        low, high = (gaussian.profile(s, adjacency).forward for s in (10.0, 5.0))
+        return [
+            dataclasses.replace(
+                gaussian.profile(5.0, adjacency), forward=lambda eps: (low(eps)[0], high(eps)[1])
+            )
+        ]
+
+
+class LooseRenyi(Loose):
+    def rdp(self, alpha, adjacency):
+        return rdp.gaussian(alpha, gaussian.sensitivity(adjacency) / 10.0)
+
+
+def test_a_wide_bracket_says_so_and_renyi_may_be_smaller():
+    alone = Ledger(Adjacency.ADD_REMOVE).record(Loose(), 20).epsilon(1e-6)
+    assert alone.gap > 0.5 and "wider than 0.001" in alone.notes[-1]
+    ledger = Ledger(Adjacency.ADD_REMOVE).record(LooseRenyi(), 20)
+    found = ledger.epsilon(1e-6)
+    assert found.upper < alone.upper and "Renyi" in found.notes[0]
+    assert found.upper == pytest.approx(ledger.rdp_epsilon(1e-6), rel=1e-6)
+    exact = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(10.0), 20).epsilon(1e-6)
+    assert found.lower <= exact.upper <= found.upper
+
+
+def test_an_adjacency_is_one_of_the_two():
+    named = Ledger("replace-one").record(Gaussian(5.0), 3)
+    assert named.adjacency is Adjacency.REPLACE
+    assert named.epsilon(1e-5).upper == pytest.approx(
+        Ledger(Adjacency.REPLACE).record(Gaussian(5.0), 3).epsilon(1e-5).upper
+    )
+    with pytest.raises(PrivacyError, match="replace-one, add-or-remove-one"):
+        Ledger("replace")
+
+
+def test_the_sum_of_pure_losses_is_rounded_up():
+    for eps0, rounds in ((0.01, 3), (1e-6, 10), (0.01, 200)):
+        found = Ledger(Adjacency.REPLACE).record(ShuffledReports(eps0, 1), rounds).epsilon(1e-100)
+        assert Fraction(found.upper) >= rounds * Fraction(eps0)
+
+
+def test_a_delta_below_what_doubles_can_say_is_refused():
+    with pytest.raises(PrivacyError, match="1e-270"):
+        Ledger(Adjacency.ADD_REMOVE).record(Gaussian(1.0), 2).epsilon(5e-324)
 
 
 def test_status_of_a_ledger_is_its_weakest():
