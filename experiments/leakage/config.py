@@ -8,6 +8,7 @@ python -m experiments leakage --preset paper     the published setting on LFW; a
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
 
 PARTS = (
     "two-party",
@@ -90,7 +91,7 @@ class Config:
     inversion_variation: float = 0.02  # weight of total variation; 0.2 is breaching's
 
     def check(self) -> None:
-        """Refuses numbers out of range.
+        """Refuses numbers out of range, and a timeline that ends before it begins.
 
         Raises:
             ConfigError: then.
@@ -112,6 +113,11 @@ class Config:
             ),
             filled=("channels", "classifiers", "word_batches"),
         )  # fmt: skip
+        began, ended = self.timeline
+        if began >= ended:
+            raise errors.ConfigError(
+                f"the property must appear before it leaves, got timeline {began} {ended}."
+            )
 
 
 PAPER = Config()

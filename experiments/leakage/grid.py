@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from experiments.leakage.arm import Arm
 from experiments.leakage.config import Config
+from fl_jax.core import errors
 
 
 class Cell(NamedTuple):
@@ -17,11 +18,20 @@ class Cell(NamedTuple):
 
 
 def cells(config: Config, plan: str) -> list[Cell]:
-    """Every run of property inference that the config asks for, in order."""
+    """Every run of property inference that the config asks for, in order.
+
+    Raises:
+        ConfigError: a run too short for anything to be recorded.
+    """
     made = []
     for part, maker in _MAKERS.items():
         if part in config.parts:
             for name, arm in maker(config, plan):
+                if arm.rounds <= arm.warm:
+                    raise errors.ConfigError(
+                        f"nothing is recorded in the first {arm.warm} rounds, and {part} has only"
+                        f" {arm.rounds}; lower warm or take more rounds."
+                    )
                 seeds = config.active_seeds if part == "active" else config.seeds
                 made += [Cell(part, name, arm, config.seed + s) for s in range(seeds)]
     return made

@@ -1,4 +1,9 @@
+import dataclasses
+
+import pytest
+
 from experiments.leakage import config, grid
+from fl_jax.core import errors
 
 
 def test_the_grid_covers_every_part_of_every_preset():
@@ -13,3 +18,14 @@ def test_the_grid_covers_every_part_of_every_preset():
     active = [c for c in grid.cells(config.ADULT, "scan") if c.part == "active"]
     assert {c.arm.alpha for c in active} == {0.0, 0.3, 0.5, 0.7}
     assert all(c.arm.participants >= 5 and c.arm.mixed == 0.2 for c in active)
+
+
+def test_a_run_in_which_nothing_is_recorded_is_refused():
+    short = dataclasses.replace(config.SMOKE, two_rounds=10, warm=10)
+    with pytest.raises(errors.ConfigError, match="first 10 rounds, and two-party has only 10"):
+        grid.cells(short, "scan")
+
+
+def test_the_property_appears_before_it_leaves():
+    with pytest.raises(errors.ConfigError, match="got timeline 30 30"):
+        dataclasses.replace(config.SMOKE, timeline=(30, 30)).check()
