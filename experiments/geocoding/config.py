@@ -13,6 +13,7 @@ What is expected is in RESULTS.md beside this file.
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Config:
     save_every: int = 200  # steps between checkpoints
 
     def check(self) -> None:
-        """Refuses numbers out of range.
+        """Refuses numbers out of range, and shares that are more than a batch.
 
         Raises:
             ConfigError: then.
@@ -54,11 +55,17 @@ class Config:
         ranges.check(
             self,
             positive=(
-                "threshold", "max_level", "vocab", "width", "heads", "hidden", "length", "batch",
-                "steps", "rate", "generated", "names", "stride", "save_every",
+                "threshold", "max_level", "vocab", "width", "heads", "hidden", "encoder_layers",
+                "decoder_layers", "length", "batch", "steps", "rate", "generated", "names",
+                "stride", "save_every",
             ),
             share=("dropout", "generated_share", "parts_share", "residual"),
         )  # fmt: skip
+        if self.generated_share + self.parts_share > 1:
+            raise errors.ConfigError(
+                f"generated_share and parts_share are of one batch, but sum to"
+                f" {self.generated_share + self.parts_share:g}; lower one."
+            )
 
 
 SMALL = Config()

@@ -53,6 +53,20 @@ def test_every_system_checks_its_config(name):
             dataclasses.replace(presets["smoke"], **change).check()
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("bloom", {"steps": 7}, "7 steps are no multiple of stride 4"),
+        ("geocoding", {"generated_share": 0.8, "parts_share": 0.7}, "sum to 1.5"),
+        ("leakage", {"timeline": (30, 30)}, "got timeline 30 30"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(name, change, said):
+    smoke = systems.module(name, "config").PRESETS["smoke"]
+    with pytest.raises(errors.ConfigError, match=said):
+        dataclasses.replace(smoke, **change).check()
+
+
 def field(config):
     """A number that no system can do without."""
     known = {f.name for f in dataclasses.fields(config)}

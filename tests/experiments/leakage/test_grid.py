@@ -24,8 +24,3 @@ def test_a_run_in_which_nothing_is_recorded_is_refused():
     short = dataclasses.replace(config.SMOKE, two_rounds=10, warm=10)
     with pytest.raises(errors.ConfigError, match="first 10 rounds, and two-party has only 10"):
         grid.cells(short, "scan")
-
-
-def test_the_property_appears_before_it_leaves():
-    with pytest.raises(errors.ConfigError, match="got timeline 30 30"):
-        dataclasses.replace(config.SMOKE, timeline=(30, 30)).check()
