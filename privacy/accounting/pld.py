@@ -373,7 +373,7 @@ def bracket(
         if high <= low * (1 + rtol) or not math.isfinite(high):
             break
         gap = high / low - 1 if low > 0 else 1.0
-        if gap > 0.6 * reached and before <= high * (1 + rtol):  # what is left is not the grid's
+        if gap > 0.8 * reached and before <= high * (1 + rtol):  # what is left is not the grid's
             break
         before, reached = high, gap
         # both ends err with the square of the step
@@ -392,4 +392,4 @@ def _first_step(rounds, delta):
     copies = sum(t for _, t in rounds)
     scale = math.sqrt(sum(t * p.scale() ** 2 for p, t in rounds) / copies)
     rare = max(p.epsilon(delta / copies, rtol=0.1)[1] for p, _ in rounds)
-    return max(scale / 20, rare / 300)
+    return max(scale / 20, rare / 3000)

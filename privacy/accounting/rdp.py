@@ -110,11 +110,14 @@ def sampled_gaussian(alpha: float, noise_multiplier: float, rate: float) -> floa
         _log_sum(weight[far:] + _log_above_tangent(high, log_ratio, alpha)),
     )
     # every exponent is rounded, relatively; so are 1 + z and its power near the tangent
-    total += 1e-15 * (1000 + 100 / (alpha - 1) + alpha * float(log_ratio[-1]))
+    largest = np.log1p(rate * np.expm1(u[-1])) if u[-1] < 1 else log_ratio[-1]
+    total += 1e-15 * (1000 + 100 / (alpha - 1) + alpha * float(largest))
     return float(np.logaddexp(0.0, total)) / (alpha - 1) * (1 + 1e-15)
 
 
 def _log_sum(logs):
+    if logs.size == 0:
+        return -np.inf
     peak = logs.max()
     return peak + np.log(np.exp(logs - peak).sum())
 
