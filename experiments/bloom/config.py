@@ -68,10 +68,10 @@ class Config:
         ranges.check(
             self,
             positive=(
-                "vocab", "hidden", "layers", "heads", "length", "batch", "ramp_step", "ramp", "steps",
-                "rate", "micro_batches", "finetune_steps", "finetune_batch", "finetune_length",
-                "finetune_rate", "per_task", "questions", "text_bytes", "rounds", "lora_rank",
-                "client_rate", "client_rows", "client_length", "stride", "save_every",
+                "vocab", "hidden", "layers", "heads", "length", "batch", "ramp_step", "ramp",
+                "steps", "rate", "micro_batches", "finetune_steps", "finetune_batch",
+                "finetune_length", "finetune_rate", "per_task", "questions", "text_bytes", "rounds",
+                "lora_rank", "client_rate", "client_rows", "client_length", "stride", "save_every",
             ),
             signed=("data", "fsdp", "tensor"),
         )  # fmt: skip
