@@ -22,8 +22,13 @@ _NAMES = {
 }
 BEARINGS = {name: bearing for bearing, names in _NAMES.items() for name in names.split("|")}
 _LINKS = "of|from|von|de|du|des|d'|di|от|da|do"
+# Groups of three digits behind one sign throughout, or plain digits; then a decimal part behind
+# another sign. One sign before exactly three digits groups them, unless a 0 stands before it.
+_GROUPED = r"[1-9]\d{0,2}([.,'’ \u00a0\u2009\u202f])\d{3}(?:\2\d{3}){0,2}(?:(?!\2)[.,]\d+)?"
+_PLAIN = r"\d{1,9}(?:[.,]\d+)?"
 _PATTERN = re.compile(
-    rf"(\d+(?:[.,]\d+)?)\s*({'|'.join(sorted(KM, key=len, reverse=True))})\s+"
+    rf"(?<!\d)(?<!\d[.,'’])({_GROUPED}|{_PLAIN})\s*"
+    rf"({'|'.join(sorted(KM, key=len, reverse=True))})\s+"
     rf"(?:to the |au |a |al |к |in the )?"
     rf"({'|'.join(sorted(BEARINGS, key=len, reverse=True))})\s+(?:{_LINKS})\s*(?:the\s+)?",
     re.IGNORECASE,
@@ -44,17 +49,18 @@ class Offset(NamedTuple):
 
 
 def find(text: str) -> list[Offset]:
-    """The displacements in a text.
+    """The displacements in a text; numbers as any language groups their digits.
 
     Example:
         >>> find("a mine 20 km north-east of Paris")
         [Offset(km=20.0, bearing=45.0, start=7, anchor=27)]
-        >>> find("25 km nördlich von Graz")[0].km
-        25.0
+        >>> find("1.234,5 km nördlich von Graz")[0].km
+        1234.5
     """
     found = []
     for m in _PATTERN.finditer(text):
-        number, unit, direction = m.groups()
+        number, group, unit, direction = m.groups()
+        number = number.replace(group, "") if group else number
         km = float(number.replace(",", ".")) * KM[unit.lower()]
         found.append(Offset(km, float(BEARINGS[direction.lower()]), m.start(), m.end()))
     return found
