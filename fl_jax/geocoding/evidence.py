@@ -20,6 +20,7 @@ ROWS = DENSE + PHRASES
 CANDIDATES = SPOTS + PHRASES  # rows that an answer may be the point of: all but regions
 PER_NAME = 5  # places of one name
 COMMON = 0.004  # a single word in more of the training texts than this is taken for no name
+NAMES = 256  # names that are weighed; of more, those that can be worth most
 KERNEL_KM = 30.0  # how far beside its leaf a place may be meant
 FEATURES = (
     "place", "alternate", "country", "division", "phrase", "moved", "population", "share",
@@ -137,10 +138,10 @@ def look_up(known: Knowledge, text: str, *, held_out: bool = False) -> list[Row]
     common = support > max(COMMON * known.texts, 20)
     matches = matching.find(known.gazetteer, text, found, grams, hashes, common)
     context = _Context(known, text, found, matches, grams, support)
-    spots, regions = [], []
-    for match in matches:
-        spots += context.spots(match)
-        regions += context.regions(match)
+    places = context.foremost([m for m in matches if len(m.rows)])
+    named = context.foremost([m for m in matches if len(m.regions)])
+    spots = [row for match in places for row in context.spots(match)]
+    regions = [row for match in named for row in context.regions(match)]
     spots += context.moved(spots)
     spots = _best(spots, SPOTS)
     if spots:
@@ -186,12 +187,29 @@ class _Context:
 
     def __init__(self, known, text, found, matches, grams, support):
         self.known, self.text, self.words, self.support = known, text, found, support
+        self.length = len(text.rstrip())
+        self.offsets = spatial.find(text)
         self.regions_named = matching.Context(known.gazetteer, known.parent, matches)
-        self.covered = [(m.first, m.size) for m in matches]
+        self.cover = matching.Cover([(m.first, m.after) for m in matches])
         seen = {n for m in matches for n in range(m.first, m.after)}
         seen |= {grams[n][0] for n in np.flatnonzero(support > 0) if grams[n][1] == 1}
         names = [n for n, w in enumerate(found) if text[w.start].isupper()]
         self.unknown = sum(n not in seen for n in names) / max(len(names), 1)
+
+    def foremost(self, matches) -> list:
+        """All of them, or of more than `NAMES` those that can be worth most, in their order."""
+        if len(matches) <= NAMES:
+            return matches
+        moved = {offset.anchor for offset in self.offsets}
+        people = self.known.gazetteer.population
+
+        def worth(match):  # a part of what `_best` counts, from what costs little
+            value = 4 * (self.words[match.first].start in moved) + match.size / 2
+            value += np.log10(people[match.rows[0] >> 1] + 1) / 7 if len(match.rows) else 0
+            return value - 2 * self.cover.longer(match.first, match.after)
+
+        order = np.argsort([-worth(m) for m in matches], kind="stable")[:NAMES]
+        return [matches[n] for n in np.sort(order)]
 
     def base(self, first, size, support, match=None) -> np.ndarray:
         """Features of a run of words, whatever it names."""
@@ -199,9 +217,8 @@ class _Context:
         start, end = self.words[first].start, self.words[first + size - 1].end
         before = self.text[max(start - 2, 0) : start].strip()
         after = self.text[end : end + 2].strip()
-        opens, closes = start == 0 or before[-1:] in ",(;:", end == len(self.text.rstrip())
+        opens, closes = start == 0 or before[-1:] in ",(;:", end == self.length
         closes = closes or after[:1] in set(",);:.")
-        inside = any(f <= first and first + size <= f + s and s > size for f, s in self.covered)
         letter = self.text[start]
         values = {
             "words": size / 4,
@@ -210,7 +227,7 @@ class _Context:
             "first": first == 0,
             "after_comma": opens and first > 0,
             "before_comma": closes,
-            "inside_longer": inside,
+            "inside_longer": self.cover.longer(first, first + size),
             "capital": letter.isupper() or letter.lower() == letter.upper(),
             "frequency": np.log1p(support) / 8,
             "whole_text": size == len(self.words),
@@ -289,16 +306,19 @@ class _Context:
 
     def moved(self, spots) -> list[Row]:
         """ "20 km north of X": the places of X, moved there."""
+        anchored: dict[int, list[Row]] = {}
+        for row in spots:
+            anchored.setdefault(row.start, []).append(row)
+        pairs = [(o, row) for o in self.offsets for row in anchored.get(o.anchor, ())]
+        if not pairs:
+            return []
+        at = np.array([o.apply(*s2.latlon(row.point)) for o, row in pairs], np.float64)
+        leaves, points = cells.leaf(self.known.partition, *at.T), s2.xyz(*at.T)
         out = []
-        for offset in spatial.find(self.text):
-            for row in spots:
-                if row.start != offset.anchor:
-                    continue
-                lat, lon = offset.apply(*s2.latlon(row.point))
-                leaf = int(cells.leaf(self.known.partition, np.array([lat]), np.array([lon]))[0])
-                features = row.features.copy()
-                features[_COLUMN["moved"]] = 1
-                out.append(Row("spot", leaf, -1, offset.start, row.end, s2.xyz(lat, lon), features))
+        for (offset, row), leaf, point in zip(pairs, leaves, points, strict=True):
+            features = row.features.copy()
+            features[_COLUMN["moved"]] = 1
+            out.append(Row("spot", int(leaf), -1, offset.start, row.end, point, features))
         return out
 
     def phrases(self, grams, phrase, held_out) -> list[Row]:

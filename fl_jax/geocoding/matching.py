@@ -1,5 +1,6 @@
 """Which runs of a text's words are names, and which regions are named beside which of them."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from fl_jax.geocoding.gazetteer import Gazetteer
 LONGEST = 6  # words of a name
 CHARACTERS = 18  # of a name in a script without spaces
 WHOLE = 40  # words up to which a whole text may be one name
+REGIONS = 64  # names of regions that other names are told by
 
 
 class Match(NamedTuple):
@@ -126,11 +128,33 @@ class Fit(NamedTuple):
     not_implied: np.ndarray
 
 
+class Cover:
+    """Which runs of words lie within longer ones of some runs; asked in constant time.
+
+    Args:
+        spans: (first word, word behind the last) of the longer ones.
+    """
+
+    def __init__(self, spans):
+        reach = [0] * (max((after for _, after in spans), default=0) + 1)
+        for first, after in spans:
+            reach[first] = max(reach[first], after)
+        # word -> the farthest end of the runs that begin at it or before
+        self._reach = list(itertools.accumulate(reach, max))
+
+    def longer(self, first: int, after: int) -> bool:
+        """Whether one of them holds this run and more."""
+        last = len(self._reach) - 1
+        before = first > 0 and self._reach[min(first - 1, last)] >= after
+        return before or self._reach[min(first, last)] > after
+
+
 class Context:
     """The regions that a text names, each with where: what other names may be told by.
 
     A name does not tell itself (Florida in Uruguay lies in a division of that name), and a
-    region's name within a longer name is none (Santiago de Compostela names no Santiago).
+    region's name within a longer name is none (Santiago de Compostela names no Santiago). Of a
+    text that names more than `REGIONS` regions, the others tell nothing.
 
     Args:
         gazetteer: regions.
@@ -139,54 +163,66 @@ class Context:
     """
 
     def __init__(self, gazetteer: Gazetteer, parent: np.ndarray, matches: list[Match]):
-        self.gazetteer, self.parent = gazetteer, parent
-        spans = {(m.first, m.after) for m in matches if not m.across}
-        longer = lambda m: any(a <= m.first and m.after <= b and b - a > m.size for a, b in spans)
-        self.named = [m for m in matches if len(m.regions) and not longer(m)]
-        self.telling = {
-            (region.first, region.after)
-            for region in self.named
-            for match in matches
-            if len(match.rows) and not longer(match) and _apart(match, region)
-            if self._agrees(match.rows >> 1, region.regions).any()
-        }
+        self.gazetteer = gazetteer
+        cover = Cover([(m.first, m.after) for m in matches if not m.across])
+        free = [m for m in matches if not cover.longer(m.first, m.after)]
+        named = [m for m in free if len(m.regions)]
+        self.telling = self._telling(named, [m for m in free if len(m.rows)])
+        # One name may stand in many places. It is beside another name if its first occurrence
+        # ends before that, or its last one begins behind it.
+        groups: dict[tuple[int, ...], list[Match]] = {}
+        for match in named:
+            own = tuple(match.regions.tolist())
+            if own in groups or len(groups) < REGIONS:
+                groups.setdefault(own, []).append(match)
+        self._first_end = np.array([min(m.after for m in g) for g in groups.values()], np.int64)
+        self._last_start = np.array([max(m.first for m in g) for g in groups.values()], np.int64)
+        # The column behind the last region stands for places of no known one, index -1.
+        self._names = np.zeros((len(groups), len(parent) + 1), bool)
+        self._above = np.zeros_like(self._names)
+        self._codes = [np.array(own) for own in groups]
+        for row, codes in enumerate(self._codes):
+            self._names[row, codes] = True
+            above = parent[codes]
+            self._above[row, above[above >= 0]] = True
+        countries = gazetteer.countries
+        self._countries = self._names[:, :countries].any(1)
+        self._divisions = self._names[:, countries:].any(1)
 
     def fit(self, match: Match) -> "Fit":
         """How the places of a name fit the regions that are named beside it."""
-        places = match.rows >> 1
+        places, beside = match.rows >> 1, self._beside(match)
         country, division = self.gazetteer.country[places], self.gazetteer.admin1[places]
-        found = Fit(*np.zeros((6, len(places)), bool))
-        for region in self.named:
-            if not _apart(region, match):
-                continue
-            code = region.regions
-            countries = code[code < self.gazetteer.countries]
-            divisions = code[code >= self.gazetteer.countries]
-            own, more = _among(country, countries), _among(division, divisions)
-            implied = _among(country, self.parent[divisions])
-            # Georgia is a country and a division: a place in either one differs from neither.
-            found.country[:] |= own
-            found.division[:] |= more
-            found.implied[:] |= implied
-            found.not_country[:] |= bool(len(countries)) & ~(own | more)
-            found.not_division[:] |= bool(len(divisions)) & ~(own | more)
-            found.not_implied[:] |= bool(len(divisions)) & ~(own | implied)
-        return found
+        names = self._names[beside]
+        own, more = names[:, country], names[:, division]
+        implied = self._above[beside][:, country]
+        # Georgia is a country and a division: a place in either one differs from neither.
+        lies = own | more
+        countries, divisions = self._countries[beside, None], self._divisions[beside, None]
+        rows = (own, more, implied, countries & ~lies, divisions & ~lies,
+                divisions & ~(own | implied))  # fmt: skip
+        return Fit(*(row.any(0) for row in rows))
 
     def countries_beside(self, match: Match) -> set[int]:
         """The countries that are named beside a name."""
-        beside = [m.regions for m in self.named if _apart(m, match)]
-        return {int(r) for regions in beside for r in regions if r < self.gazetteer.countries}
+        beside = [self._codes[n] for n in np.flatnonzero(self._beside(match))]
+        return {int(r) for codes in beside for r in codes if r < self.gazetteer.countries}
 
-    def _agrees(self, places, regions):
-        country, division = self.gazetteer.country[places], self.gazetteer.admin1[places]
-        return _among(country, regions) | _among(division, regions)
+    def _beside(self, match) -> np.ndarray:
+        return (self._first_end <= match.first) | (self._last_start >= match.after)
 
-
-def _apart(a: Match, b: Match) -> bool:
-    return a.after <= b.first or b.after <= a.first
-
-
-def _among(values, few) -> np.ndarray:
-    """np.isin, which takes ten times as long for so few."""
-    return (values[:, None] == few[None]).any(axis=1)
+    def _telling(self, regions, names) -> set[tuple[int, int]]:
+        """The names of regions that a place of another name lies in, as (first, after)."""
+        first_end = np.full(len(self.gazetteer.regions), np.iinfo(np.int64).max)
+        last_start = np.full(len(self.gazetteer.regions), -1)
+        for match in names:
+            for column in (self.gazetteer.country, self.gazetteer.admin1):
+                own = column[match.rows >> 1]
+                own = own[own >= 0]
+                first_end[own] = np.minimum(first_end[own], match.after)
+                last_start[own] = np.maximum(last_start[own], match.first)
+        return {
+            (m.first, m.after)
+            for m in regions
+            if (first_end[m.regions] <= m.first).any() or (last_start[m.regions] >= m.after).any()
+        }

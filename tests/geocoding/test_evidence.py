@@ -1,6 +1,9 @@
 """What is found in a text."""
 
+import time
+
 import numpy as np
+import pytest
 
 from fl_jax.geocoding import evidence
 
@@ -45,6 +48,23 @@ def test_a_displacement_becomes_a_place_of_its_own(pieces):
     moved = [row for _, _, row in rows if row.features[COLUMN["moved"]]]
     lat = np.rad2deg(np.arcsin(moved[0].point[2]))
     assert abs(lat - (45.75 + 50 / 111.2)) < 0.01
+
+
+@pytest.mark.parametrize("name", ["Paris, United States ", "20 km north of Paris ", "東京大阪"])
+def test_time_grows_as_the_text_does(pieces, name):
+    known, start = pieces[1], time.process_time()
+    rows = evidence.look_up(known, (name * 4000)[:10_000])
+    assert time.process_time() - start < 3
+    assert len(rows) > evidence.SPOTS
+
+
+def test_the_foremost_names_of_many_are_weighed(pieces, monkeypatch):
+    text = "Lyon Paris Lyon Toronto Lyon, 20 km north of Graz"
+    kept = lambda: {(r.kind, text[r.start : r.end]) for _, _, r in found(pieces, text)}
+    every = kept()
+    monkeypatch.setattr(evidence, "NAMES", 3)
+    names = {name for kind, name in kept() if kind == "spot"}
+    assert names == {"Paris", "Toronto", "Graz", "20 km north of Graz"} and kept() < every
 
 
 def test_arrays_hold_the_rows(pieces):

@@ -72,3 +72,33 @@ def test_a_name_of_a_country_and_a_division_differs_from_neither():
     fit = matching.Context(places, np.array([-1, -1, -1, 1]), matches).fit(matches[0])
     assert (fit.country | fit.division).tolist() == [False, True, True]
     assert fit.not_country.tolist() == fit.not_division.tolist() == [True, False, False]
+
+
+def test_runs_within_longer_ones():
+    spans = [(0, 2), (0, 3), (2, 4), (5, 6)]
+    cover = matching.Cover(spans)
+    for first in range(8):
+        for after in range(first + 1, 9):
+            longer = any(a <= first and after <= b and b - a > after - first for a, b in spans)
+            assert cover.longer(first, after) == longer
+    assert not matching.Cover([]).longer(0, 1)
+
+
+def test_a_region_named_again_and_again_is_one(places):
+    parent = np.array([-1, -1, 1])
+    _, matches = named(places, "Texas, Paris, Texas, France, Paris, Texas")
+    context = matching.Context(places, parent, matches)
+    cities = sorted((m for m in matches if len(m.rows)), key=lambda m: m.first)
+    for city in cities:
+        fit = context.fit(city)
+        assert fit.country.tolist() == [True, False] and fit.division.tolist() == [False, True]
+    assert context.countries_beside(cities[0]) == {0}
+    assert context.telling == {(0, 1), (2, 3), (3, 4), (5, 6)}
+
+
+def test_regions_beyond_the_most_tell_nothing(places, monkeypatch):
+    monkeypatch.setattr(matching, "REGIONS", 1)
+    _, matches = named(places, "Paris, Texas, France")
+    context = matching.Context(places, np.array([-1, -1, 1]), matches)
+    fit = context.fit(next(m for m in matches if len(m.rows)))
+    assert fit.division.tolist() == [False, True] and not fit.country.any()
