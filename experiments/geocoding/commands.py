@@ -98,8 +98,8 @@ def batch(argv: list[str]) -> int:
     parser = arguments.command(
         "geocoding",
         "batch",
-        "Adds lat, lon, confidence, place, geonameid, country and cell;"
-        " geocoded_lat and so on where the file has a column of that name.",
+        "Adds lat, lon, confidence, place, geonameid, country, cell and error (of a text that"
+        " is too long); geocoded_lat and so on where the file has a column of that name.",
     )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
@@ -111,19 +111,23 @@ def batch(argv: list[str]) -> int:
 
     rows = read_rows(pathlib.Path(asked.source), asked.column)
     found = _load(asked.run)
-    taken, out = {name for row in rows for name in row}, []
+    from fl_jax.geocoding.geocoder import LIMIT
+
+    taken, out, count = {name for row in rows for name in row}, [], 0
     with metrics.Progress(len(rows), what="text") as progress:
         progress.update(0)
         for start in range(0, len(rows), 64):
             some = rows[start : start + 64]
-            answers = found.geocode([str(r[asked.column] or "") for r in some],
-                                    residual=asked.residual)  # fmt: skip
-            added = [_columns(found, a) for a in answers]
+            texts = [str(r[asked.column] or "") for r in some]
+            kept = [text if len(text) <= LIMIT else "" for text in texts]
+            answers = found.geocode(kept, residual=asked.residual)
+            count += sum(a.found for a in answers)
+            added = [_columns(found, a) | {"error": _too_long(t, LIMIT)}
+                     for t, a in zip(texts, answers, strict=True)]  # fmt: skip
             out += [{**r, **_beside(taken, a)} for r, a in zip(some, added, strict=True)]
             progress.update(len(out))
     write_rows(pathlib.Path(asked.target), out)
-    print(f"{len(out)} texts, {sum(r['lat'] is not None for r in out)} of them found:"
-          f" {asked.target}")  # fmt: skip
+    print(f"{len(out)} texts, {count} of them found: {asked.target}")
     return 0
 
 
@@ -207,10 +211,10 @@ def read_rows(path: pathlib.Path, column: str) -> list[dict]:
         if kind == ".parquet":
             rows = _arrow().parquet.read_table(path).to_pylist()
         elif kind == ".jsonl":
-            lines = path.read_text("utf-8").splitlines()
+            lines = path.read_text("utf-8-sig").split("\n")  # splitlines cuts at U+2028 as well
             rows = [json.loads(line) for line in lines if line.strip()]
         else:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins with a BOM
                 rows = list(csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ","))
     except (ValueError, csv.Error) as error:
         raise errors.DataError(f"{path} cannot be read as {kind}: {str(error)[:120]}.") from None
@@ -261,6 +265,11 @@ def _columns(found, answer) -> dict:
         "confidence": round(answer.confidence, 6),
         "cell": found.partition.label(answer.nested[-1][0]),
     }
+
+
+def _too_long(text: str, limit: int) -> str | None:
+    """Why a text is not geocoded, None if it is."""
+    return f"{len(text)} characters; the limit is {limit}" if len(text) > limit else None
 
 
 def _beside(taken: set[str], added: dict) -> dict:

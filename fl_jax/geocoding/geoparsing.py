@@ -46,7 +46,7 @@ def read(path) -> list[Document]:
         DataError: a line that is no document, by its number.
     """
     found = []
-    for number, line in enumerate(pathlib.Path(path).read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(pathlib.Path(path).read_text("utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -18,6 +18,9 @@ def test_a_corpus_is_scored(geocoder, tmp_path):
     assert geoparsing.context(documents[0], documents[0].toponyms[1]).startswith("Toronto, ")
     found = geoparsing.score(geocoder, documents)
     assert found["toponyms"] == 2 and 0 <= found["acc@161"] <= 1
+    apart = {"text": "Lyon\u2028Paris", "toponyms": []}
+    path.write_text(json.dumps(apart, ensure_ascii=False) + "\n", "utf-8-sig")
+    assert [d.text for d in geoparsing.read(path)] == ["Lyon\u2028Paris"]
     path.write_text('{"text": "a", "toponyms": [{"start": 0, "end": 5, "lat": 0, "lon": 0}]}')
     with pytest.raises(errors.DataError, match="outside"):
         geoparsing.read(path)

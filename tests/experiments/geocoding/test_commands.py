@@ -23,6 +23,17 @@ def test_rows_round_trip(tmp_path, kind):
         commands.read_rows(path, "name")
 
 
+def test_ends_of_lines_within_texts_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": "Lyon\u2028France\u0085"}, {"text": "Paris"}]
+    commands.write_rows(path, rows)
+    assert commands.read_rows(path, "text") == rows
+    for kind, body in ((".csv", "text,note\nLyon,a\n"), (".jsonl", '{"text": "Lyon"}\n')):
+        path = tmp_path / f"marked{kind}"
+        path.write_text(body, "utf-8-sig")
+        assert [r["text"] for r in commands.read_rows(path, "text")] == ["Lyon"]
+
+
 def test_refusals(tmp_path):
     with pytest.raises(errors.DataError, match="not there"):
         commands.read_rows(pathlib.Path(tmp_path / "x.csv"), "text")
@@ -65,5 +76,22 @@ def test_a_file_is_geocoded_with_progress(tmp_path, monkeypatch, capsys, kind):
     assert rows[0]["place"] == "Lyon" and rows[0]["geocoded_place"] == "Lyon, France"
     assert (rows[0]["lat"], rows[0]["lon"], rows[0]["cell"]) == (45.76, 4.84, "2033")
     assert rows[1]["lat"] is None and rows[0]["geonameid"] == 7 and rows[0]["country"] == "FR"
+    assert rows[0]["error"] is None
     shown = capsys.readouterr()
     assert "text 80/80" in shown.err and "80 texts, 40 of them found" in shown.out
+
+
+def test_a_text_too_long_is_answered_alone_and_what_is_found_is_counted(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(commands, "_load", lambda run: Stub())
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    texts = ["Lyon", "a" * 10_001, "nowhere", ""]
+    commands.write_rows(source, [{"text": t, "lat": "1"} for t in texts])
+    assert commands.batch(["run", str(source), str(target)]) == 0
+    rows = commands.read_rows(target, "text")
+    assert [r["text"] for r in rows] == texts and {r["lat"] for r in rows} == {"1"}
+    assert [r["geocoded_lat"] for r in rows] == ["45.76", "", "", ""]
+    assert [bool(r["error"]) for r in rows] == [False, True, False, False]
+    assert "10001 characters" in rows[1]["error"]
+    assert "4 texts, 1 of them found" in capsys.readouterr().out
