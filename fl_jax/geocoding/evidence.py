@@ -117,13 +117,17 @@ def without_own(
     return found._replace(points=changed)
 
 
-def look_up(known: Knowledge, text: str, *, held_out: bool = False) -> list[Row]:
+def look_up(
+    known: Knowledge, text: str, *, held_out: bool = False, weights: np.ndarray | None = None
+) -> list[Row]:
     """The evidence of one text, spots first, then regions, then phrases, the best of each.
 
     Args:
         known: the tables.
         text: any.
         held_out: the text is one of those that the phrases were learned from.
+        weights: (places,) how much likelier than by its people each place is meant; those of 0
+            are not looked at.
     """
     found = words.split(text)
     if not found:
@@ -137,8 +141,11 @@ def look_up(known: Knowledge, text: str, *, held_out: bool = False) -> list[Row]
     support = support - (held_out & (phrase >= 0))
     common = support > max(COMMON * known.texts, 20)
     matches = matching.find(known.gazetteer, text, found, grams, hashes, common)
-    context = _Context(known, text, found, matches, grams, support)
-    places = context.foremost([m for m in matches if len(m.rows)])
+    context = _Context(known, text, found, matches, grams, support, weights)
+    bearers = matches
+    if weights is not None:
+        bearers = [m._replace(rows=m.rows[weights[m.rows >> 1] > 0]) for m in matches]
+    places = context.foremost([m for m in bearers if len(m.rows)])
     named = context.foremost([m for m in matches if len(m.regions)])
     spots = [row for match in places for row in context.spots(match)]
     regions = [row for match in named for row in context.regions(match)]
@@ -185,7 +192,8 @@ def arrays(per_text: list[list[Row]], known: Knowledge) -> Arrays:
 class _Context:
     """One text while it is looked up."""
 
-    def __init__(self, known, text, found, matches, grams, support):
+    def __init__(self, known, text, found, matches, grams, support, weights):
+        self.weights = weights
         self.known, self.text, self.words, self.support = known, text, found, support
         self.length = len(text.rstrip())
         self.offsets = spatial.find(text)
@@ -253,10 +261,11 @@ class _Context:
         rows, alternate = match.rows >> 1, match.rows & 1
         people = gazetteer.population[rows] + 1.0
         fit = self.regions_named.fit(match)
+        likely = people if self.weights is None else people * self.weights[rows]
         agree = fit.country.astype(int) + fit.division
-        order = np.lexsort((alternate, -people, -agree))[:PER_NAME]
-        share = people / people.sum()
-        there = people * (agree == agree.max())
+        order = np.lexsort((alternate, -likely, -agree))[:PER_NAME]
+        share = likely / likely.sum()
+        there = likely * (agree == agree.max())
         there = there / there.sum()
         base = self.of(match)
         start, end = self.words[match.first].start, self.words[match.after - 1].end

@@ -33,6 +33,7 @@ def encode(
     lon: np.ndarray | None = None,
     held_out: bool = False,
     length: int = 32,
+    weights: np.ndarray | None = None,
 ) -> Examples:
     """The arrays of these texts; what a text has beyond `length` tokens is cut off.
 
@@ -43,6 +44,7 @@ def encode(
         lat, lon: where they are, for training and evaluation.
         held_out: they are among the texts that the phrases were learned from.
         length: tokens of a text.
+        weights: (places,) as for `evidence.look_up`.
     """
     count = len(texts)
     tokens, sizes = np.zeros((count, length), np.int32), np.zeros(count, np.int32)
@@ -50,7 +52,7 @@ def encode(
         ids = tokenizer.encode(text)[:length]
         tokens[row, : len(ids)] = ids
         sizes[row] = len(ids)
-    rows = [evidence.look_up(known, text, held_out=held_out) for text in texts]
+    rows = [evidence.look_up(known, t, held_out=held_out, weights=weights) for t in texts]
     found = evidence.arrays(rows, known)
     flags = np.full(count, held_out)
     leaf = np.zeros(count, np.int32)

@@ -51,6 +51,7 @@ class Gazetteer(NamedTuple):
     notices: tuple[str, ...]
     origin: str
     codes: dict[str, list[int]]  # two letters -> divisions that are written so: TX
+    alpha3: dict[str, str]  # ISO 3166-1 alpha-3 -> alpha-2, of the countries whose is known
 
     def country_code(self, row: int) -> str:
         """ISO code of a place's country, empty if unknown."""
@@ -82,21 +83,23 @@ def load() -> Gazetteer:
         return from_rows(embedded.places(), embedded.countries(), {}, (), "embedded cities")
     folder = sources.require("geonames-cities500")
     try:
-        countries = _countries(sources.require("countries-mledoze") / "countries.json.gz")
+        path = sources.require("countries-mledoze") / "countries.json.gz"
+        alpha3, countries = zip(*_countries(path), strict=True)
         with gzip.open(folder / "admin1CodesASCII.txt.gz", "rt", encoding="utf-8") as file:
             divisions = {}
             for line in file:
                 code, name, plain = line.rstrip("\n").split("\t")[:3]
                 divisions[code] = [name] if plain == name else [name, plain]
         return from_rows(_places(folder / "cities500.tsv.gz"), countries, divisions, NOTICES,
-                         "$FL_JAX_DATA: geonames-cities500, countries-mledoze")  # fmt: skip
+                         "$FL_JAX_DATA: geonames-cities500, countries-mledoze",
+                         dict(zip(alpha3, (c[0] for c in countries), strict=True)))  # fmt: skip
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise errors.DataError(
             f"the gazetteer in {folder.parent} cannot be read: {error!r}."
         ) from None
 
 
-def from_rows(places, countries, divisions, notices, origin) -> Gazetteer:
+def from_rows(places, countries, divisions, notices, origin, alpha3=None) -> Gazetteer:
     """A gazetteer of rows.
 
     Args:
@@ -106,6 +109,7 @@ def from_rows(places, countries, divisions, notices, origin) -> Gazetteer:
         divisions: COUNTRY.CODE -> names.
         notices: what answers must carry.
         origin: where the rows are from.
+        alpha3: ISO 3166-1 alpha-3 -> alpha-2.
     """
     ids, names, lat, lon, country, division, population, alternates = zip(*places, strict=True)
     lat, lon = np.array(lat, np.float64), np.array(lon, np.float64)
@@ -141,7 +145,7 @@ def from_rows(places, countries, divisions, notices, origin) -> Gazetteer:
         np.array(population, np.int64), points, regions, len(countries),
         words.Index(np.array(hashes), np.array(rows)),
         words.Index(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])),
-        list(alternates), region_names, tuple(notices), origin, _codes(regions),
+        list(alternates), region_names, tuple(notices), origin, _codes(regions), alpha3 or {},
     )  # fmt: skip
 
 
@@ -180,7 +184,7 @@ def _places(path: pathlib.Path):
 
 
 def _countries(path: pathlib.Path):
-    """(code, lat, lon, names) of each: common, official, translated, native, demonyms."""
+    """(alpha-3, (code, lat, lon, names)) of each; names: usual, official, translated, demonyms."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for one in json.load(file):
             names = [one["name"]["common"], one["name"]["official"]]
@@ -195,4 +199,4 @@ def _countries(path: pathlib.Path):
                 names += ["UK", "U.K.", "Great Britain", "Britain", "England", "Scotland", "Wales",
                           "Northern Ireland"]  # fmt: skip
             kept = list(dict.fromkeys(n for n in names if n))
-            yield one["cca2"], one["latlng"][0], one["latlng"][1], kept
+            yield one["cca3"], (one["cca2"], one["latlng"][0], one["latlng"][1], kept)

@@ -13,6 +13,7 @@ from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.data import safetensors, tokenizer
 from fl_jax.geocoding import (
+    area,
     calibrate,
     cells,
     estimate,
@@ -128,6 +129,7 @@ class Geocoder:
         residual: float = 0.05,
         snap: bool = True,
         abstain: bool = True,
+        within: area.Area = area.Area(),
     ) -> list[Answer]:
         """Where the texts are.
 
@@ -136,6 +138,7 @@ class Geocoder:
             residual: posterior mass that may stay on inner cells; 0 = every leaf.
             snap: whether the answer may be a place of the gazetteer.
             abstain: whether an answer that is too uncertain is withheld.
+            within: where the places that are meant lie; an answer that is no place may lie outside.
 
         Raises:
             DataError: a text longer than `LIMIT` characters.
@@ -148,13 +151,20 @@ class Geocoder:
                     f"a text has {len(text)} characters and the limit is {LIMIT}; send the part"
                     " that names the place."
                 )
-        found = self.infer(texts, residual)
+        found = self.infer(texts, residual, within)
         pairs = zip(texts, found, strict=True)
         return [self.answer(text, own, snap=snap, abstain=abstain) for text, own in pairs]
 
-    def encode(self, texts: Sequence[str]) -> tuple[examples.Examples, network.Encoded]:
-        """The texts after the encoder, filled up to a size that is compiled already."""
-        return self._encode(self._examples(texts), self._fill(len(texts)))
+    def encode(
+        self, texts: Sequence[str], weights: np.ndarray | None = None
+    ) -> tuple[examples.Examples, network.Encoded]:
+        """The texts after the encoder, filled up to a size that is compiled already.
+
+        Args:
+            texts: any.
+            weights: (places,) as for `evidence.look_up`.
+        """
+        return self._encode(self._examples(texts, weights), self._fill(len(texts)))
 
     def expand(
         self, encoded: network.Encoded, count: int, residual: float
@@ -237,11 +247,14 @@ class Geocoder:
         }
         (folder / "geocoder.json").write_text(json.dumps(meta, indent=1) + "\n")
 
-    def infer(self, texts: Sequence[str], residual: float) -> list["Inference"]:
+    def infer(
+        self, texts: Sequence[str], residual: float, within: area.Area = area.Area()
+    ) -> list["Inference"]:
         """The posteriors of texts, from which any answer can be made without computing again."""
+        weights = within.weights(self.gazetteer)
         found: list[Any] = [None] * len(texts)
         for rows in self._chunks(texts):
-            data, encoded = self.encode([texts[r] for r in rows])
+            data, encoded = self.encode([texts[r] for r in rows], weights)
             logs, stopped, left = self.expand(encoded, len(rows), residual)
             pointer = np.asarray(encoded.pointer)[: len(rows)] / self.calibration.pointer
             pointer = np.exp(pointer - np.logaddexp.reduce(pointer, axis=1, keepdims=True))
@@ -292,9 +305,9 @@ class Geocoder:
         size = len(self.words.encode(text[: 8 * LENGTHS[-1]]))
         return next((n for n in LENGTHS if size <= n), LENGTHS[-1])
 
-    def _examples(self, texts) -> examples.Examples:
+    def _examples(self, texts, weights=None) -> examples.Examples:
         length = max((self._length(t) for t in texts), default=LENGTHS[0])
-        return examples.encode(self.known, self.words, texts, length=length)
+        return examples.encode(self.known, self.words, texts, length=length, weights=weights)
 
     def _encode(self, data, fill):
         batch = examples.batch(data, np.arange(len(data.leaf)), fill=fill)

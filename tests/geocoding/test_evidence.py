@@ -77,3 +77,20 @@ def test_arrays_hold_the_rows(pieces):
     assert known.gazetteer.names[out.place[2, 0]] == "Tokyo"
     np.testing.assert_allclose(known.table.sum(1), 1, atol=1e-5)
     assert evidence.candidates(out.there).shape == (3, evidence.CANDIDATES)
+
+
+def test_places_of_weight_0_are_left_out_before_the_most_are_kept(pieces, monkeypatch):
+    _, known, _, _ = pieces
+    places = known.gazetteer
+    monkeypatch.setattr(evidence, "PER_NAME", 1)
+    first = lambda weights: [
+        (places.country_code(r.place), r.features[COLUMN["share"]])
+        for r in evidence.look_up(known, "Paris", weights=weights)
+        if r.kind == "spot"
+    ]
+    assert first(None)[0][0] == "FR" and first(None)[0][1] < 1
+    america = np.array([places.country_code(n) == "US" for n in range(len(places.names))], float)
+    assert first(america) == [("US", 1)]
+    assert first(0 * america) == []
+    assert first(1 + 1000 * america)[0][0] == "US"
+    assert first(np.ones(len(places.names))) == first(None)

@@ -49,3 +49,4 @@ def test_the_real_one():
     assert len(found.names) == 234_908
     assert found.display(rows(found, "東京")[0]) == "Tokyo, Japan"
     assert any("CC BY" in notice for notice in found.notices)
+    assert found.alpha3["FRA"] == "FR" and len(found.alpha3) == found.countries
