@@ -9,10 +9,11 @@ import traceback
 from collections.abc import AsyncIterator
 
 from fl_jax.core import errors
-from fl_jax.geocoding.geocoder import BATCHES, Geocoder
+from fl_jax.geocoding.area import Area
+from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.geocoding.service import formats, measure, openapi, page, parameters
 from fl_jax.geocoding.service.parameters import Refused
-from fl_jax.geocoding.service.worker import RETRY_SECONDS, Worker
+from fl_jax.geocoding.service.worker import RETRY_SECONDS, Worker, steps
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def make(
     settings = {} if waiting is None else {"waiting": waiting}
     worker = Worker(geocoder, observe=counted.batch, **settings)
     outlines = page.outlines()
+    alpha2 = {r.code: r.code for r in geocoder.gazetteer.regions[: geocoder.gazetteer.countries]}
+    alpha3 = geocoder.gazetteer.alpha3
 
     class JSON(JSONResponse):
         def render(self, content) -> bytes:
@@ -63,9 +66,17 @@ def make(
     def residual(query) -> float:
         return parameters.number(query, "residual", 0.0, 0.999, parameters.RESIDUAL)
 
-    async def one(query, name):
+    async def one(query, name, within=Area()):
         text = parameters.text(query.get(name), name)
-        return (await worker.geocode([text], residual(query)))[0]
+        return (await worker.geocode([text], residual(query), within))[0]
+
+    async def hits(query, name, within: Area):
+        """The results of a query; one that is a point has what is found there."""
+        point = parameters.coordinates(query.get(name))
+        if point is None:
+            answer = await one(query, name, within)
+            return await worker.call(formats.hits, geocoder, answer, within)
+        return await worker.call(formats.at, geocoder, *point, within)
 
     async def usage(request: Request) -> Response:
         own = {"content-security-policy": POLICY, "referrer-policy": "no-referrer"}
@@ -74,49 +85,49 @@ def make(
     async def drawn(request: Request) -> Response:
         return Response(outlines, media_type="application/json")
 
-    async def search(request: Request) -> Response:
-        query = request.query_params
+    def shape(query) -> str:
         kind = query.get("format", "jsonv2")
         if kind not in ("json", "jsonv2", "geojson", "geocodejson"):
             raise Refused(400, "format should be json, jsonv2, geojson or geocodejson.")
+        return kind
+
+    async def search(request: Request) -> Response:
+        query = request.query_params
+        kind = shape(query)
         q = query.get("q")
         if q is None:  # the structured form
             order = ("amenity", "street", "city", "county", "state", "country", "postalcode")
             q = ", ".join(query[n] for n in order if query.get(n)) or None
         count = parameters.limit(query, "limit", 10)
-        box, only = parameters.box(query, "viewbox"), parameters.countries(query, "countrycodes")
-        answer = await one({**query, "q": q}, "q")
-        found = formats.hits(geocoder, answer)
-        bounded = box if parameters.truth(query, "bounded") else None
-        found = _filter(found, bounded, only)[:count]
+        box = parameters.corners(query, "viewbox")
+        where = {"box" if parameters.truth(query, "bounded") else "preferred": box}
+        within = Area(parameters.countries(query, "countrycodes", alpha2), **where)
+        found = (await hits({**query, "q": q}, "q", within))[:count]
         polygon = parameters.truth(query, "polygon_geojson")
         details = parameters.truth(query, "addressdetails")
-        shape = lambda: formats.nominatim(geocoder, found, kind, details=details, polygon=polygon)
-        return JSON(await worker.call(shape))
+        written = lambda: formats.nominatim(geocoder, found, kind, details=details, polygon=polygon)
+        return JSON(await worker.call(written))
 
     async def pelias(request: Request) -> Response:
         query = request.query_params
         size = parameters.limit(query, "size", 10)
-        edges = [
-            query.get(f"boundary.rect.{n}") for n in ("min_lon", "min_lat", "max_lon", "max_lat")
-        ]
-        box = (
-            parameters.box({"boundary.rect": ",".join(edges)}, "boundary.rect")
-            if all(edges)
-            else None
+        if any(name.startswith("boundary.circle.") for name in query):
+            raise Refused(400, "boundary.circle is not known here; give boundary.rect.")
+        within = Area(
+            parameters.countries(query, "boundary.country", {**alpha2, **alpha3}),
+            parameters.rectangle(query, "boundary.rect"),
+            parameters.point(query, "focus.point.lat", "focus.point.lon"),
         )
-        only = parameters.countries(query, "boundary.country")
-        answer = await one(query, "text")
-        found = _filter(formats.hits(geocoder, answer), box, only)[:size]
-        asked = {"text": answer.text, "size": size}
+        found = (await hits(query, "text", within))[:size]
+        asked = {"text": query.get("text"), "size": size}
         return JSON(await worker.call(formats.pelias, geocoder, found, asked))
 
     async def photon(request: Request) -> Response:
         query = request.query_params
         count = parameters.limit(query, "limit", 10)
-        box = parameters.box(query, "bbox")
-        answer = await one(query, "q")
-        found = _filter(formats.hits(geocoder, answer), box, set())[:count]
+        near = parameters.point(query, "lat", "lon")
+        within = Area(box=parameters.box(query, "bbox"), near=near)
+        found = (await hits(query, "q", within))[:count]
         return JSON(await worker.call(formats.photon, geocoder, found))
 
     async def paper(request: Request) -> Response:
@@ -134,7 +145,7 @@ def make(
     async def mentions(request: Request) -> Response:
         text = parameters.text(request.query_params.get("text"), "text")
         places = geocoder.gazetteer
-        found = await worker.call(geocoder.mentions, text)
+        found = await worker.call(geocoder.mentions, text, characters=len(text))
         rows = [
             {
                 "start": m.start,
@@ -156,17 +167,20 @@ def make(
         names = ("point.lat", "point.lon") if pelias_names else ("lat", "lon")
         lat = parameters.number(query, names[0], -90, 90)
         lon = parameters.number(query, names[1], -180, 180)
-        hit, km, path = await worker.call(formats.reverse, geocoder, lat, lon)
+        found = await worker.call(formats.reverse, geocoder, lat, lon)
         if request.url.path.startswith("/v1/"):
             asked = {names[0]: lat, names[1]: lon}
-            body = formats.pelias(geocoder, [hit], asked)
-            body["features"][0]["properties"] |= {"distance": round(km, 3), "cell": path}
+            body = formats.pelias(geocoder, [found.hit] if found else [], asked)
+            for feature in body["features"]:
+                feature["properties"] |= {"distance": round(found.km, 3), "cell": found.cell}
             return JSON(body)
-        kind = query.get("format", "jsonv2")
+        kind = shape(query)
+        if found is None:
+            return JSON({"error": "Unable to geocode"})
         if kind in ("geojson", "geocodejson"):
-            return JSON(formats.nominatim(geocoder, [hit], kind, details=True))
-        row = formats.nominatim(geocoder, [hit], "jsonv2", details=True)[0]
-        return JSON({**row, "distance_km": round(km, 3), "cell": path})
+            return JSON(formats.nominatim(geocoder, [found.hit], kind, details=True))
+        row = formats.nominatim(geocoder, [found.hit], kind, details=True)[0]
+        return JSON({**row, "distance_km": round(found.km, 3), "cell": found.cell})
 
     async def batch(request: Request) -> Response:
         mass = residual(request.query_params)
@@ -174,12 +188,16 @@ def make(
         items, lines = parameters.batch(body, request.headers.get("content-type", ""))
 
         async def rows() -> AsyncIterator[dict]:
-            for start in range(0, len(items), BATCHES[-1]):
-                some = items[start : start + BATCHES[-1]]
-                answers = await worker.geocode([i["text"] for i in some], mass, wait=start > 0)
-                for item, answer in zip(some, answers, strict=True):
+            for start, after in steps([i.get("text", "") for i in items]):
+                some = items[start:after]
+                texts = [i["text"] for i in some if "text" in i]
+                answers = iter(await worker.geocode(texts, mass, wait=start > 0))
+                for item in some:
                     name = {"id": item["id"]} if "id" in item else {}
-                    yield {**name, **formats.ours(geocoder, answer)}
+                    if "text" in item:
+                        yield {**name, **formats.ours(geocoder, next(answers))}
+                    else:
+                        yield {**name, "found": False, "error": item["error"]}
 
         if not lines:
             return JSON([row async for row in rows()])
@@ -201,8 +219,7 @@ def make(
         return JSON({"status": "ok"})
 
     async def ready(request: Request) -> Response:
-        busy = worker.queued >= worker.waiting
-        return JSON({"status": "busy" if busy else "ready"}, 503 if busy else 200)
+        return JSON({"status": "busy" if worker.full else "ready"}, 503 if worker.full else 200)
 
     async def status(request: Request) -> Response:
         return JSON({"status": 0, "message": "OK", "software_version": "1.0"})
@@ -350,16 +367,6 @@ async def _body(request, seconds: float) -> bytes:
     except TimeoutError:
         raise Refused(408, f"the body did not come within {seconds:g} seconds.") from None
     return b"".join(parts)
-
-
-def _filter(found, box, countries):
-    """The hits inside a box and of these countries; what is not asked for does not count."""
-    kept = found
-    if box is not None:
-        kept = [h for h in kept if box.holds(h.lat, h.lon)]
-    if countries:
-        kept = [h for h in kept if h.country in countries]
-    return kept
 
 
 def _dump(content) -> str:

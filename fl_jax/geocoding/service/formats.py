@@ -1,13 +1,18 @@
 """Answers in the shapes of Nominatim, Pelias, Photon, the paper, and our own."""
 
+import math
 import time
 from typing import NamedTuple
 
 from fl_jax.geocoding import estimate, geojson, s2
+from fl_jax.geocoding.area import Area
 from fl_jax.geocoding.geocoder import Answer, Geocoder
 
 ENGINE = {"name": "fl-jax geocoding", "version": "1.0"}
 REGION = 0.8  # mass of the region that is drawn
+REVERSE_KM = 100.0  # a point that is farther from every place is at none
+REVERSE_SCALE_KM = 30.0  # in which confidence that a point belongs to a place falls to 1/e
+PLACE_LEVEL = 9  # of the cell that stands for a place's extent
 
 
 class Hit(NamedTuple):
@@ -19,36 +24,65 @@ class Hit(NamedTuple):
     name: str
     display: str
     confidence: float
-    answer: Answer
-    country: str  # ISO code of the place, or of the one that a point is near
+    answer: Answer | None  # that it is, None for other places
+    country: int  # region of the place, or of the one that a point is near; -1 if unknown
 
 
-def hits(geocoder: Geocoder, answer: Answer, least: float = 0.01) -> list[Hit]:
-    """The answer first, then the other places named, likeliest first."""
-    if not answer.found:
-        return []
+class Reversed(NamedTuple):
+    """The place that a point belongs to."""
+
+    hit: Hit
+    km: float  # between the two
+    cell: str  # path of the level-12 cell that holds the point
+
+
+def hits(
+    geocoder: Geocoder, answer: Answer, within: Area = Area(), least: float = 0.01
+) -> list[Hit]:
+    """The answer first, then the other places named, likeliest first.
+
+    Args:
+        geocoder: of the answer.
+        answer: to a text, asked for with the same area.
+        within: where the results lie; preferred ones come first. Where it leaves something out,
+            the places named count even if the answer lies outside or is withheld.
+        least: probability of another place.
+    """
     places = geocoder.gazetteer
-    name, display = label(geocoder, answer)
-    near = answer.place if answer.place >= 0 else places.nearest(answer.lat, answer.lon)[0]
-    first = (answer.lat, answer.lon, answer.place, name, display, answer.confidence, answer)
-    found = [Hit(*first, places.country_code(near))]
-    seen = {answer.place}
+    found, seen = [], set()
+    if answer.found:
+        near = answer.place if answer.place >= 0 else places.nearest(answer.lat, answer.lon)[0]
+        if within.holds(answer.lat, answer.lon, places.country_code(near)):
+            own = (answer.lat, answer.lon, answer.place, *label(geocoder, answer))
+            found.append(Hit(*own, answer.confidence, answer, int(places.country[near])))
+            seen.add(answer.place)
+    elif not within.restricts:
+        return []
     for row, p in answer.alternatives:
         if p >= least and row not in seen:
             seen.add(row)
-            lat, lon = float(places.lat[row]), float(places.lon[row])
-            named = places.names[row], places.display(row)
-            found.append(Hit(lat, lon, row, *named, p, answer, places.country_code(row)))
+            found.append(place_hit(geocoder, row, p))
+    if within.near or within.preferred:
+        found.sort(key=lambda h: -h.confidence * float(within.likelier(h.lat, h.lon)))
     return found
 
 
+def place_hit(geocoder: Geocoder, row: int, confidence: float) -> Hit:
+    """A place of the gazetteer as a result."""
+    places = geocoder.gazetteer
+    at = float(places.lat[row]), float(places.lon[row])
+    named = places.names[row], places.display(row)
+    return Hit(*at, row, *named, confidence, None, int(places.country[row]))
+
+
 def label(geocoder: Geocoder, answer: Answer) -> tuple[str, str]:
-    """(name, name with regions) of an answer: its place, or what the point is near."""
+    """(name, name with regions) of an answer: its place, or how far the point is from one."""
     places = geocoder.gazetteer
     if answer.place >= 0:
         return places.names[answer.place], places.display(answer.place)
     row, km = places.nearest(answer.lat, answer.lon)
-    return places.names[row], f"about {max(round(km), 1)} km from {places.display(row)}"
+    away = f"about {max(round(km), 1)} km from"
+    return f"{away} {places.names[row]}", f"{away} {places.display(row)}"
 
 
 def region(geocoder: Geocoder, answer: Answer, mass: float = REGION) -> dict:
@@ -58,25 +92,30 @@ def region(geocoder: Geocoder, answer: Answer, mass: float = REGION) -> dict:
     return geojson.multipolygon(geocoder.partition, nodes)
 
 
+def outline(geocoder: Geocoder, hit: Hit) -> dict:
+    """The region of an answer, and of another place the cell that holds it, as a MultiPolygon."""
+    if hit.answer is not None:
+        return region(geocoder, hit.answer)
+    rings = geojson.rings(*_cell(geocoder, hit))
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+
+
 def bounds(geocoder: Geocoder, hit: Hit) -> tuple[float, float, float, float]:
     """(west, south, east, north) of the cell that holds a result."""
-    level = 9 if hit.row >= 0 else _deepest_level(geocoder, hit.answer)
-    key = int(s2.key(hit.lat, hit.lon, level))
-    return geojson.box(key, level)
+    return geojson.box(*_cell(geocoder, hit))
 
 
-def address(geocoder: Geocoder, row: int) -> dict:
-    """The parts of an address that a place has."""
-    places = geocoder.gazetteer
-    if row < 0:
-        return {}
-    found = {"city": places.names[row]}
-    division, country = int(places.admin1[row]), int(places.country[row])
-    if division >= 0:
-        found["state"] = places.regions[division].name
-    if country >= 0:
-        found["country"] = places.regions[country].name
-        found["country_code"] = places.regions[country].code.lower()
+def address(geocoder: Geocoder, hit: Hit) -> dict:
+    """The parts of an address that a place has; of a point, the country."""
+    places, found = geocoder.gazetteer, {}
+    if hit.row >= 0:
+        found["city"] = places.names[hit.row]
+        division = int(places.admin1[hit.row])
+        if division >= 0:
+            found["state"] = places.regions[division].name
+    if hit.country >= 0:
+        found["country"] = places.regions[hit.country].name
+        found["country_code"] = places.regions[hit.country].code.lower()
     return found
 
 
@@ -108,19 +147,19 @@ def nominatim(geocoder: Geocoder, found: list[Hit], kind: str, *, details=False,
             "boundingbox": [f"{v:.7f}" for v in (south, north, west, east)],
         }
         if details:
-            row["address"] = address(geocoder, hit.row)
+            row["address"] = address(geocoder, hit)
         rows.append((row, (west, south, east, north), hit))
     if kind in ("json", "jsonv2"):
         for row, _, hit in rows:
             if polygon:
-                row["geojson"] = region(geocoder, hit.answer)
+                row["geojson"] = outline(geocoder, hit)
         return [row for row, _, _ in rows]
     features = []
     for row, box, hit in rows:
         own = {k: v for k, v in row.items() if k not in ("lat", "lon", "licence", "boundingbox")}
         if kind == "geocodejson":
             own = {"geocoding": {**own, "label": row["display_name"], "type": row["type"]}}
-        geometry = region(geocoder, hit.answer) if polygon else point(hit)
+        geometry = outline(geocoder, hit) if polygon else point(hit)
         if polygon:
             own["point"] = [round(hit.lon, 7), round(hit.lat, 7)]
         features.append(feature(geometry, own, box))
@@ -131,7 +170,7 @@ def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None 
     """A FeatureCollection as Pelias has it."""
     features = []
     for hit in found:
-        where = address(geocoder, hit.row)
+        where = address(geocoder, hit)
         source = "geonames" if hit.row >= 0 else "cells"
         number = identifier(geocoder, hit)
         properties = {
@@ -150,7 +189,7 @@ def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None 
                 "country": where["country"],
                 "country_code": where["country_code"].upper(),
                 "region": where.get("state"),
-                "locality": where["city"],
+                "locality": where.get("city"),
             }
         features.append(feature(point(hit), properties, bounds(geocoder, hit)))
     return {
@@ -171,7 +210,7 @@ def photon(geocoder: Geocoder, found: list[Hit]) -> dict:
     features = []
     for hit in found:
         west, south, east, north = bounds(geocoder, hit)
-        where = address(geocoder, hit.row)
+        where = address(geocoder, hit)
         properties = {
             "osm_key": "place",
             "osm_value": "city" if hit.row >= 0 else "region",
@@ -242,17 +281,21 @@ def ours(geocoder: Geocoder, answer: Answer, *, polygon: float | None = None) ->
     return found
 
 
-def reverse(geocoder: Geocoder, lat: float, lon: float) -> tuple[Hit, float, str]:
-    """(the nearest place, km to it, path of the level-12 cell) of a point."""
-    places = geocoder.gazetteer
-    row, km = places.nearest(lat, lon)
-    path = s2.text(int(s2.key(lat, lon, 12)), 12)
-    blank = Answer("", lat, lon, 1.0, row, (), (), estimate.Cells(*_NO_CELLS), 0.0)
-    hit = Hit(
-        float(places.lat[row]), float(places.lon[row]), row, places.names[row],
-        places.display(row), 1.0, blank, places.country_code(row),
-    )  # fmt: skip
-    return hit, km, path
+def reverse(geocoder: Geocoder, lat: float, lon: float) -> Reversed | None:
+    """The place nearest to a point; None where none is within `REVERSE_KM`."""
+    row, km = geocoder.gazetteer.nearest(lat, lon)
+    if km > REVERSE_KM:
+        return None
+    hit = place_hit(geocoder, row, math.exp(-km / REVERSE_SCALE_KM))
+    return Reversed(hit, km, s2.text(int(s2.key(lat, lon, 12)), 12))
+
+
+def at(geocoder: Geocoder, lat: float, lon: float, within: Area) -> list[Hit]:
+    """The results of a query that is a point: the place it belongs to, if it lies in the area."""
+    found = reverse(geocoder, lat, lon)
+    if found is None or not within.holds(lat, lon, geocoder.gazetteer.country_code(found.hit.row)):
+        return []
+    return [found.hit]
 
 
 def feature(geometry: dict, properties: dict, box) -> dict:
@@ -270,8 +313,10 @@ def point(hit: Hit) -> dict:
     return {"type": "Point", "coordinates": [round(hit.lon, 7), round(hit.lat, 7)]}
 
 
-_NO_CELLS = ((), ())
-
-
-def _deepest_level(geocoder, answer) -> int:
-    return int(geocoder.partition.level[answer.nested[-1][0]]) if answer.nested else 0
+def _cell(geocoder, hit) -> tuple[int, int]:
+    """(key, level) of the cell that holds a result: small for places, the likeliest for points."""
+    level = PLACE_LEVEL
+    if hit.row < 0:
+        nested = hit.answer.nested
+        level = int(geocoder.partition.level[nested[-1][0]]) if nested else 0
+    return int(s2.key(hit.lat, hit.lon, level)), level

@@ -62,7 +62,13 @@ SCHEMA = {
     "info": {
         "title": "Geocoder",
         "version": "1.0",
-        "description": "Free text to a place, with probabilities. Text may be 10,000 characters.",
+        "description": (
+            "Free text to a place, with probabilities. A text may have 10,000 characters."
+            " Names come as GeoNames writes them in Latin script, of countries in English, in"
+            " whatever language is asked for (accept-language, lang). A query that is two numbers"
+            " is a point, latitude first, and answered as /reverse does; points more than 100 km"
+            " from every place have no answer."
+        ),
     },
     "components": {
         "schemas": {
@@ -79,24 +85,35 @@ SCHEMA = {
     },
     "paths": {
         "/search": _route(
-            "as Nominatim: json (lat and lon are strings), jsonv2, geojson, geocodejson",
+            "as Nominatim: json (lat and lon are strings), jsonv2, geojson, geocodejson; viewbox is"
+            " two opposite corners, which cross longitude 180 if the first is the eastern one and"
+            " more than 180 degrees lie between them; with bounded=1 nothing outside is found,"
+            " without it what is inside comes first",
             "q! format limit:integer countrycodes viewbox bounded addressdetails polygon_geojson"
             " residual:number",
         ),
         "/reverse": _route(
-            "as Nominatim: the nearest place, and the path of the cell",
+            "as Nominatim: the nearest place, and the path of the cell; json, jsonv2, geojson or"
+            " geocodejson",
             "lat!:number lon!:number format",
         ),
         "/status": _route("as Nominatim"),
         "/v1/search": _route(
-            "as Pelias",
+            "as Pelias; countries as two letters or three; boundary.rect needs its four edges and"
+            " crosses longitude 180 if min_lon is above max_lon; what is near focus.point comes"
+            " first",
             "text! size:integer boundary.country boundary.rect.min_lat:number"
             " boundary.rect.max_lat:number boundary.rect.min_lon:number"
-            " boundary.rect.max_lon:number residual:number",
+            " boundary.rect.max_lon:number focus.point.lat:number focus.point.lon:number"
+            " residual:number",
         ),
         "/v1/autocomplete": _route("as Pelias; the same as search", "text! size:integer"),
         "/v1/reverse": _route("as Pelias", "point.lat!:number point.lon!:number"),
-        "/api": _route("as Photon", "q! limit:integer bbox residual:number"),
+        "/api": _route(
+            "as Photon; bbox is west,south,east,north and crosses longitude 180 if west is above"
+            " east; what is near lat and lon comes first",
+            "q! limit:integer bbox lat:number lon:number residual:number",
+        ),
         "/geocoding": _route(
             "the paper's answer: confidences coarse to fine, boxes and rings fine to coarse",
             "text! residual:number",
@@ -108,7 +125,8 @@ SCHEMA = {
         ),
         "/mentions": _route("every place that a paragraph names, with offsets", "text!"),
         "/batch": _route(
-            "many texts: a JSON list, or one JSON value a line, answered in kind",
+            "many texts: a JSON list, or one JSON value a line, answered in kind; in the place of"
+            " a text that cannot be geocoded stands an error",
             "residual:number",
             "post",
             also="408 413 422",

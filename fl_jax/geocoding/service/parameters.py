@@ -2,14 +2,17 @@
 
 import json
 import math
-import unicodedata
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from fl_jax.geocoding import geocoder
+from fl_jax.geocoding.area import Box
 
 BATCH_LIMIT = 5000  # texts of one request
 RESIDUAL = 0.05
+# control characters but tabs and ends of lines, and halves of characters
+_UNFIT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_POINT = re.compile(r"\s*([+-]?\d{1,3}(?:\.\d*)?)\s*[,;\s]\s*([+-]?\d{1,3}(?:\.\d*)?)\s*")
 
 
 class Refused(Exception):
@@ -18,22 +21,6 @@ class Refused(Exception):
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None):
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, dict(headers or {})
-
-
-class Box(NamedTuple):
-    """A rectangle of longitudes and latitudes; west > east where it crosses longitude 180."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-    def holds(self, lat: float, lon: float) -> bool:
-        """Whether a point lies in it."""
-        wide = self.west <= lon <= self.east
-        if self.west > self.east:
-            wide = lon >= self.west or lon <= self.east
-        return wide and self.south <= lat <= self.north
 
 
 def text(value, name: str) -> str:
@@ -52,7 +39,7 @@ def text(value, name: str) -> str:
         raise Refused(
             400, f"{name!r} has {len(value)} characters and the limit is {geocoder.LIMIT}."
         )
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" for c in value):
+    if _UNFIT.search(value):
         raise Refused(400, f"{name!r} holds control characters or halves of characters.")
     return value
 
@@ -83,7 +70,11 @@ def limit(query: Mapping, name: str, default: int, most: int = 40) -> int:
 
 
 def box(query: Mapping, name: str) -> Box | None:
-    """x1,y1,x2,y2: two opposite corners in any order of latitudes; None if not given."""
+    """west,south,east,north, the latitudes in any order; west > east crosses longitude 180.
+
+    Returns:
+        None if it is not given.
+    """
     value = query.get(name)
     if not value:
         return None
@@ -98,9 +89,63 @@ def box(query: Mapping, name: str) -> Box | None:
     return Box(x1, min(y1, y2), x2, max(y1, y2))
 
 
-def countries(query: Mapping, name: str) -> set[str]:
-    """Upper-case country codes, separated by commas."""
-    return {c.strip().upper() for c in query.get(name, "").split(",") if c.strip()}
+def corners(query: Mapping, name: str) -> Box | None:
+    """x1,y1,x2,y2: any two opposite corners; None if not given.
+
+    They cross longitude 180 if the first is the eastern one and more than 180 degrees lie
+    between them: 170,-20,-170,-10 has Fiji in it, and 10,50,0,40 has Paris.
+    """
+    found = box(query, name)
+    if found is not None and 0 < found.west - found.east <= 180:
+        return found._replace(west=found.east, east=found.west)
+    return found
+
+
+def rectangle(query: Mapping, name: str) -> Box | None:
+    """The box of name.min_lon, name.min_lat, name.max_lon and name.max_lat; None without any."""
+    names = [f"{name}.{n}" for n in ("min_lon", "min_lat", "max_lon", "max_lat")]
+    missing = [n for n in names if not query.get(n)]
+    if len(missing) == len(names):
+        return None
+    if missing:
+        raise Refused(400, f"{name!r} lacks {', '.join(missing)}; give all four edges.")
+    return box({name: ",".join(query[n] for n in names)}, name)
+
+
+def point(query: Mapping, lat: str, lon: str) -> tuple[float, float] | None:
+    """(lat, lon) of two parameters; None without either."""
+    if not query.get(lat) and not query.get(lon):
+        return None
+    return number(query, lat, -90, 90), number(query, lon, -180, 180)
+
+
+def coordinates(value) -> tuple[float, float] | None:
+    """(lat, lon) of a text that is a point and nothing else: 48.85,2.35 or 48.85 2.35.
+
+    Example:
+        >>> coordinates("48.85, -2.35"), coordinates("48.85, 235")
+        ((48.85, -2.35), None)
+    """
+    found = _POINT.fullmatch(value or "")
+    if found is None:
+        return None
+    lat, lon = map(float, found.groups())
+    return (lat, lon) if abs(lat) <= 90 and abs(lon) <= 180 else None
+
+
+def countries(query: Mapping, name: str, known: Mapping[str, str]) -> frozenset[str]:
+    """Country codes, separated by commas, as upper-case alpha-2 ones.
+
+    Args:
+        query: of the request.
+        name: of the parameter.
+        known: each code that may be given -> its alpha-2 code.
+    """
+    asked = [c.strip().upper() for c in query.get(name, "").split(",") if c.strip()]
+    strange = [c for c in asked if c not in known]
+    if strange:
+        raise Refused(400, f"{name!r} has no country {strange[0][:10]!r}; give ISO codes: FR,JP.")
+    return frozenset(known[c] for c in asked)
 
 
 def truth(query: Mapping, name: str) -> bool:
@@ -111,7 +156,8 @@ def truth(query: Mapping, name: str) -> bool:
 def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
     """(items with a `text` each, whether they came as NDJSON) of the body of `POST /batch`.
 
-    A JSON list of strings or of objects with `text`, or one of these on each line.
+    A JSON list of strings or of objects with `text`, or one of these on each line. An item whose
+    text cannot be geocoded has an `error`, a sentence, instead.
 
     Raises:
         Refused: anything else.
@@ -123,7 +169,7 @@ def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
     lines = "ndjson" in content_type or "jsonl" in content_type or "json-lines" in content_type
     try:
         if lines:
-            items = [json.loads(line) for line in content.splitlines() if line.strip()]
+            items = [json.loads(line) for line in content.split("\n") if line.strip()]
         else:
             items = json.loads(content)
     except (ValueError, RecursionError):
@@ -140,7 +186,10 @@ def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
         item = {"text": item} if isinstance(item, str) else item
         if not isinstance(item, dict):
             raise Refused(422, f"item {n} should be a string or an object with 'text'.")
-        own = {"text": text(item.get("text"), f"text of item {n}")}
+        try:
+            own = {"text": text(item.get("text"), f"text of item {n}")}
+        except Refused as refused:
+            own = {"error": refused.detail}
         if "id" in item:
             own["id"] = _echoed(item["id"], n)
         found.append(own)

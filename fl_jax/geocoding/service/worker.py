@@ -3,19 +3,23 @@
 import asyncio
 import collections
 import concurrent.futures
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from fl_jax.geocoding.geocoder import BATCHES, Answer, Geocoder
+from fl_jax.geocoding import area
+from fl_jax.geocoding.geocoder import BATCHES, LIMIT, Answer, Geocoder
 from fl_jax.geocoding.service.parameters import Refused
 
 WAITING = 2048  # texts that may wait; the next request is turned away
+CHARACTERS = 300_000  # of texts that may wait
+STEP = LIMIT  # characters computed together; others that wait come between two steps
 RETRY_SECONDS = 2
 
 
 class _Job(NamedTuple):
     texts: list[str]
-    residual: float
+    size: int  # characters
+    settings: tuple[float, area.Area]  # texts that are computed together share them
     future: asyncio.Future
 
 
@@ -25,6 +29,7 @@ class Worker:
     Args:
         geocoder: computes.
         waiting: texts that may wait at once.
+        characters: of texts that may wait at once.
         observe: called with the number of texts of each batch.
     """
 
@@ -33,73 +38,130 @@ class Worker:
         geocoder: Geocoder,
         *,
         waiting: int = WAITING,
+        characters: int = CHARACTERS,
         observe: Callable[[int], None] = lambda count: None,
     ):
         self.geocoder, self.waiting, self.observe = geocoder, waiting, observe
-        self.queued = 0
+        self.characters = characters
+        self.queued = self.queued_characters = 0
         self._jobs: collections.deque[_Job] = collections.deque()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "geocoder")
         self._running: asyncio.Task | None = None
 
+    @property
+    def full(self) -> bool:
+        """Whether no further text may wait."""
+        return self.queued >= self.waiting or self.queued_characters >= self.characters
+
     async def geocode(
-        self, texts: Sequence[str], residual: float, *, wait: bool = False
+        self,
+        texts: Sequence[str],
+        residual: float,
+        within: area.Area = area.Area(),
+        *,
+        wait: bool = False,
     ) -> list[Answer]:
         """The answers; texts of other requests may be computed with these.
 
         Args:
-            texts: at most as many as one batch has.
-            residual: as for `Geocoder.geocode`.
+            texts: at most as many as one of the `steps` has.
+            residual, within: as for `Geocoder.geocode`.
             wait: for room in the queue, where the request is half answered already.
 
         Raises:
-            Refused: 503, too many texts wait already.
+            Refused: 503, too much waits already.
         """
-        while wait and self.queued + len(texts) > self.waiting:
+        size = sum(map(len, texts))
+        while wait and not self._room(len(texts), size):
             await asyncio.sleep(0.05)
-        if self.queued + len(texts) > self.waiting:
-            raise Refused(
-                503,
-                f"{self.queued} texts wait already; try again in {RETRY_SECONDS} seconds.",
-                {"retry-after": str(RETRY_SECONDS)},
-            )
+        self._enter(len(texts), size)
         future = asyncio.get_running_loop().create_future()
-        self._jobs.append(_Job(list(texts), residual, future))
-        self.queued += len(texts)
+        self._jobs.append(_Job(list(texts), size, (residual, within), future))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         return await future
 
-    async def call(self, function: Callable, *arguments):
-        """Runs something else on the geocoder's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+    async def call(self, function: Callable, *arguments, characters: int = 0):
+        """Runs something else on the geocoder's thread.
+
+        Args:
+            function: to run.
+            arguments: its own.
+            characters: of the text that it reads, where that takes its time.
+
+        Raises:
+            Refused: 503, too much waits already.
+        """
+        if characters:
+            self._enter(1, characters)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, function, *arguments)
+        finally:
+            if characters:
+                self._leave(1, characters)
 
     def close(self) -> None:
         """Lets the thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _room(self, texts, size) -> bool:
+        fits = self.queued + texts <= self.waiting
+        return fits and self.queued_characters + size <= self.characters
+
+    def _enter(self, texts, size):
+        if not self._room(texts, size):
+            raise Refused(
+                503,
+                f"{self.queued} texts of {self.queued_characters} characters wait already; try"
+                f" again in {RETRY_SECONDS} seconds.",
+                {"retry-after": str(RETRY_SECONDS)},
+            )
+        self.queued += texts
+        self.queued_characters += size
+
+    def _leave(self, texts, size):
+        self.queued -= texts
+        self.queued_characters -= size
+
     async def _run(self):
         while self._jobs:
             jobs = [self._jobs.popleft()]
-            size = len(jobs[0].texts)
-            # those that ask for the same residual and fit into the largest batch go together
-            while self._jobs and self._jobs[0].residual == jobs[0].residual:
-                if size + len(self._jobs[0].texts) > BATCHES[-1]:
+            count, size = len(jobs[0].texts), jobs[0].size
+            # those that ask for the same and fit into one step go together
+            while self._jobs and self._jobs[0].settings == jobs[0].settings:
+                more = self._jobs[0]
+                if count + len(more.texts) > BATCHES[-1] or size + more.size > STEP:
                     break
                 jobs.append(self._jobs.popleft())
-                size += len(jobs[-1].texts)
+                count, size = count + len(more.texts), size + more.size
             texts = [text for job in jobs for text in job.texts]
-            compute = lambda t=texts, r=jobs[0].residual: self.geocoder.geocode(t, residual=r)
             try:
-                answers = await self.call(compute)
-                self.observe(size)
+                answers = await self.call(self._compute, texts, *jobs[0].settings)
+                self.observe(count)
             except Exception as error:
                 for job in jobs:
                     if not job.future.done():
                         job.future.set_exception(error)
                 continue
             finally:
-                self.queued -= size
+                self._leave(count, size)
             for job in jobs:
                 own, answers = answers[: len(job.texts)], answers[len(job.texts) :]
                 if not job.future.done():  # the client may have gone
                     job.future.set_result(own)
+
+    def _compute(self, texts, residual, within) -> list[Answer]:
+        return self.geocoder.geocode(texts, residual=residual, within=within)
+
+
+def steps(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """(first, after the last) of the texts that are computed together, in order."""
+    start = size = 0
+    for n, text in enumerate(texts):
+        if n > start and (n - start == BATCHES[-1] or size + len(text) > STEP):
+            yield start, n
+            start, size = n, 0
+        size += len(text)
+    if start < len(texts):
+        yield start, len(texts)

@@ -1,6 +1,7 @@
 """The service: every API's shape, limits, overload, fuzz; no text of a query in the log."""
 
 import asyncio
+import copy
 import importlib.util
 import json
 import logging
@@ -9,6 +10,7 @@ import random
 
 import pytest
 
+from fl_jax.geocoding import evidence
 from fl_jax.geocoding.service import app as application
 from fl_jax.geocoding.service import openapi, page
 
@@ -62,6 +64,96 @@ def test_as_pelias_photon_and_the_paper(app):
     assert body["features"][0]["properties"]["locality"] == "Paris"
 
 
+def test_a_filter_reaches_what_a_name_has_many_bearers_of(app, monkeypatch):
+    monkeypatch.setattr(evidence, "PER_NAME", 1)
+    paths = (("/search", {"q": "Paris", "countrycodes": "us"}),
+             ("/search", {"q": "Paris", "viewbox": "-90,30,-100,40", "bounded": "1"}),
+             ("/v1/search", {"text": "Paris", "boundary.country": "US"}),
+             ("/v1/search", {"text": "Paris", "boundary.rect.min_lon": "-100",
+                             "boundary.rect.max_lon": "-90", "boundary.rect.min_lat": "30",
+                             "boundary.rect.max_lat": "40"}),
+             ("/api", {"q": "Paris", "bbox": "-100,30,-90,40"}))  # fmt: skip
+    for path, query in paths:
+        body = asyncio.run(client.ask(app, "GET", path, query)).json()
+        rows = body if isinstance(body, list) else [f["properties"] for f in body["features"]]
+        assert [row["name"] for row in rows] == ["Paris"], (path, query)
+    assert client.get(app, "/search", q="Paris", countrycodes="us").json()[0]["lat"] < "40"
+    assert client.get(app, "/search", q="zzz qqq", countrycodes="us").json() == []
+
+
+def test_countries_of_three_letters(geocoder):
+    pytest.importorskip("starlette")
+    known = geocoder.known
+    other = copy.copy(geocoder)
+    other.known = known._replace(gazetteer=known.gazetteer._replace(alpha3={"USA": "US"}))
+    app = application.make(other)
+    body = client.get(app, "/v1/search", text="Paris", boundary__country="USA").json()
+    assert {f["properties"]["country_code"] for f in body["features"]} == {"US"}
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [("/search", {"q": "Paris", "viewbox": "-100,30,-90,40"}),
+     ("/v1/search", {"text": "Paris", "focus.point.lat": "33.6", "focus.point.lon": "-95.5"}),
+     ("/api", {"q": "Paris", "lat": "33.6", "lon": "-95.5"})],
+)  # fmt: skip
+def test_what_is_near_comes_first(app, path, query):
+    body = asyncio.run(client.ask(app, "GET", path, query)).json()
+    one = body[0] if isinstance(body, list) else body["features"][0]["properties"]
+    assert (one.get("display_name") or one["country"]).endswith("United States")
+
+
+def test_a_query_that_is_a_point(app):
+    (row,) = client.get(app, "/search", q="48.8, 2.4", format="json").json()
+    assert row["display_name"] == "Paris, France" and 0.5 < row["importance"] < 1
+    assert client.get(app, "/api", q="48.8,2.4").json()["features"][0]["properties"]["name"] == (
+        "Paris"
+    )
+    for query in ({"text": "48.8 2.4"}, {"text": "48.8,2.4", "boundary__country": "FR"}):
+        (one,) = client.get(app, "/v1/search", **query).json()["features"]
+        assert one["properties"]["locality"] == "Paris"
+    assert client.get(app, "/search", q="48.8,2.4", countrycodes="us").json() == []
+    assert client.get(app, "/search", q="-40,-120").json() == []
+
+
+def test_in_the_middle_of_the_ocean_is_nothing(app):
+    where = {"lat": "-40", "lon": "-120"}
+    for kind in ("json", "geojson"):
+        found = client.get(app, "/reverse", format=kind, **where)
+        assert found.status == 200 and found.json() == {"error": "Unable to geocode"}
+    pelias = {"point__lat": "-40", "point__lon": "-120"}
+    assert client.get(app, "/v1/reverse", **pelias).json()["features"] == []
+    assert client.get(app, "/reverse", format="xml", **where).status == 400
+    at = lambda lat: client.get(app, "/v1/reverse", point__lat=lat, point__lon="2.35").json()
+    near, far = (at(lat)["features"][0]["properties"]["confidence"] for lat in ("48.85", "49.2"))
+    assert near > 0.9 and far < 0.4
+    assert "class" in client.get(app, "/reverse", lat="48.8", lon="2.4", format="json").json()
+
+
+def test_every_result_has_an_outline_of_its_own(app):
+    rows = client.get(app, "/search", q="Paris Lyon", polygon_geojson="1", limit="5").json()
+    assert len(rows) > 1
+    outlines = {json.dumps(row["geojson"]) for row in rows}
+    assert len(outlines) == len(rows)
+    for row in rows[1:]:  # the cell of the place
+        ring = [lon for (ring,) in row["geojson"]["coordinates"] for lon, _ in ring]
+        assert min(ring) < float(row["lon"]) < max(ring) and max(ring) - min(ring) < 1
+
+
+def test_a_point_beside_a_place_is_not_named_as_it_is(app):
+    (one,) = client.get(app, "/api", q="50 km north of Lyon", limit="1").json()["features"]
+    properties = one["properties"]
+    assert properties["country"] == "France" and properties["countrycode"] == "FR"
+    assert properties["name"].startswith("about ") and "city" not in properties
+    pelias = client.get(app, "/v1/search", text="50 km north of Lyon", size="1").json()
+    properties = pelias["features"][0]["properties"]
+    assert properties["country"] == "France" and properties["locality"] is None
+    (row,) = client.get(
+        app, "/search", q="50 km north of Lyon", addressdetails="1", limit="1"
+    ).json()
+    assert row["address"] == {"country": "France", "country_code": "fr"}
+
+
 def test_batch_is_single_answers(app):
     texts = ["Lyon", "東京", "Toronto, Canada"]
     post = lambda body, kind: asyncio.run(
@@ -75,9 +167,13 @@ def test_batch_is_single_answers(app):
         assert row["place"] == one["place"]
         assert json.loads(line)["id"] == n
         assert json.loads(line)["place"] == one["place"]
-    for body, status in ((b"[", 400), (b"{}", 422), (b"[1]", 422), (b'[""]', 400), (b"\xff", 400)):
+    for body, status in ((b"[", 400), (b"{}", 422), (b"[1]", 422), (b"\xff", 400)):
         assert post(body, "application/json").status == status
     assert post(b"[]", "application/json").json() == []
+    rows = post('["Lyon", "", "東京"]'.encode(), "application/json").json()
+    assert [row["found"] for row in rows] == [True, False, True] and "item 1" in rows[1]["error"]
+    (line,) = post('"Lyon\u2028"'.encode(), "application/x-ndjson").body.splitlines()
+    assert json.loads(line)["found"]
     assert post(b"", "application/x-ndjson").body == b""
 
 
@@ -88,10 +184,15 @@ def test_batch_is_single_answers(app):
      ("/search", {"q": "a", "viewbox": "1,2,3"}, 400), ("/search", {"q": "a", "limit": "x"}, 400),
      ("/search", {"q": "a", "unknown": "1"}, 200), ("/reverse", {"lat": "91", "lon": "0"}, 400),
      ("/reverse", {"lat": "nan", "lon": "0"}, 400), ("/reverse", {"lat": "0"}, 400),
+     ("/search", {"q": "a", "countrycodes": "zz"}, 400),
+     ("/v1/search", {"text": "a", "boundary.rect.min_lat": "40"}, 400),
+     ("/v1/search", {"text": "a", "boundary.circle.lat": "40"}, 400),
+     ("/v1/search", {"text": "a", "focus.point.lat": "40"}, 400),
+     ("/reverse", {"lat": "0", "lon": "0", "format": "xml"}, 400),
      ("/search", {"q": "a", "residual": "2"}, 400), ("/nowhere", {}, 404), ("/batch", {}, 405)],
 )  # fmt: skip
 def test_refusals_are_sentences(app, path, query, status):
-    found = client.get(app, path, **query)
+    found = asyncio.run(client.ask(app, "GET", path, query))
     assert found.status == status
     if status != 200:
         body = found.json()
