@@ -145,7 +145,7 @@ def make(
     async def mentions(request: Request) -> Response:
         text = parameters.text(request.query_params.get("text"), "text")
         places = geocoder.gazetteer
-        found = await worker.call(geocoder.mentions, text, characters=len(text))
+        found = await worker.read(geocoder.mentions, text)
         rows = [
             {
                 "start": m.start,

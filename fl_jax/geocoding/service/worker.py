@@ -1,4 +1,7 @@
-"""One thread computes, many requests wait: batches as they come, a bounded queue."""
+"""One thread computes, many requests wait: batches as they come, a bounded queue.
+
+Another thread writes the answers, so that one that is computed waits for no other to be.
+"""
 
 import asyncio
 import collections
@@ -46,6 +49,7 @@ class Worker:
         self.queued = self.queued_characters = 0
         self._jobs: collections.deque[_Job] = collections.deque()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "geocoder")
+        self._writer = concurrent.futures.ThreadPoolExecutor(1, "answers")
         self._running: asyncio.Task | None = None
 
     @property
@@ -81,29 +85,26 @@ class Worker:
             self._running = asyncio.create_task(self._run())
         return await future
 
-    async def call(self, function: Callable, *arguments, characters: int = 0):
-        """Runs something else on the geocoder's thread.
-
-        Args:
-            function: to run.
-            arguments: its own.
-            characters: of the text that it reads, where that takes its time.
+    async def read(self, function: Callable, text: str):
+        """Runs something else that reads a text on the geocoder's thread.
 
         Raises:
             Refused: 503, too much waits already.
         """
-        if characters:
-            self._enter(1, characters)
+        self._enter(1, len(text))
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, function, *arguments)
+            return await _on(self._thread, function, text)
         finally:
-            if characters:
-                self._leave(1, characters)
+            self._leave(1, len(text))
+
+    async def call(self, function: Callable, *arguments):
+        """Runs what takes little time on the thread that writes answers."""
+        return await _on(self._writer, function, *arguments)
 
     def close(self) -> None:
-        """Lets the thread end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Lets the threads end."""
+        for thread in (self._thread, self._writer):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def _room(self, texts, size) -> bool:
         fits = self.queued + texts <= self.waiting
@@ -137,7 +138,7 @@ class Worker:
                 count, size = count + len(more.texts), size + more.size
             texts = [text for job in jobs for text in job.texts]
             try:
-                answers = await self.call(self._compute, texts, *jobs[0].settings)
+                answers = await _on(self._thread, self._compute, texts, *jobs[0].settings)
                 self.observe(count)
             except Exception as error:
                 for job in jobs:
@@ -153,6 +154,10 @@ class Worker:
 
     def _compute(self, texts, residual, within) -> list[Answer]:
         return self.geocoder.geocode(texts, residual=residual, within=within)
+
+
+async def _on(thread, function, *arguments):
+    return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
 
 
 def steps(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

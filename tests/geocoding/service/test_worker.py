@@ -21,7 +21,7 @@ def slow(geocoder):
     found.asked = []
 
     def geocode(texts, residual, within):
-        time.sleep(0.01)
+        time.sleep(0.2)
         found.asked.append((list(texts), residual, within))
         return [Answer(t, 0.0, 0.0, 0.0, -1, (), (), NONE, 0.0) for t in texts]
 
@@ -47,7 +47,7 @@ def test_a_query_comes_between_the_steps_of_a_batch(slow):
         order.append("batch")
 
     async def query(own):
-        await asyncio.sleep(0.015)
+        await asyncio.sleep(0.3)
         await own.geocode(["Rome"], 0.05)
         order.append("query")
 
@@ -60,6 +60,21 @@ def test_a_query_comes_between_the_steps_of_a_batch(slow):
     asyncio.run(both())
     assert order == ["query", "batch"]
     assert all(sum(map(len, texts)) <= worker.STEP for texts, *_ in slow.asked)
+
+
+def test_answers_are_written_while_others_are_computed(slow):
+    written = []
+
+    async def both():
+        own = worker.Worker(slow)
+        long = asyncio.create_task(own.geocode(["Rome"], 0.05))
+        await asyncio.sleep(0.05)
+        written.append(await own.call(lambda: long.done()))
+        await long
+        own.close()
+
+    asyncio.run(both())
+    assert written == [False]
 
 
 def test_only_what_asks_for_the_same_is_computed_together(slow):
@@ -81,10 +96,10 @@ def test_characters_that_wait_are_bounded(slow):
     async def many():
         own = worker.Worker(slow, characters=250)
         jobs = [own.geocode(["a" * 100], 0.05) for _ in range(3)]
-        jobs.append(own.call(len, "a", characters=100))
+        jobs.append(own.read(len, "a" * 100))
         found = await asyncio.gather(*jobs, return_exceptions=True)
         assert not own.full
-        assert await own.call(len, "abc", characters=100) == 3
+        assert await own.read(len, "abc") == 3
         own.close()
         return found
 
