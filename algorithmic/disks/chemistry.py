@@ -62,7 +62,8 @@ def integrate(
         >>> from algorithmic.disks import hand, network, rates
         >>> net = hand.co_h2()
         >>> x0 = network.abundances(net, {"H2": 0.5, "He": 0.09, "C+": 1e-4, "O": 2e-4})
-        >>> cell = rates.conditions(density=1e4, temperature=50.0, av=3.0)
+        >>> dust = rates.sigma_grains()
+        >>> cell = rates.conditions(density=1e4, temperature=50.0, av=3.0, grains=dust)
         >>> found = integrate(net, x0, cell, [1e6])
         >>> bool(found.converged.all()), found.x.shape
         (True, (1, 1, 17))
@@ -118,7 +119,8 @@ def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, 
             raise errors.ConfigError(
                 f"conditions.{name} has {len(leaf)} cells, the density has {cells}; give one each."
             )
-        low = 0.0 if name in ("grains", "chi", "av", "zeta") or "shield" in name else 1e-300
+        may_be_none = ("grains", "chi", "av", "zeta", "zeta_cr")
+        low = 0.0 if name in may_be_none or "shield" in name else 1e-300
         if not (np.isfinite(leaf).all() and (leaf >= low).all()):
             raise errors.ConfigError(
                 f"conditions.{name} must be finite and {'>= 0' if low == 0 else '> 0'}, but"

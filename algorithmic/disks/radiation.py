@@ -45,7 +45,8 @@ class Grid(NamedTuple):
     star: np.ndarray  # (I, J) column to the star [cm^-2]
     av_up: np.ndarray  # (I, J) [mag]
     av_star: np.ndarray  # (I, J) [mag]
-    zeta: np.ndarray  # (I, J) [1/s]
+    zeta: np.ndarray  # (I, J) cosmic rays and X-rays [1/s]
+    zeta_cr: np.ndarray  # (I, J) cosmic rays alone [1/s]
     chi: np.ndarray  # (I, J, 2) before absorption: star, interstellar
     grains: float  # cross section per nucleus [cm^2]
 
@@ -114,6 +115,7 @@ def grid_of(disk: Disk, light: Light, r, height) -> Grid:
         up * A_V * small,
         star * A_V * small,
         cosmic + x_ray,
+        cosmic,
         chi,
         rates.sigma_grains() * small,
     )
@@ -146,6 +148,7 @@ def conditions(grid: Grid, i, j, columns_up, columns_star, tables: Tables) -> Co
         t,
         t,
         grid.zeta[i, j],
+        grid.zeta_cr[i, j],
         grid.chi[i, j],
         two(grid.av_star[i, j], grid.av_up[i, j]),
         h2,

@@ -27,6 +27,7 @@ class Conditions(NamedTuple):
     temperature: Float[Array, ""]  # of the gas [K]
     dust_temperature: Float[Array, ""]  # [K]
     zeta: Float[Array, ""]  # ionisation of H2 by cosmic rays and X-rays [1/s]
+    zeta_cr: Float[Array, ""]  # by cosmic rays alone, which heat grains as they pass [1/s]
     chi: Float[Array, " F"]  # ultraviolet before absorption [Draine fields]
     av: Float[Array, " F"]  # visual extinction on the way [mag]
     shield_h2: Float[Array, " F"]  # self-shielding factors of the photo rates, 0 to 1
@@ -42,7 +43,7 @@ class Settings:
 
     policy: str = "extrapolate"  # outside a fit's temperature range: extrapolate, clip or zero
     albedo: float = 0.5  # of the grains, for cosmic-ray induced photons [RATE12]
-    h2_rate: float = 4.95e-17  # H2 formation on grains at 300 K [cm^3/s; OSU 2009]
+    h2_rate: float = 4.95e-17  # H2 formation at 300 K on `sigma_grains()` [cm^3/s; OSU 2009]
     sites: float = 1.5e15  # N_s, binding sites on a grain [cm^-2; Hasegawa et al. 1992]
     layers: float = 2.0  # monolayers of ice that desorb
     radius: float = 1e-5  # of the grains [cm], for the charge factor of accreting ions
@@ -62,6 +63,7 @@ def conditions(
     av,
     *,
     zeta=c.ZETA0,
+    zeta_cr=None,
     chi=1.0,
     dust_temperature=None,
     grains=0.0,
@@ -72,13 +74,16 @@ def conditions(
 ) -> Conditions:
     """Conditions of one cell under one radiation field, as float64 numbers of NumPy.
 
-    Without `shield_...` nothing shields itself; without `grains` nothing freezes out.
+    Without `shield_...` nothing shields itself; without `grains` nothing freezes out and no H2
+    forms. Gas with as many grains as interstellar gas has `grains=sigma_grains()`. All of `zeta` is
+    cosmic rays unless `zeta_cr` is given.
     """
     scalar = lambda value: np.asarray(value, np.float64)
     row = lambda value: np.atleast_1d(np.asarray(value, np.float64))
     dust = temperature if dust_temperature is None else dust_temperature
+    zeta_cr = zeta if zeta_cr is None else zeta_cr
     return Conditions(
-        *(scalar(v) for v in (density, temperature, dust, zeta)),
+        *(scalar(v) for v in (density, temperature, dust, zeta, zeta_cr)),
         *(row(v) for v in (chi, av, shield_h2, shield_co, shield_n2, shield_c)),
         scalar(grains),
     )
@@ -246,11 +251,14 @@ def photo(rows: Rows, cell: Conditions, settings: Settings):
 
 
 def h2_formation(rows: Rows, cell: Conditions, settings: Settings):
-    """R = R_300 sqrt(T/300), as dn(H2)/dt = R n_H n(H); alpha scales it.
+    """R = R_300 sqrt(T/300) sigma/sigma_0, as dn(H2)/dt = R n_H n(H); alpha scales it.
 
-    The row reads H + H -> H2 in atoms but is of first order in H: see `surface.h2_on_grains`.
+    sigma is the grains' cross section per nucleus, sigma_0 that of interstellar gas, which R_300
+    belongs to. The row reads H + H -> H2 in atoms but is of first order in H: see
+    `surface.h2_on_grains`.
     """
-    return rows.alpha[:, 0] * settings.h2_rate * jnp.sqrt(cell.temperature / 300.0)
+    surface = cell.grains / sigma_grains()
+    return rows.alpha[:, 0] * settings.h2_rate * jnp.sqrt(cell.temperature / 300.0) * surface
 
 
 def accretion(rows: Rows, cell: Conditions, settings: Settings):
@@ -276,10 +284,13 @@ def thermal_desorption(rows: Rows, cell: Conditions, settings: Settings):
 
 
 def cr_desorption(rows: Rows, cell: Conditions, settings: Settings):
-    """3.16e-19 nu0 exp(-E_b/70 K) zeta/zeta0 [Hasegawa & Herbst 1993 eq. 15]"""
+    """3.16e-19 nu0 exp(-E_b/70 K) zeta_cr/zeta0 [Hasegawa & Herbst 1993 eq. 15]
+
+    It takes heavy nuclei of cosmic rays to heat a grain: X-rays do not count.
+    """
     energy = rows.gamma[:, 0]
     hot = settings.cr_duty * vibration(rows.mass, energy, settings) * np.exp(-energy / 70.0)
-    return hot * (cell.zeta / c.ZETA0)
+    return hot * (cell.zeta_cr / c.ZETA0)
 
 
 def photodesorption(rows: Rows, cell: Conditions, settings: Settings):

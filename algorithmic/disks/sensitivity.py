@@ -51,7 +51,8 @@ def differentiable(
         ...     [Reaction(("H2",), ("H", "H"), "photo", 1e-12), surface.h2_on_grains()]
         ... )
         >>> solve = differentiable(net, network.abundances(net, {"H2": 0.5}), [1e8])
-        >>> cell = rates.stack([rates.conditions(1e3, 300.0, 0.0)])
+        >>> dust = rates.sigma_grains()
+        >>> cell = rates.stack([rates.conditions(1e3, 300.0, 0.0, grains=dust)])
         >>> with jax.enable_x64(True):
         ...     slope = jax.grad(lambda cell: solve(cell)[0, 0, net.index("H")])(cell)
         >>> d, r = 1e-12, 2 * 4.95e-17 * 1e3

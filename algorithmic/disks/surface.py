@@ -40,7 +40,7 @@ REACTIONS = (
 
 
 def h2_on_grains(scale: float = 1.0) -> Reaction:
-    """H + H -> H2 on grains, of first order in atomic H: dn(H2)/dt = R n_H n(H).
+    """H + H -> H2 on grains, of first order in atomic H: dn(H2)/dt = R n_H n(H), R with the grains.
 
     Do not combine it with a surface reaction #H + #H.
     """

@@ -265,9 +265,8 @@ def uclchem(folder: pathlib.Path) -> None:
     first = dict(zip(begin.species, begin.abundances[0], strict=True))
     x0, years = np.array([first[s] for s in net.species]), [1e3, 1e4, 1e5, 1e6]
     settings = rates.Settings(policy="zero", h2_rate=3e-17 / np.sqrt(10.0 / 300.0))
-    found = chemistry.integrate(
-        net, x0, rates.conditions(2e4, 10.0, 10.0), years, settings=settings
-    )
+    cell = rates.conditions(2e4, 10.0, 10.0, grains=rates.sigma_grains())
+    found = chemistry.integrate(net, x0, cell, years, settings=settings)
     worst = {"H and C+": 0.0, "others": 0.0}
     for t, year in enumerate(years):
         run = adapters.read_uclchem([stored], years=year)

@@ -25,11 +25,12 @@ from fl_jax.data import sources
 DATA = sources.folder("astrochem")
 START = {"H": 5e-5, "H2": 0.5 * (1 - 5e-5), "He": 0.09, "C+": 1.4e-4, "N": 7.5e-5, "O": 3.2e-4,
          "S+": 8e-8, "Mg+": 7e-9}  # fmt: skip
+DUST = rates.sigma_grains()  # H2 forms on it; nothing freezes out of a network without ices
 CELLS = {
-    "dark": rates.conditions(2e4, 10.0, 10.0),
-    "midplane": rates.conditions(1e10, 25.0, 20.0, zeta=1.3e-18),
-    "warm": rates.conditions(1e8, 45.0, 2.0, chi=100.0),
-    "pdr": rates.conditions(1e6, 60.0, 0.5, chi=100.0),
+    "dark": rates.conditions(2e4, 10.0, 10.0, grains=DUST),
+    "midplane": rates.conditions(1e10, 25.0, 20.0, zeta=1.3e-18, grains=DUST),
+    "warm": rates.conditions(1e8, 45.0, 2.0, chi=100.0, grains=DUST),
+    "pdr": rates.conditions(1e6, 60.0, 0.5, chi=100.0, grains=DUST),
 }
 WANTED = {  # at 1e5 and 1e6 yr; None where only four digits are known or nothing
     ("dark", "CO"): (6.818e-5, 1.398e-4),
@@ -79,7 +80,7 @@ def test_hydrogen_comes_to_its_steady_state():
     # D per H2 and R per H: x_H = D/(D + 2 R n_H), time constant 1/(D + 2 R n_H).
     net = network.build([Reaction(("H2",), ("H", "H"), "photo", 1e-12), surface.h2_on_grains()])
     x0 = network.abundances(net, {"H2": 0.5})
-    cell = rates.conditions(1e3, 300.0, 0.0)
+    cell = rates.conditions(1e3, 300.0, 0.0, grains=DUST)
     d, r = 1e-12, 2 * 4.95e-17 * 1e3
     years = np.array([1e3, 1e4, 1e7])
     found = chemistry.integrate(net, x0, cell, years, options=bdf.Options(rtol=1e-8), threads=1)
@@ -193,7 +194,7 @@ def test_uclchem_agrees_within_a_tenth_of_a_decade():
     first = dict(zip(run.species, run.abundances[0], strict=True))
     x0 = np.array([first[s] for s in net.species])
     settings = rates.Settings(policy="zero", h2_rate=3e-17 / np.sqrt(10.0 / 300.0))
-    cell, years = rates.conditions(2e4, 10.0, 10.0), [1e3, 1e5, 1e6]
+    cell, years = rates.conditions(2e4, 10.0, 10.0, grains=DUST), [1e3, 1e5, 1e6]
     found = chemistry.integrate(net, x0, cell, years, settings=settings)
     for t, year in enumerate(years):
         theirs = adapters.read_uclchem(

@@ -97,6 +97,25 @@ def test_desorption_and_zero_grains():
     assert k[row] == pytest.approx(nu0 * np.exp(-1210 / 20))
 
 
+def test_h2_forms_on_the_grains_that_there_are():
+    net = hand.co_h2()
+    row = net.find("H + H -> H2")[0]
+    at = lambda grains: coefficients(net, conditions(1e6, 300.0, 0.0, grains=grains))[row]
+    usual = rates.sigma_grains()
+    assert at(usual) == pytest.approx(4.95e-17 * 1e6)
+    assert at(usual / 100) == pytest.approx(at(usual) / 100)
+    assert at(0.0) == 0
+
+
+def test_x_rays_do_not_heat_grains_but_ionise():
+    net = surface.with_ices(hand.co_h2())
+    cosmic = coefficients(net, conditions(1e6, 20.0, 9.0, zeta=1e-17, grains=5e-22))
+    both = coefficients(net, conditions(1e6, 20.0, 9.0, zeta=1e-12, zeta_cr=1e-17, grains=5e-22))
+    of = lambda kind: net.kind == network.KINDS.index(kind)
+    np.testing.assert_array_equal(both[of("cr desorption")], cosmic[of("cr desorption")])
+    np.testing.assert_allclose(both[of("cr ionisation")], 1e5 * cosmic[of("cr ionisation")])
+
+
 def test_gradients_are_finite():
     net = surface.with_ices(hand.co_h2())
     with jax.enable_x64(True):
