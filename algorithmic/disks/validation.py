@@ -57,7 +57,7 @@ def cross_validate(
     *,
     features: Sequence[str],
     species: Sequence[str],
-    candidates: Sequence[int] = CANDIDATES,
+    candidates: Sequence[int] | np.ndarray = CANDIDATES,
     count: int = 10,
     target: str = "quantile",
 ) -> np.ndarray:

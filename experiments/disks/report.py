@@ -32,9 +32,10 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
         conditions(d["ablation"]),
         "## Emulators on disks that they have not seen",
         text,
-        f"Species: {', '.join(d['species'])}. Conformal intervals of {d['best']}: coverage"
-        f" {share(d['coverage']['plain'])}; with the bound that holds for few disks too"
-        f" {share(d['coverage']['bound'])}. Outside the training range:"
+        f"Species: {', '.join(d['species'])}. {d['best']} has the smallest error on training disks"
+        f" left out, {d['validated'][d['best']]:.2f} dex, and is used from here on. Its conformal"
+        f" intervals cover {share(d['coverage']['plain'])}; with the bound that holds for few disks"
+        f" too {share(d['coverage']['bound'])}. Outside the training range:"
         f" {100 * d['outside']:.1f} % of the test rows.",
         "## Errors by species",
         by_species(d),
@@ -67,9 +68,10 @@ def emulators(d: dict) -> str:
     return "\n".join([head, *rows])
 
 
-def share(coverage: list[float]) -> str:
-    """Mean and standard error over disks."""
-    return f"{100 * coverage[0]:.1f} +/- {100 * coverage[1]:.1f} %"
+def share(coverage: dict[str, float]) -> str:
+    """Mean and standard error over disks, and the level that was asked for."""
+    mean, error, level = (100 * coverage[k] for k in ("mean", "error", "level"))
+    return f"{mean:.1f} +/- {error:.1f} % (asked for: {level:.1f} %)"
 
 
 def by_species(d: dict) -> str:

@@ -43,10 +43,13 @@ def summarise(
         ),
         "test error of the perceptron": metric(mean("perceptron"), "dex"),
         "coverage of the conformal intervals": metric(
-            100 * fitted.coverage["plain"][0], "%", 100 * config.level, "what was asked for"
+            100 * fitted.coverage["plain"].mean, "%", 100 * config.level, "what was asked for"
         ),
         "coverage of the conformal intervals, with the bound for few disks": metric(
-            100 * fitted.coverage["bound"][0], "%", 100 * config.level, "at least"
+            100 * fitted.coverage["bound"].mean,
+            "%",
+            100 * fitted.coverage["bound"].level,
+            "at least",
         ),
         "cells not converged": metric(
             100 * card["cells"]["not converged"] / card["cells"]["asked"], "%"
@@ -68,9 +71,10 @@ def summarise(
             "ablation": ablation[:12] + ablation[-1:],
             "species": list(found.species),
             "scores": fitted.scores,
+            "validated": fitted.validated,
             "best": fitted.best,
             "k": fitted.k,
-            "coverage": {k: list(v) for k, v in fitted.coverage.items()},
+            "coverage": {k: v._asdict() for k, v in fitted.coverage.items()},
             "lines": list(fitted.fluxes.lines),
             "outside": fitted.outside,
             "retrieval": retrieval,
