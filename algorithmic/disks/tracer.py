@@ -9,6 +9,7 @@ is dissociated; that costs little beside the channels. All pixels and channels a
 float64.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -20,9 +21,10 @@ from algorithmic.disks import constants as c
 from algorithmic.disks import lines
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lines import Line
+from fl_jax.core import errors
 
 PARTS = 4  # of a step, in which its column is added up
-STEEPEST = 80.0  # inclination [degrees] up to which rays are sampled by height
+STEEPEST = 80.0  # inclination [degrees]: rays are sampled by height, which edge-on rays keep
 
 
 class Medium(NamedTuple):
@@ -74,6 +76,30 @@ def medium(log_r, height, temperature, molecules, dust, molecule, line: Line) ->
     return Medium(log_r, height, temperature, upper, lower, log(dust))
 
 
+def steps(inclination, samples: int) -> int:
+    """Steps on each side of the midplane: `samples` face-on, more by 1/cos i as rays grow longer.
+
+    While the inclination is traced it is not known, and `samples` stays.
+
+    Raises:
+        ConfigError: the disk is nearer to edge-on than `STEEPEST`.
+    """
+    if isinstance(inclination, jax.core.Tracer):
+        return samples
+    cos = abs(math.cos(math.radians(float(inclination))))
+    if cos < _flattest() * (1 - 1e-9):
+        raise errors.ConfigError(
+            f"the inclination must be at most {STEEPEST:g} degrees, or at least"
+            f" {180 - STEEPEST:g}, got {float(inclination):g}: rays are sampled by height above the"
+            " midplane; trace a disk that is less inclined."
+        )
+    return math.ceil(samples / cos - 1e-9)
+
+
+def _flattest() -> float:
+    return math.cos(math.radians(STEEPEST))
+
+
 def heights(top, along, in_plane, slope, count: int):
     """Heights (2 count + 1,) above the midplane of points of a ray, from the observer's side.
 
@@ -116,16 +142,23 @@ def trace(
     Args:
         field: the disk.
         line: the line.
-        view: orientation; inclinations within `STEEPEST` of face-on on either side.
+        view: orientation; inclinations within `STEEPEST` of face-on on either side. Beyond it the
+            intensities are NaN where the inclination is traced.
         physics: mass of the star, widths, dust.
         x: east on the sky [au].
         y: north [au].
         velocities: of the channels, receding positive [km/s].
-        samples: steps of a ray on each side of the midplane.
+        samples: steps of a face-on ray on each side of the midplane, see `steps`.
         rays: rays at a time.
+
+    Raises:
+        ConfigError: an inclination beyond `STEEPEST`.
     """
-    one = lambda p: ray(field, line, view, physics, p[0], p[1], velocities, samples)
-    return jax.lax.map(one, (x, y), batch_size=rays)
+    count = steps(view.inclination, samples)
+    one = lambda p: ray(field, line, view, physics, p[0], p[1], velocities, count)
+    found = jax.lax.map(one, (x, y), batch_size=rays)
+    steep = jnp.abs(jnp.cos(jnp.deg2rad(view.inclination))) < _flattest() * (1 - 1e-9)
+    return jnp.where(steep, jnp.nan, found)
 
 
 @broadcasts

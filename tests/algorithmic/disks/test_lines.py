@@ -205,6 +205,29 @@ def test_halved_steps_where_a_molecule_freezes_out_and_is_dissociated():
     assert float(jnp.abs(one - two).max() / two.max()) < 0.01
 
 
+@pytest.mark.parametrize("inclination", [60.0, 75.0])
+def test_halved_steps_of_steep_rays(inclination):
+    field, view = disk(1e-2), View(inclination, 20.0, 140.0)
+    sky = tracer.polar_sky(5, 6, 10.0, 100.0, view)
+    one, two = (
+        tracer.trace(field, LINE, view, Physics(), sky.x, sky.y, jnp.asarray(V[::6]), samples=n)
+        for n in (24, 48)
+    )
+    one, two = (a.T @ sky.area for a in (one, two))
+    assert float(jnp.abs(one - two).max() / two.max()) < 0.006  # as many steps at every inclination: 0.0099
+
+
+def test_disks_nearly_edge_on_are_refused():
+    field, at = disk(1e-2), (jnp.asarray([30.0]), jnp.asarray([2.0]))
+    run = lambda i: tracer.trace(field, LINE, View(i), Physics(), *at, jnp.zeros(1), samples=4)
+    for inclination in (81.0, 90.0, 99.0):
+        with pytest.raises(errors.ConfigError, match="must be at most 80 degrees, or at least 100"):
+            run(inclination)
+    traced = jax.jit(run)
+    assert np.isnan(traced(90.0)).all() and np.isfinite(traced(80.0)).all()
+    assert [tracer.steps(i, 24) for i in (0.0, 60.0, 80.0, 100.0, 180.0)] == [24, 48, 139, 139, 24]
+
+
 @pytest.mark.data("astrochem")
 def test_statistical_equilibrium_and_its_limits():
     co = lamda.read(DATA / "lamda" / "co.dat")
