@@ -9,6 +9,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -177,10 +179,10 @@ def read_npz(path, version: int) -> tuple[dict, dict[str, np.ndarray]]:
     """
     path = pathlib.Path(path)
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {k: data[k] for k in data.files}
         header = json.loads(str(arrays.pop("header")))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise errors.DataError(f"{path} is not a file of this package: {error}.") from error
     if header.get("version") != version:
         raise errors.DataError(
