@@ -1,5 +1,7 @@
 """The k nearest neighbours of queries among points: `knn`."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from algorithmic.neighbors import brute, buckets, tree, wide
@@ -13,20 +15,22 @@ def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: in
     """Exact neighbours in Euclidean distance, near to far, ties by index.
 
     The distances are float32 and equal, bit for bit on a CPU, to those of a loop that adds squared
-    differences in the order of the coordinates.
+    differences in the order of the coordinates. The work is shared by host and device, so that it
+    cannot be traced: under `jit` take `knn_traced`.
 
     Args:
         queries: (m, d), finite; taken as float32.
         points: (n, d), finite; taken as float32; n >= k.
         k: neighbours of each query.
-        index: `tree.build(points)`, to search the same points again; d <= 4 makes one anyway.
+        index: `build(points)`, to search the same points again; without it many points of d <= 4
+            get one for this call.
         threads: CPU threads that share the queries; all cores unless given.
 
     Returns:
         (distances (m, k) float32, indices (m, k) int32) as NumPy arrays.
 
     Raises:
-        ConfigError: k out of range, or shapes that do not fit.
+        ConfigError: k out of range, shapes that do not fit, or an index of other points.
         DataError: a coordinate that is not finite.
 
     Example:
@@ -35,6 +39,8 @@ def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: in
         ([[1.0, 1.0]], [[1, 2]])
     """
     queries, points = check(queries, points, k)
+    if index is not None:
+        _belongs(index, points)
     if not len(queries):
         return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
     small = index is None and (points.shape[1] > TREE_DIMS or len(points) < TREE_POINTS)
@@ -44,6 +50,52 @@ def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: in
     index = tree.build(points) if index is None else index
     near, at = _in_tree(index, queries, points, k, threads)
     return np.sqrt(near), at
+
+
+def knn_traced(queries, points, k: int):
+    """`knn` by tiles as a function of JAX, for use under `jit`; nothing is checked.
+
+    Its distances are not differentiable.
+
+    Args:
+        queries: (m, d) float32, finite.
+        points: (n, d) float32, finite; n >= k.
+        k: neighbours of each query, static.
+
+    Returns:
+        (distances (m, k) float32, indices (m, k) int32), as `knn` gives them.
+
+    Example:
+        >>> search = jax.jit(lambda q, p: knn_traced(q, p, 2))
+        >>> distances, indices = search(jnp.zeros((1, 2)), jnp.asarray([[3.0, 4.0], [1.0, 0.0]]))
+        >>> distances.tolist(), indices.tolist()
+        ([[1.0, 5.0]], [[1, 0]])
+    """
+    queries, points = jax.lax.stop_gradient((queries, points))
+    # Zero for every finite point, which the compiler does not know: see `distance.squared`.
+    zero = jnp.isnan(points[0, 0]).astype(jnp.int32)
+    near, at = brute.brute(queries, points, k, zero)
+    return jnp.sqrt(near), at
+
+
+def _belongs(index: tree.Index, points: np.ndarray) -> None:
+    """Refuses an index whose size, dimensions or first points are others.
+
+    Raises:
+        ConfigError: it was built on other points.
+    """
+    dims = index.leaves.shape[0]
+    count = int(np.isfinite(np.asarray(index.leaves[0])).sum())
+    same = (count, dims) == points.shape
+    if same:
+        ids = np.asarray(index.ids[0])
+        real = ids < count
+        same = np.array_equal(points[ids[real]].T, np.asarray(index.leaves[:, 0])[:, real])
+    if not same:
+        raise errors.ConfigError(
+            f"the index was built on other points, ({count}, {dims}), than the {points.shape} that"
+            " came; build one on these."
+        )
 
 
 def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ SLACK = 1e-5  # relative, for what rounding can do to a sum or difference of dis
 
 
 class Index(NamedTuple):
-    """The tree; arrays only, so that it passes through jit."""
+    """The tree, as arrays of the device; `knn` reads it on the host."""
 
     leaves: Float[Array, "d L S"]  # coordinates, inf where a leaf is not full
     ids: Int[Array, "L S"]  # places in the points; n where a leaf is not full

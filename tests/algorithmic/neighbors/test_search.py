@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -132,6 +133,34 @@ def test_the_same_shapes_compile_once():
     size = ranking._least_of_places._cache_size()
     neighbors.knn(queries, points, 7, index=index, threads=1)
     assert ranking._least_of_places._cache_size() == size
+
+
+@pytest.mark.parametrize("kind", ["random", "tied"])
+@pytest.mark.parametrize("d", [2, 5])
+def test_a_traced_search_is_the_oracles(kind, d):
+    points, queries = rows(kind, 300, d), rows("random", 12, d, 1)
+    search = jax.jit(lambda q, p: neighbors.knn_traced(q, p, 4))
+    wanted, order = oracle(queries, points, 4)
+    near, at = search(queries, points)
+    np.testing.assert_array_equal(near, wanted)
+    np.testing.assert_array_equal(at, order)
+    inside = jax.jit(lambda q: neighbors.knn_traced(q, points, 4))  # the points a constant
+    np.testing.assert_array_equal(inside(queries)[1], order)
+
+
+def test_an_index_of_other_points_is_refused():
+    points = rows("random", 100, 3)
+    index = tree.build(points)
+    for other in (points[:99], points[:, :2], points + np.float32(1)):
+        with pytest.raises(errors.ConfigError, match="built on other points"):
+            neighbors.knn(other[:4], other, 2, index=index)
+    full = rows("random", 64, 2)  # no leaf has a place left
+    assert neighbors.knn(full[:4], full, 1, index=tree.build(full))[1][:, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_bad_input_is_a_sentence():
