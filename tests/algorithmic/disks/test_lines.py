@@ -214,7 +214,9 @@ def test_halved_steps_of_steep_rays(inclination):
         for n in (24, 48)
     )
     one, two = (a.T @ sky.area for a in (one, two))
-    assert float(jnp.abs(one - two).max() / two.max()) < 0.006  # as many steps at every inclination: 0.0099
+    assert (
+        float(jnp.abs(one - two).max() / two.max()) < 0.006
+    )  # as many steps at every inclination: 0.0099
 
 
 def test_disks_nearly_edge_on_are_refused():
