@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from algorithmic.disks import constants as c
 from algorithmic.disks import emulator, images, mlp, radiation, structure, tracer
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.lamda import Molecule
@@ -65,7 +66,7 @@ def medium(setup: Setup, grid, log_abundance) -> tracer.Medium:
     density = grid.density[:, ::-1]
     x = jnp.reshape(log_abundance, grid.density.shape)[:, ::-1]
     molecules = density * 10**x / setup.ratio
-    dust = density * 1.4 * 1.6735575e-24 * DUST_TO_GAS
+    dust = density * c.MU_H * c.M_H * DUST_TO_GAS
     return tracer.medium(
         jnp.log(jnp.asarray(setup.r)),
         jnp.asarray(setup.height[::-1].copy()),

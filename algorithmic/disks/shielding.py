@@ -120,10 +120,3 @@ def carbon(n_c, n_h2, temperature):
     """
     lines = 0.9 * temperature**0.27 * (n_h2 / 1.59e21) ** 0.45
     return jnp.exp(-jnp.minimum(1.1e-17 * n_c + lines, 700.0))
-
-
-def h2_from_table(path):
-    """(column [cm^-2]) -> factor, from a two-column CSV, linear in log column."""
-    data = np.loadtxt(path, delimiter=",", comments="#")
-    grid, values = np.log10(np.maximum(data[:, 0], 1.0)), np.log10(np.maximum(data[:, 1], 1e-300))
-    return lambda column: 10 ** jnp.interp(jnp.log10(jnp.maximum(column, 1.0)), grid, values)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from algorithmic import neighbors
+from algorithmic.disks import constants as c
 from algorithmic.disks import quantile, table
 from fl_jax.core import errors
 
@@ -82,12 +83,12 @@ def cross_validate(
         _, at = neighbors.knn(quantile.forward(qx, x[far]), base, int(max(candidates)))
         total = np.zeros_like(y[far])
         done = 0
-        for c, k in enumerate(candidates):
+        for column, k in enumerate(candidates):
             total = total + values[at[:, done:k]].sum(axis=1)
             done = int(k)
             mean = total / k
             found = mean if target == "log" else quantile.backward(qy, mean)
-            out[f, c] = np.mean((found - y[far]) ** 2)
+            out[f, column] = np.mean((found - y[far]) ** 2)
     return out
 
 
@@ -131,7 +132,7 @@ def columns(rows: table.Table, log_abundance: np.ndarray) -> tuple[np.ndarray, n
         at = at[np.argsort(rows.columns["height"][at])]
         if len(at) < 2:
             continue
-        z = rows.columns["height"][at] * 1.495978707e13
+        z = rows.columns["height"][at] * c.AU
         n = 10 ** log_abundance[at] * rows.columns["numberdens"][at][:, None]
         found.append(2 * np.trapezoid(n, z, axis=0))
         disks.append(rows.columns["disk"][at[0]])

@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from algorithmic.disks import forward, lamda, lines, radiation, structure, table, tracer
+from algorithmic.disks import (
+    forward,
+    lamda,
+    lines,
+    population,
+    radiation,
+    structure,
+    table,
+    tracer,
+)
 from algorithmic.disks.table import Table
 from fl_jax.data import sources
 
@@ -34,6 +43,13 @@ def molecule(name: str) -> lamda.Molecule | None:
     return lamda.rotor(rotor) if rotor else None
 
 
+def axes(config) -> tuple[np.ndarray, np.ndarray]:
+    """(r [au], z/r from the top) of the population's grid."""
+    asked = population.Population(radii=config.radii, layers=config.layers)
+    r = np.geomspace(asked.r_min, asked.r_max, asked.radii)
+    return r, radiation.heights(asked.layers, asked.top)
+
+
 def setup(config, file: str, label: str, species: str, ratio: float) -> forward.Setup | None:
     """A line of the population's disks, face-on at 150 pc; None without its molecule."""
     found = molecule(file)
@@ -49,8 +65,7 @@ def setup(config, file: str, label: str, species: str, ratio: float) -> forward.
         tracer.View(0.0, 0.0, 150.0),
         tracer.Physics(),
         np.linspace(-3.0, 3.0, 41),
-        np.geomspace(1.0, 400.0, config.radii),
-        radiation.heights(config.layers),
+        *axes(config),
         rays=(24, 1),
         samples=24,
     )
@@ -58,8 +73,7 @@ def setup(config, file: str, label: str, species: str, ratio: float) -> forward.
 
 def place(rows: Table, config) -> tuple[np.ndarray, np.ndarray]:
     """(i, j): where on the disks' grid the rows stand; j from the top."""
-    r = np.geomspace(1.0, 400.0, config.radii)
-    height = radiation.heights(config.layers)
+    r, height = axes(config)
     at = lambda axis, values: np.abs(axis[None] - values[:, None]).argmin(axis=1)
     ratio = rows.columns["height"] / rows.columns["radius"]
     return at(r, rows.columns["radius"]), at(height, ratio)

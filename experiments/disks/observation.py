@@ -19,6 +19,7 @@ from algorithmic.disks import (
     table,
     tracer,
 )
+from algorithmic.disks import constants as c
 from experiments.disks import heldout
 from experiments.disks.config import Config
 from fl_jax.core import errors
@@ -55,8 +56,7 @@ def setup(config: Config) -> forward.Setup:
         tracer.View(30.0, 25.0, 150.0),
         tracer.Physics(mass_star=DISK["mass_star"], turbulence=0.3),
         np.linspace(-4, 4, config.channels),
-        np.geomspace(1.0, 400.0, config.radii),
-        radiation.heights(config.layers),
+        *heldout.axes(config),
         rays=(6, 8) if few else (8, 12),
         samples=6 if few else 28,
     )
@@ -99,7 +99,7 @@ def chemistry(config: Config, kept: forward.Setup, path: pathlib.Path) -> np.nda
 
 def baselines(frequency: float) -> tuple[np.ndarray, np.ndarray]:
     """(u, v) [wavelengths]: lengths evenly spaced, directions by the golden angle."""
-    length = np.linspace(*METRES, BASELINES) * frequency / 2.99792458e8
+    length = np.linspace(*METRES, BASELINES) * frequency / (c.C / 100)  # c in m/s
     angle = np.arange(BASELINES) * np.pi * (3 - np.sqrt(5))
     return length * np.cos(angle), length * np.sin(angle)
 
