@@ -112,8 +112,10 @@ def whole(runs: Runs, steps: int | None = None) -> Lanes:
 def chunks(runs: Runs, key: Key[Array, ""], shape: Shape) -> Lanes:
     """Lanes of L steps: short trajectories one after another, of long ones a chunk each.
 
-    A chunk of a longer trajectory starts from its true hint and a zero hidden state, as every
-    chunk of the reference does [spec A9]. A trajectory that does not end within its lane has no
+    A chunk of a longer trajectory starts from its true hint and a zero hidden state. The reference
+    too starts every chunk from one and the same state, but feeds a true hint only where a
+    trajectory begins: a later chunk there starts from hints that are not its own [dm-clrs,
+    BaselineModelChunked and NetChunked]. A trajectory that does not end within its lane has no
     output.
     """
     places, batch, steps = shape.places, shape.batch, shape.steps

@@ -1,7 +1,7 @@
 """Settings of the CLRS experiment: one multi-task model, tested on larger inputs than it saw.
 
 python -m experiments clrs                     six algorithms, one model, two cores; README.md
-python -m experiments clrs --preset paper      all thirty, the published setting; an accelerator
+python -m experiments clrs --preset paper      all thirty, the published settings; an accelerator
 """
 
 import dataclasses
@@ -22,7 +22,8 @@ SHORT = (
 class Config:
     """Train on random inputs of sizes up to 16, test at 64.
 
-    The defaults are the paper's multi-task model; "repository" is google-deepmind/clrs.
+    The defaults are the paper's multi-task model; "repository" is google-deepmind/clrs. README.md
+    says where the training itself departs: no validation, and how chunks start.
     """
 
     tasks: tuple[str, ...] = ()  # algorithms; () = all thirty
