@@ -179,6 +179,16 @@ def _draw(name, group, key, batch, length, room, options):
     return lanes.draw(name, group, key, batch, length, size, room, options)
 
 
+def _drawn(name, group, key, batch, length, options):
+    """(random runs with all their hints, the room that they were given, hints of the longest)."""
+    for room in trajectory.rooms(name, samplers.nodes(name, length)):
+        runs = _draw(name, group, key, batch, length, room, options)
+        longest = int(jnp.max(runs.length))
+        if longest <= room:
+            break
+    return runs, room, longest
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 5, 6, 8))
 def _count(name, group, shared, own, table, config, steps, runs, decides):
     lane = lanes.whole(runs, steps)
@@ -248,19 +258,13 @@ def task(
     mine, table = _of_task(name, group, own)
     samples = samples or test_size(name)
     errors.positive("batch", batch)
-    nodes = samplers.nodes(name, length)
-    room = trajectory.rooms(name, nodes)
     total = accepting = None
     stopped = 0
     add = lambda total, found: found if total is None else jax.tree.map(np.add, total, found)
     for i in range(0, samples, batch):
         part = min(batch, samples - i)
         part_key = rng.fold(key, name, length, i)
-        for held in room:
-            runs = _draw(name, group, part_key, part, length, held, options)
-            longest = int(jnp.max(runs.length))
-            if longest <= held:
-                break
+        runs, held, longest = _drawn(name, group, part_key, part, length, options)
         # Few different numbers of steps, so that few programs are compiled.
         steps = min(held - 1, -(-(longest - 1) // 8) * 8) or 1
         if decides:
@@ -307,10 +311,8 @@ def hints(
     that is right. Scalar hints are left out.
     """
     mine, table = _of_task(name, group, own)
-    held = trajectory.rooms(name, samplers.nodes(name, length))[-1]
-    runs = _draw(name, group, rng.fold(key, name, length, 0), samples, length, held, options)
-    steps = int(jnp.max(runs.length)) - 1
-    found = jax.device_get(_follow(name, group, shared, mine, table, config, steps, runs))
+    runs, _, longest = _drawn(name, group, rng.fold(key, name, length, 0), samples, length, options)
+    found = jax.device_get(_follow(name, group, shared, mine, table, config, longest - 1, runs))
     return {probe: accepted.share(name, probe, each) for probe, each in found.items()}
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from algorithmic.clrs import evaluate, lanes, layout, net, samplers, specs
+from algorithmic.clrs import evaluate, lanes, layout, net, samplers, specs, trajectory
 from algorithmic.clrs.evaluate import Counts
 
 SIMPLE = net.Config(processor="mpnn", hidden=8)  # quick to compile
@@ -63,6 +63,29 @@ def test_hints_that_are_the_truth_are_right_at_every_step(monkeypatch):
     assert set(found) == {probe for probe, _ in slots.node}
     for right in found.values():
         np.testing.assert_array_equal(right, [1, 1, 1] + [0] * (len(right) - 3))
+
+
+def test_hints_take_no_more_room_than_the_runs_need(monkeypatch):
+    """Of bridges hardly any run is nearly as long as the longest that can be."""
+    name, n, asked, followed = "bridges", 8, [], []
+    group, key = net.Group.of((name,)), jax.random.key(2)
+    shared = net.processor(SIMPLE).init(key)
+    own = net.init_tasks(key, group, SIMPLE)
+    draw = evaluate._draw
+
+    def noted(*given):
+        asked.append(given[5])
+        return draw(*given)
+
+    monkeypatch.setattr(evaluate, "_draw", noted)
+    monkeypatch.setattr(evaluate, "_follow", lambda *given: followed.append(given[6:]) or {})
+    options = samplers.Options(p=(0.3,))
+    evaluate.hints(name, group, shared, own, SIMPLE, key, length=n, samples=4,
+                           options=options)  # fmt: skip
+    least, *more = trajectory.rooms(name, n)
+    assert asked == [least] and least < more[-1]
+    ((steps, runs),) = followed
+    assert steps == int(runs.length.max()) - 1 < least
 
 
 def test_the_network_that_is_followed_is_the_one_that_is_scored():
