@@ -72,10 +72,16 @@ def check(config: Training) -> None:
     """Refuses settings that cannot work.
 
     Raises:
-        ConfigError: an unknown or repeated task, a size below a task's minimum, no lengths.
+        ConfigError: an unknown or repeated task, one of sparse graphs alone, a size below a task's
+            minimum, no lengths.
     """
     for name in config.tasks:
         specs.of(name)
+        if name not in specs.ALGORITHMS:
+            raise errors.ConfigError(
+                f"{name} is an algorithm of sparse graphs alone, which `algorithmic.clrs.sparse`"
+                " trains; take it out of tasks, or run the command `clrs salsa`."
+            )
     if len(set(config.tasks)) != len(config.tasks) or not config.tasks:
         raise errors.ConfigError(f"tasks must be different algorithms, got {list(config.tasks)}.")
     for name in config.tasks:

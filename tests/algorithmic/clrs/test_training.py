@@ -79,6 +79,7 @@ def test_smaller_graphs_have_as_many_pairs_of_nodes():
     [
         ({"tasks": ("bfs", "bfs")}, "different algorithms"),
         ({"tasks": ("bsf",)}, "did you mean 'bfs'"),
+        ({"tasks": ("mis",)}, "sparse graphs alone"),
         ({"lengths": (1,)}, "at least 2 nodes"),
         ({"batch": 0}, "batch must be above 0"),
         ({"plan": "loop"}, "unknown plan"),
