@@ -9,6 +9,21 @@ from experiments import arguments
 from fl_jax.core import errors
 
 
+def numbers(field: str, text: str, least: int) -> tuple[int, ...]:
+    """The numbers in `text`, with commas between them.
+
+    Raises:
+        ConfigError: something else is there, or a number below `least`.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) >= least for word in words):
+        raise errors.ConfigError(
+            f"{field} are numbers of at least {least} with commas between them, as in 16,32,"
+            f" got {text!r}."
+        )
+    return tuple(map(int, words))
+
+
 def test(argv: list[str]) -> int:
     """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json and
     test.png."""
@@ -28,20 +43,17 @@ def test(argv: list[str]) -> int:
         help="keep what test.json holds of the same checkpoints, sizes and numbers of samples",
     )
     asked = arguments.read(parser, argv)
-    lengths = tuple(int(n) for n in asked.lengths.split(",") if n.isdigit())
-    samples = tuple(int(n) for n in asked.samples.split(",") if n.isdigit())
+    lengths = numbers("--lengths", asked.lengths, 1)
+    samples = numbers("--samples", asked.samples, 0)
     if len(samples) not in (1, len(lengths)):
         raise errors.ConfigError(
             f"--samples is one number, or one for each of the {len(lengths)} sizes, got"
             f" {asked.samples!r}."
         )
     stored = pathlib.Path(asked.run) / "config.json"
-    if not lengths or not stored.is_file():
+    if not stored.is_file():
         raise errors.ConfigError(
-            f"test needs a run's directory and sizes, got {asked.run} (no config.json there) and"
-            f" {asked.lengths!r}."
-            if lengths
-            else f"sizes are numbers with commas between them, got {asked.lengths!r}."
+            f"test needs a run's directory, got {asked.run} (no config.json there)."
         )
     most = dict(zip(lengths, samples * len(lengths) if len(samples) == 1 else samples, strict=True))
 
@@ -155,7 +167,7 @@ def salsa(argv: list[str]) -> int:
     parser.add_argument("--lengths", default="", help="sizes of the tests, as in 16,80")
     parser.add_argument("--processor", help="mpnn, gmpnn, pgn, gat or gatv2")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--out", help="a file for the rows, one JSON object a line")
+    parser.add_argument("--out", help="a folder for the rows and every task's parameters")
     asked = arguments.read(parser, argv)
 
     import dataclasses
@@ -171,19 +183,24 @@ def salsa(argv: list[str]) -> int:
     given = {k: getattr(asked, k) for k in ("rounds", "hidden", "processor", "seed")}
     given = {k: v for k, v in given.items() if v is not None}
     if asked.lengths:
-        given["test_lengths"] = tuple(int(n) for n in asked.lengths.split(","))
+        given["test_lengths"] = numbers("--lengths", asked.lengths, 2)
     config = dataclasses.replace(experiment.Config(), **given)
     for field in ("rounds", "hidden"):
         errors.positive(field, getattr(config, field))
+    folder = pathlib.Path(asked.out) if asked.out else None
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise errors.ConfigError(f"--out is a folder, but {folder} is a file; name another.")
     print(config, flush=True)
     say = lambda line: print(line, flush=True)
     rows = []
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(metrics.Metrics(pathlib.Path(asked.out))) if asked.out else None
+        log = stack.enter_context(metrics.Metrics(folder / "rows.jsonl")) if folder else None
         for name in names:
             start = time.process_time()
             params = experiment.train(name, config, say)
             say(f"{name}: trained in {time.process_time() - start:.0f} CPU-seconds")
+            if folder is not None:
+                experiment.save(folder / f"{name}.safetensors", params, config)
             for row in experiment.test(name, params, config):
                 say(json.dumps(row))
                 rows.append(row)

@@ -46,8 +46,8 @@ def table(
     accepting: dict[int, dict[str, list[float]]] | None = None,
     own_stop: dict[int, dict[str, list[float]]] | None = None,
 ) -> str:
-    """All tasks by size, beside the published columns, in Markdown; then the mean of the tasks
-    and the mean of their families.
+    """All tasks by size in Markdown, beside the published columns if the benchmark's size is among
+    them; then the mean of the tasks and the mean of their families.
 
     Args:
         found: n -> task -> official scores over seeds.
@@ -62,13 +62,15 @@ def table(
             columns.append((f"any, n = {n}", accepting[n]))
         if own_stop and n in own_stop:
             columns.append((f"own stop, n = {n}", own_stop[n]))
-    head = ["algorithm", *(what for what, _ in columns), *published.COLUMNS]
+    theirs = published.COLUMNS if summary.BENCHMARK in found else ()
+    head = ["algorithm", *(what for what, _ in columns)]
+    head += [f"{column}, n = {summary.BENCHMARK}" for column in theirs]
     lines = [head, ["---"] * len(head)]
     for name in found[sizes[-1]]:
         ours = [_with_deviation(by_task.get(name)) for _, by_task in columns]
-        lines.append([name, *ours, *(f"{v:.2f}" for v in published.SCORES[name].values())])
+        lines.append([name, *ours, *(f"{published.SCORES[name][c]:.2f}" for c in theirs)])
     names = list(found[sizes[-1]])
-    theirs = [{k: [published.SCORES[k][c]] for k in names} for c in published.COLUMNS]
+    theirs = [{k: [published.SCORES[k][c]] for k in names} for c in theirs]
     for which, what in (("algorithms", f"mean of {len(names)}"), ("families", "of families")):
         of = [_with_deviation(_means(by_task, which)) for _, by_task in columns]
         of += [f"{_means(by_task, which)[0]:.2f}" for by_task in theirs]
@@ -106,12 +108,14 @@ def _save(figure, path) -> None:
 
 
 def draw_bars(scores: dict[str, list[float]], n: int, path) -> None:
-    """A group of bars per algorithm: the published columns, then ours with its seeds."""
+    """A group of bars per algorithm: the published columns at the benchmark's size, then ours with
+    its seeds."""
     names = list(scores)
     figure, axis = _axes(2 + 1.4 * len(names), 4)
-    columns = [*published.COLUMNS, "ours"]
+    columns = [*(published.COLUMNS if n == summary.BENCHMARK else ()), "ours"]
     width = 0.85 / len(columns)
-    for c, (column, colour) in enumerate(zip(columns, (*GREYS, OURS), strict=True)):
+    colours = (*GREYS, OURS)[-len(columns) :]
+    for c, (column, colour) in enumerate(zip(columns, colours, strict=True)):
         at = [i + (c - len(columns) / 2 + 0.5) * width for i in range(len(names))]
         if column == "ours":
             heights = [statistics.mean(scores[name]) for name in names]

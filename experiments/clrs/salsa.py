@@ -5,6 +5,7 @@ Minder, Grötschla, Mathys, Wattenhofer, LoG 2023 (arXiv 2309.12253). One model 
 
 import dataclasses
 import functools
+import json
 import time
 
 import jax
@@ -14,7 +15,8 @@ import optax
 
 from algorithmic.clrs import losses, specs, trajectory
 from algorithmic.clrs.sparse import evaluate, graphs, net, tasks
-from fl_jax.core import rng
+from fl_jax.core import rng, tree
+from fl_jax.data import safetensors
 from fl_jax.train import optimizer, schedule
 
 
@@ -94,6 +96,13 @@ def train(name: str, config: Config, log=print):
         if (i + 1) % max(1, config.rounds // 5) == 0:
             log(f"{name}, round {i + 1}: loss {float(value):.4f}")
     return params
+
+
+def save(path, params, config: Config) -> None:
+    """The parameters by their place in the tree, with the settings that they belong to."""
+    flat = {k: np.asarray(v) for k, v in tree.named_leaves(params).items()}
+    settings = {k: json.dumps(v) for k, v in dataclasses.asdict(config).items()}
+    safetensors.write(path, flat, settings)
 
 
 def test(name: str, params, config: Config):

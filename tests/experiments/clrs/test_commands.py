@@ -23,7 +23,11 @@ def test_text_is_a_prompt_and_an_answer_a_line(capsys):
     ("words", "expected"),
     [
         (["test", "nowhere"], "no config.json there"),
-        (["test", "nowhere", "--lengths", "many"], "sizes are numbers"),
+        (["test", "nowhere", "--lengths", "many"], "--lengths are numbers of at least 1"),
+        (["test", "nowhere", "--lengths", "8,x,-4"], "as in 16,32, got '8,x,-4'"),
+        (["test", "nowhere", "--samples", "-1"], "--samples are numbers of at least 0"),
+        (["salsa", "--lengths", "abc"], "--lengths are numbers of at least 2"),
+        (["salsa", "--out", __file__], "--out is a folder"),
         (
             ["test", "nowhere", "--lengths", "16,64", "--samples", "8,8,8"],
             "for each of the 2 sizes",

@@ -40,6 +40,20 @@ def test_the_table_has_a_row_per_algorithm_and_spreads_over_seeds():
     assert lines[3].startswith("| minimum |  | 60.00 ± 14.14 |")
 
 
+def test_other_sizes_stand_beside_nothing(tmp_path):
+    rows = [{**row, "n": 16} for row in ROWS if row["n"] != 16]
+    found = summary.scores(rows)
+    lines = report.table(found).splitlines()
+    assert lines[0] == "| algorithm | ours, n = 16 |"
+    assert lines[-1].startswith("| **of families** | 72.50") and lines[-1].count("|") == 3
+    outcome = summary.summarise(dataclasses.replace(config.SMOKE, seeds=2), rows, {})
+    assert outcome.metrics["mean of 2 algorithms, n = 16"].published is None
+    assert outcome.headline["published"] == "none at this size"
+    report.draw_bars(found[16], 16, tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").stat().st_size > 1000
+    assert "Memnet, n = 64" in report.table(summary.scores(ROWS)).splitlines()[0]
+
+
 def test_scores_that_accept_every_right_answer_are_a_second_column():
     rows = [{**row, "accepting": 1.0} if row.get("task") == "bfs" else row for row in ROWS]
     accepting = summary.scores(rows, "accepting")
