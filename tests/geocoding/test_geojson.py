@@ -1,5 +1,7 @@
 """Cells as polygons: at the antimeridian, at the poles, everywhere."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,16 @@ def test_rings_are_valid(lat, lon, level):
     lat_in, lon_in = s2.latlon(s2.centre(key, level))
     assert south <= lat_in <= north
     assert (west <= lon_in <= east) if west <= east else (lon_in >= west or lon_in <= east)
+
+
+def test_cells_that_share_an_edge_are_one_polygon(pieces):
+    partition = pieces[1].partition
+    found = geojson.multipolygon(partition, partition.leaves)
+    assert found["type"] == "MultiPolygon"
+    rings = [ring for polygon in found["coordinates"] for ring in polygon]
+    lines = [frozenset(map(tuple, e)) for r in rings for e in itertools.pairwise(r)]
+    assert len(lines) == len(set(lines)) and all(r[0] == r[-1] for r in rings)
+    assert len(found["coordinates"]) < len(partition.leaves)
+    one = geojson.multipolygon(partition, partition.leaves[:1])["coordinates"]
+    key, level = int(partition.key[partition.leaves[0]]), int(partition.level[partition.leaves[0]])
+    assert one == [[ring] for ring in geojson.rings(key, level)]

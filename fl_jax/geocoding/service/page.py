@@ -96,8 +96,8 @@ function place(lon, lat) {
   return [canvas.clientWidth / 2 + (lon - view.lon) * view.scale,
           canvas.clientHeight / 2 - (square(bound(lat)) - square(bound(view.lat))) * view.scale];
 }
-function ring(points) {
-  pen.beginPath();
+function ring(points, more) {
+  if (!more) pen.beginPath();
   points.forEach(([lon, lat], n) => n ? pen.lineTo(...place(lon, lat)) : pen.moveTo(...place(lon, lat)));
 }
 function draw() {
@@ -111,7 +111,7 @@ function draw() {
   for (const points of outlines) { ring(points); pen.fill(); pen.stroke(); }
   if (!answer || !answer.found) return;
   pen.fillStyle = "rgba(11,106,162,.28)"; pen.strokeStyle = "rgba(11,106,162,.6)";
-  for (const polygon of answer.region.geometry.coordinates) { ring(polygon[0]); pen.fill(); pen.stroke(); }
+  for (const polygon of answer.region.geometry.coordinates) { polygon.forEach(ring); pen.fill("evenodd"); pen.stroke(); }
   const [x, y] = place(answer.lon, answer.lat);
   pen.fillStyle = "#c1272d"; pen.beginPath(); pen.arc(x, y, 5, 0, 7); pen.fill();
 }
