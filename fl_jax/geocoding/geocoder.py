@@ -117,8 +117,8 @@ class Geocoder:
         """Compiles everything that a service may need, so that no query waits for it."""
         for length in lengths:
             for size in batches:
-                texts = ["London " * (length - 4)] * size
-                encoded = self.encode(texts)[1]
+                data = examples.encode(self.known, self.words, ["London"] * size, length=length)
+                encoded = self._encode(data, size)[1]
                 for capacity in self._capacities(0.05):
                     jax.block_until_ready(self._expand(encoded, capacity))
 

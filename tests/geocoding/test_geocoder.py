@@ -8,6 +8,7 @@ import pytest
 
 from fl_jax.core import errors
 from fl_jax.geocoding import geocoder as geocoders
+from fl_jax.geocoding import posterior
 
 
 def test_places_are_found(geocoder):
@@ -59,3 +60,13 @@ def test_refusals(geocoder):
         geocoder.geocode(["a" * 10_001])
     with pytest.raises(errors.ConfigError, match="residual"):
         geocoder.geocode(["a"], residual=1.0)
+
+
+def test_what_is_warm_compiles_nothing_more(geocoder):
+    for function in (posterior.encode, posterior.expand):
+        function.clear_cache()
+    geocoder.warm(lengths=(32,), batches=(1,))
+    sizes = [f._cache_size() for f in (posterior.encode, posterior.expand)]
+    assert sizes[0] == 1
+    geocoder.geocode(["Rome"])
+    assert [f._cache_size() for f in (posterior.encode, posterior.expand)] == sizes
