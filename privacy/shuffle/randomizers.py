@@ -4,6 +4,9 @@ A randomizer is written for one user; `jax.vmap` it over (key, record). `estimat
 reports of all users, in any order, and returns an unbiased estimate: the frequencies of the k
 symbols, or the mean of the records.
 
+A record outside the domain is replaced by a valid one inside the randomizer, because the guarantee
+must hold for whatever a user holds: a symbol outside 0..k-1 by 0, a number that is not finite by 0.
+
 The privacy statement is about real arithmetic and true randomness. float32 sampling and JAX's
 counter-based generator approximate both; deployments need a cryptographic source.
 """
@@ -17,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from privacy.accounting.errors import PrivacyError, positive
+from privacy.accounting.errors import PrivacyError, count, positive
 from privacy.shuffle import mechanisms
+from privacy.shuffle.question import LARGEST
 
 
 class Randomizer(NamedTuple):
@@ -28,13 +32,26 @@ class Randomizer(NamedTuple):
     estimate: Callable[[PyTree], Float[Array, "..."]]  # reports (n, ...) -> estimate
 
 
+def _budget(eps0):
+    eps0 = positive("eps0", eps0)
+    if eps0 > LARGEST:
+        raise PrivacyError(f"eps0 must be <= {LARGEST:g} for a randomizer, got {eps0:g}.")
+    return eps0
+
+
+def _symbol(symbol, k):
+    return jnp.where((symbol >= 0) & (symbol < k), symbol, 0)
+
+
 def randomized_response(k: int, eps0: float) -> Randomizer:
     """k-ary randomized response; records and reports are symbols 0..k-1."""
+    eps0 = _budget(eps0)
     p = mechanisms.RandomizedResponse(k).level(eps0).only
     own = 1 - (k - 1) * p
 
     def randomize(key, symbol: Int[Array, ""]) -> Int[Array, ""]:
         keep, other = jax.random.split(key)
+        symbol = _symbol(symbol, k)
         # another symbol, uniformly: a shift by 1..k-1
         shifted = (symbol + jax.random.randint(other, (), 1, k)) % k
         return jnp.where(jax.random.bernoulli(keep, own), symbol, shifted)
@@ -58,6 +75,7 @@ def _bits(k, own, other):
 def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
     """A subset of `size` symbols as a (k,) bool vector."""
     mechanisms.SubsetSelection(k, size)
+    eps0 = _budget(eps0)
     e0 = math.exp(eps0)
     hold = size * e0 / (size * e0 + k - size)  # the subset holds the own symbol
     other = (hold * (size - 1) + (1 - hold) * size) / (k - 1)
@@ -66,7 +84,9 @@ def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
         keep, order = jax.random.split(key)
         holds = jax.random.bernoulli(keep, hold)
         # the own symbol first or last, the others by random priority between
-        rank = jax.random.uniform(order, (k,)).at[symbol].set(jnp.where(holds, -1.0, 2.0))
+        rank = (
+            jax.random.uniform(order, (k,)).at[_symbol(symbol, k)].set(jnp.where(holds, -1.0, 2.0))
+        )
         return jnp.zeros(k, bool).at[jnp.argsort(rank)[:size]].set(True)
 
     return Randomizer(randomize, _bits(k, hold, other))
@@ -74,18 +94,20 @@ def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
 
 def unary_encoding(k: int, eps0: float) -> Randomizer:
     """Optimized unary encoding: a (k,) bool vector."""
-    return _flips(k, 0.5, 1 / (1 + math.exp(eps0)))
+    return _flips(k, 0.5, 1 / (1 + math.exp(_budget(eps0))))
 
 
 def rappor(k: int, eps0: float) -> Randomizer:
     """Basic RAPPOR: a (k,) bool vector."""
-    flip = 1 / (1 + math.exp(eps0 / 2))
+    flip = 1 / (1 + math.exp(_budget(eps0) / 2))
     return _flips(k, 1 - flip, flip)
 
 
 def _flips(k, own, other):
+    k = count("k", k, 2)
+
     def randomize(key, symbol):
-        rate = jnp.full(k, other).at[symbol].set(own)
+        rate = jnp.full(k, other).at[_symbol(symbol, k)].set(own)
         return jax.random.bernoulli(key, rate)
 
     return Randomizer(randomize, _bits(k, own, other))
@@ -93,6 +115,7 @@ def _flips(k, own, other):
 
 def hadamard_response(k: int, eps0: float) -> Randomizer:
     """Hadamard response: a column index of the Hadamard matrix of order K > k, a power of two."""
+    k, eps0 = count("k", k, 2), _budget(eps0)
     order = 1 << k.bit_length()  # rows 1..k are used, row 0 is constant
     own = 1 / (1 + math.exp(-eps0))
 
@@ -101,7 +124,7 @@ def hadamard_response(k: int, eps0: float) -> Randomizer:
 
     def randomize(key, symbol):
         keep, place = jax.random.split(key)
-        row = symbol.astype(jnp.int32) + 1
+        row = _symbol(symbol, k).astype(jnp.int32) + 1
         column = jax.random.randint(place, (), 0, order)
         wanted = jnp.where(jax.random.bernoulli(keep, own), 1, -1)
         # toggling the row's lowest bit flips the sign and is one to one
@@ -117,7 +140,8 @@ def hadamard_response(k: int, eps0: float) -> Randomizer:
 
 def local_hashing(k: int, buckets: int, eps0: float) -> Randomizer:
     """A hash function, named by its seed, and a randomized bucket: ((), ()) integers."""
-    inner = randomized_response(buckets, eps0)
+    k = count("k", k, 2)
+    inner = randomized_response(count("buckets", buckets, 2), eps0)
     own = 1 / (1 + (buckets - 1) * math.exp(-eps0))
 
     def bucket(seed, symbol):
@@ -126,7 +150,7 @@ def local_hashing(k: int, buckets: int, eps0: float) -> Randomizer:
     def randomize(key, symbol):
         name, noise = jax.random.split(key)
         seed = jax.random.bits(name, (), jnp.uint32)
-        return seed, inner.randomize(noise, bucket(seed, symbol))
+        return seed, inner.randomize(noise, bucket(seed, _symbol(symbol, k)))
 
     def estimate(reports):
         symbols = jnp.arange(k)
@@ -140,20 +164,38 @@ def _mean(reports):
     return jnp.mean(reports, axis=0)
 
 
-def clip(x: Float[Array, " d"], radius: float) -> Float[Array, " d"]:
-    """x, scaled down to norm `radius` where it is longer."""
-    norm = jnp.linalg.norm(x)
-    return x * jnp.minimum(1.0, radius / jnp.maximum(norm, 1e-30))
+def _unit_sized(x):
+    """(x / 2^e, e) with the largest entry in [1/2, 1): exact, and its norm does not overflow.
+
+    A vector with an entry that is not finite becomes 0.
+    """
+    x = jnp.where(jnp.all(jnp.isfinite(x)), x, 0.0)
+    exponent = jnp.frexp(jnp.max(jnp.abs(x)))[1]
+    return jnp.ldexp(x, -exponent), exponent
+
+
+def clip(x: Float[Array, "..."], radius: float) -> Float[Array, "..."]:
+    """x, scaled down to norm `radius` where it is longer; 0 where it is not finite."""
+    y, exponent = _unit_sized(x)
+    norm = jnp.linalg.norm(y.reshape(-1))
+    inside = jnp.ldexp(norm, exponent) <= radius  # or infinite
+    return jnp.where(inside, jnp.ldexp(y, exponent), y * (radius / jnp.maximum(norm, 0.25)))
 
 
 def laplace(eps0: float) -> Randomizer:
     """A number clipped to [0, 1] plus Laplace noise of scale 1/eps0."""
-    scale = 1 / positive("eps0", eps0)
-    return Randomizer(lambda key, x: jnp.clip(x, 0.0, 1.0) + scale * jax.random.laplace(key), _mean)
+    scale = 1 / _budget(eps0)
+
+    def randomize(key, x: Float[Array, ""]) -> Float[Array, ""]:
+        x = jnp.where(jnp.isfinite(x), jnp.clip(x, 0.0, 1.0), 0.0)
+        return x + scale * jax.random.laplace(key)
+
+    return Randomizer(randomize, _mean)
 
 
 def gaussian(radius: float, sigma: float) -> Randomizer:
     """A vector clipped to norm `radius` plus N(0, sigma^2) on every coordinate."""
+    radius, sigma = positive("radius", radius), positive("sigma", sigma)
     return Randomizer(
         lambda key, x: clip(x, radius) + sigma * jax.random.normal(key, jnp.shape(x)), _mean
     )
@@ -165,8 +207,11 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
     a in the cap {<a, u> >= g} with probability e^eps0 s/(1 - s + e^eps0 s), else outside it,
     uniformly either way; the report radius * a / m has mean radius * u [Bhowmick et al. 2018; Asi,
     Feldman, Talwar, ICML 2022]. Every record is first scaled to norm exactly `radius`, because
-    only directions are protected; a zero record becomes a random direction.
+    only directions are protected; a zero record becomes a random direction, as does one that is not
+    finite.
     """
+    dimension, eps0 = count("dimension", dimension), _budget(eps0)
+    radius = positive("radius", radius)
     if dimension < 4:
         raise PrivacyError(f"privunit samples in dimension >= 4, got {dimension}.")
     family = mechanisms.PrivUnit(dimension, threshold)
@@ -208,9 +253,9 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
 
     def randomize(key, x: Float[Array, " d"]) -> Float[Array, " d"]:
         coin, height, around, spare = jax.random.split(key, 4)
-        norm = jnp.linalg.norm(x)
+        x, _ = _unit_sized(x)
         other = jax.random.normal(spare, (dimension,))
-        u = jnp.where(norm > 0, x, other)
+        u = jnp.where(jnp.linalg.norm(x) > 0, x, other)
         u = u / jnp.linalg.norm(u)
         high, low = jax.random.split(height)
         t = jnp.where(jax.random.bernoulli(coin, inside), in_cap(high), outside_cap(low))
@@ -224,6 +269,7 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
 
 def rotation(dimension: int, seed: int) -> Float[Array, "d d"]:
     """A random orthonormal basis that everyone knows: (d, d) float32, rows are its vectors."""
+    dimension = count("dimension", dimension)
     draws = np.random.default_rng(seed).standard_normal((dimension, dimension))
     basis, triangle = np.linalg.qr(draws)
     return jnp.asarray(basis * np.sign(np.diag(triangle)), jnp.float32)
@@ -253,13 +299,14 @@ def cldp(
         basis: orthonormal rows known to everyone (`rotation`): the coordinates of the vector in
             this basis are reported, which spreads a vector of norm 1 evenly, about 1/sqrt(d) each.
     """
-    keep = math.tanh(positive("eps0", eps0) / 2)
+    dimension, radius = count("dimension", dimension), positive("radius", radius)
+    keep = math.tanh(_budget(eps0) / 2)
 
     def randomize(key, x: Float[Array, " d"]):
         place, coin = jax.random.split(key)
         j = jax.random.randint(place, (), 0, dimension)
         value = x[j] if basis is None else jnp.dot(basis[j], x)
-        share = jnp.clip(value / radius, -1.0, 1.0)
+        share = jnp.where(jnp.isfinite(value), jnp.clip(value / radius, -1.0, 1.0), 0.0)
         b = jax.random.bernoulli(coin, 0.5 + 0.5 * keep * share)
         return j, jnp.where(b, 1, -1).astype(jnp.int8)
 

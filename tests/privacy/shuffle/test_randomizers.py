@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import condition, mechanisms, randomizers
 
 K, EPS0, USERS = 6, 1.5, 8_000
@@ -116,3 +117,96 @@ def test_clipped_noise_is_unbiased(key):
     gaussian = randomizers.gaussian(1.0, 0.5)
     sent = jax.vmap(gaussian.randomize, (0, None))(keys, jnp.array([3.0, 4.0]))
     np.testing.assert_allclose(gaussian.estimate(sent), [0.6, 0.8], atol=0.04)
+
+
+def test_a_symbol_outside_the_alphabet_counts_as_0(key):
+    symbols = jnp.array([0, -1, K, 1_000_000], jnp.int32)
+    for made in (
+        randomizers.randomized_response(K, EPS0),
+        randomizers.subset_selection(K, 2, EPS0),
+        randomizers.unary_encoding(K, EPS0),
+        randomizers.rappor(K, EPS0),
+        randomizers.hadamard_response(K, EPS0),
+        randomizers.local_hashing(K, 4, EPS0),
+    ):
+        keys = jax.random.split(key, 20)
+        sent = jax.jit(jax.vmap(jax.vmap(made.randomize, (None, 0)), (0, None)))(keys, symbols)
+        for report in map(np.asarray, jax.tree.leaves(sent)):
+            np.testing.assert_array_equal(report, np.repeat(report[:, :1], 4, axis=1))
+
+
+def test_what_is_not_finite_counts_as_0(key):
+    wrong = jnp.array([0.0, jnp.nan, jnp.inf, -jnp.inf], jnp.float32)
+    vectors = jnp.stack([jnp.zeros(4), wrong, *(wrong.at[1].set(w) for w in wrong[2:])])
+    cases = {
+        "Laplace": (randomizers.laplace(1.0), wrong),
+        "Gaussian": (randomizers.gaussian(1.0, 0.1), vectors),
+        "PrivUnit": (randomizers.privunit(4, 1.0), vectors),
+        "CLDP": (randomizers.cldp(4, 1.0), vectors),
+        "CLDP, turned": (randomizers.cldp(4, 1.0, basis=randomizers.rotation(4, 0)), vectors),
+    }
+    for made, records in cases.values():
+        keys = jax.random.split(key, 20)
+        sent = jax.jit(jax.vmap(jax.vmap(made.randomize, (None, 0)), (0, None)))(keys, records)
+        for report in map(np.asarray, jax.tree.leaves(sent)):
+            np.testing.assert_array_equal(report, np.repeat(report[:, :1], 4, axis=1))
+
+
+def test_the_length_of_a_record_is_no_matter_to_privunit(key):
+    """float32 squares overflow from 1.8e19 on and vanish below 1e-23."""
+    made = randomizers.privunit(64, 3.5)
+    x = jnp.zeros(64).at[0].set(0.6).at[5].set(-0.8)
+    records = x[None] * jnp.array([1.0, 1e-30, 1e-3, 1e18, 1e20, 3e38], jnp.float32)[:, None]
+    found = np.asarray(jax.jit(jax.vmap(made.randomize, (None, 0)))(key, records))
+    np.testing.assert_allclose(found, np.repeat(found[:1], 6, axis=0), rtol=1e-4, atol=1e-5)
+    expected = 1 / mechanisms.mean_projection(64, 3.5, mechanisms.best_cap(64, 3.5))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), expected, rtol=1e-4)
+
+
+def test_long_vectors_are_clipped_to_the_radius():
+    for size in (4.0, 1e20, 3e38):
+        found = randomizers.clip(jnp.array([0.6, -0.8, 0.0], jnp.float32) * size, 2.0)
+        np.testing.assert_allclose(found, [1.2, -1.6, 0.0], rtol=1e-6)
+    short = jnp.array([1e-20, -2e-20], jnp.float32)
+    np.testing.assert_array_equal(randomizers.clip(short, 1.0), short)
+
+
+FACTORIES = {
+    "randomized response": lambda eps0: randomizers.randomized_response(K, eps0),
+    "subset selection": lambda eps0: randomizers.subset_selection(K, 2, eps0),
+    "unary encoding": lambda eps0: randomizers.unary_encoding(K, eps0),
+    "RAPPOR": lambda eps0: randomizers.rappor(K, eps0),
+    "Hadamard response": lambda eps0: randomizers.hadamard_response(K, eps0),
+    "local hashing": lambda eps0: randomizers.local_hashing(K, 4, eps0),
+    "Laplace": randomizers.laplace,
+    "PrivUnit": lambda eps0: randomizers.privunit(16, eps0),
+    "CLDP": lambda eps0: randomizers.cldp(4, eps0),
+}
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_budget_that_is_none_is_refused(name):
+    for eps0 in (-1.0, 0.0, math.nan, math.inf, 1000.0):
+        with pytest.raises(PrivacyError, match="eps0 must be"):
+            FACTORIES[name](eps0)
+    FACTORIES[name](300.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: randomizers.randomized_response(1, 1.0),
+        lambda: randomizers.unary_encoding(1, 1.0),
+        lambda: randomizers.hadamard_response(0, 1.0),
+        lambda: randomizers.local_hashing(K, 1, 1.0),
+        lambda: randomizers.gaussian(-1.0, 1.0),
+        lambda: randomizers.gaussian(1.0, 0.0),
+        lambda: randomizers.privunit(16, 1.0, radius=-1.0),
+        lambda: randomizers.cldp(0, 1.0),
+        lambda: randomizers.cldp(4, 1.0, radius=0.0),
+        lambda: randomizers.rotation(0, 0),
+    ],
+)
+def test_sizes_and_scales_that_are_none_are_refused(call):
+    with pytest.raises(PrivacyError, match="must be"):
+        call()
