@@ -18,7 +18,7 @@ class Config:
     T and eps0 of the training are fixed here, before any data is seen.
     """
 
-    eps: float = 0.0  # a budget to plan for, central privacy loss: the plan alone; 0 = everything
+    eps: float = 0.0  # central budget: plan for it, no more; 0 = everything, planned for 1
     delta: float = 1e-5  # of the plan and of the training
     rounds: int = 10  # T of the plan
     clients: int = 17_435  # n of the plan

@@ -34,7 +34,9 @@ def plan(config: Config) -> dict:
     """The largest eps0 for the budget (eps 1 if none is asked for), at the safe end; its cost."""
     budget = config.eps or 1.0
     make = lambda eps0: ledger(eps0, config.clients, config.rounds)
-    value, bound = calibrate(make, budget, config.delta, 1e-3, 12.0, grows=True)
+    # so far out there is hardly a clone among the reports: the local guarantee, above the budget
+    most = max(12.0, budget + math.log(config.clients))
+    value, bound = calibrate(make, budget, config.delta, 1e-3, most, grows=True)
     return {
         "budget": budget,
         "eps0": value,
@@ -42,6 +44,7 @@ def plan(config: Config) -> dict:
         "upper": bound.upper,
         "status": bound.status.value,
         "adjacency": bound.adjacency.value,
+        "notes": list(bound.notes),
     }
 
 
@@ -193,7 +196,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
             f"budget eps {found['budget']:g}, delta {config.delta:g}: {config.rounds} rounds of"
             f" {config.clients} clients may use eps0 = {found['eps0']:.4f}"
             f" (certified eps in [{found['lower']:.4f}, {found['upper']:.4f}], {found['status']},"
-            f" {found['adjacency']})",
+            f" {found['adjacency']}){''.join(f'; {note}' for note in found['notes'])}",
             flush=True,
         )
         metrics["planned_eps0"] = result.Metric(found["eps0"], "nats")

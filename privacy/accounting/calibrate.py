@@ -1,5 +1,6 @@
 """The parameter with which a ledger keeps to a budget: always the safe end."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ def calibrate(
     rtol: float = 1e-3,
 ) -> tuple[float, Bound]:
     """(value, its bound) with `ledger(value)` certified to be (eps, delta)-DP.
+
+    Where the end of the search is safe, it is the value, and a note says so.
 
     Args:
         ledger: value of the parameter -> ledger.
@@ -52,7 +55,8 @@ def calibrate(
         )
     last = attempt(other)
     if last is not None:
-        return other, last
+        note = f"{other:g} is the end of what was searched"
+        return other, dataclasses.replace(last, notes=(*last.notes, note))
     while abs(other - safe) > rtol * min(abs(other), abs(safe)) / 2:
         ratio = max(low, 1e-300) and max(other, safe) / max(min(other, safe), 1e-300)
         middle = math.sqrt(other * safe) if ratio > 4 else 0.5 * (other + safe)

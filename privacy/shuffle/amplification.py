@@ -210,30 +210,34 @@ def local_epsilon(
     """Largest eps0 that may be used locally so that the shuffled reports are (eps, delta)-DP.
 
     `.lower` is the safe end: its certified upper bound is at most eps. `.upper` is an eps0 at
-    which the pair's own eps is certified to exceed eps (or `most`). Arguments as in `epsilon`.
+    which the pair's own eps is certified to exceed eps (or `most`). Arguments as in `epsilon`. A
+    closed form counts as not safe outside its region.
+
+    Raises:
+        RegionError: a closed form whose region does not reach up to eps0 = eps.
 
     Example:
         >>> b = local_epsilon(0.16976975, 100_000, 1e-6)
         >>> abs(b.lower / 4.0 - 1) < 2e-3
         True
     """
-    eps = errors.positive("eps", eps)
+    eps, most = errors.positive("eps", eps), errors.positive("most", most)
     ask = _asking(mechanism, bound, rtol, delta0, shuffling)
     value = lambda e: ask(e, n, delta, missing=missing)
+    safe = lambda e: _ends(value, e)[1] <= eps
     low, high = min(eps, most), most  # eps0 <= eps is always safe
-    top = value(high)
-    if top.upper <= eps:
-        return Bound(most, most, quantity="eps0", **_meta(top))
+    meta = _meta(value(low))
+    if safe(most):
+        return Bound(most, most, quantity="eps0", **meta)
     for _ in range(200):
         if high - low <= rtol * high / 4:
             break
         middle = 0.5 * (low + high) if high < 4 * low or high < 2 else math.sqrt(low * high)
-        found = value(middle)
-        low, high = (middle, high) if found.upper <= eps else (low, middle)
-    above = high
-    while value(above).lower <= eps and above < most:
-        above = min(above * (1 + rtol), most)
-    return Bound(low, above, quantity="eps0", **_meta(top))
+        low, high = (middle, high) if safe(middle) else (low, middle)
+    above, stride = high, rtol
+    while above < most and _ends(value, above)[0] <= eps:
+        above, stride = min(above * (1 + stride), most), 2 * stride
+    return Bound(low, above, quantity="eps0", **meta)
 
 
 def clients(
@@ -256,30 +260,41 @@ def clients(
     bound is about). Other arguments as in `epsilon`.
 
     Raises:
-        PrivacyError: not even `most` users are enough.
+        PrivacyError: not even `most` users are enough. A closed form counts as not enough outside
+            its region.
     """
     eps, eps0 = errors.positive("eps", eps), errors.positive("eps0", eps0)
     lost = errors.count("colluders and dropouts", missing, 0)
     ask = _asking(mechanism, bound, rtol, delta0, shuffling)
+    most = errors.count("most", most)
     value = lambda n: ask(eps0, n, delta)
-    meta = _meta(value(2))
+    safe = lambda n: _ends(value, n)[1] <= eps
     if eps >= eps0:
-        return Bound(1 + lost, 1 + lost, quantity="n", **meta)
-    low, high = 1, 2
-    while value(high).upper > eps:
-        low, high = high, high * 8
-        if high > most:
+        return Bound(1 + lost, 1 + lost, quantity="n", **_meta(value(most)))
+    low, high = 1, min(2, most)
+    while not safe(high):
+        if high == most:
             raise errors.PrivacyError(
                 f"not even {most} users bring eps0 = {eps0:g} down to eps = {eps:g} at"
                 f" delta = {delta:g}."
             )
+        low, high = high, min(8 * high, most)
     while high - low > 1 and high / low > 1 + rtol / 4:
         middle = (low + high) // 2
-        low, high = (low, middle) if value(middle).upper <= eps else (middle, high)
-    below = low
-    while below > 1 and value(below).lower <= eps:
-        below = int(below / (1 + rtol))
-    return Bound(max(below, 1) + lost, high + lost, quantity="n", **meta)
+        low, high = (low, middle) if safe(middle) else (middle, high)
+    below, stride = low, rtol
+    while below > 1 and _ends(value, below)[0] <= eps:
+        below, stride = int(below / (1 + stride)), 2 * stride
+    return Bound(max(below, 1) + lost, high + lost, quantity="n", **_meta(value(high)))
+
+
+def _ends(value, at):
+    """(lower, upper) of a bound; nothing is known outside a closed form's region."""
+    try:
+        found = value(at)
+    except errors.RegionError:
+        return 0.0, math.inf
+    return found.lower, found.upper
 
 
 def _asking(mechanism, bound, rtol, delta0, shuffling):

@@ -10,6 +10,11 @@ from privacy.accounting.errors import RegionError
 
 
 def _require(name: str, eps0: float, limit: float) -> None:
+    if limit <= 0:
+        raise RegionError(
+            f"{name} holds at no eps0 at this n and delta; use privacy.shuffle.epsilon, which is"
+            " valid everywhere."
+        )
     if not eps0 <= limit:
         raise RegionError(
             f"{name} holds for eps0 <= {limit:.4g} at this n and delta, got eps0 = {eps0:g}; use"

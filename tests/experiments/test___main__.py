@@ -76,9 +76,16 @@ def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeyp
 
 
 def test_what_no_accountant_can_say_is_one_sentence(tmp_path, capsys):
-    words = ["shuffle", "--preset", "smoke", "--parts", "plan", "--delta", "1"]
-    assert command.main([*words, "--out", str(tmp_path / "run")]) == 2
-    assert "error: delta must lie strictly between 0 and 1" in capsys.readouterr().err
+    cases = {
+        ("--parts", "plan", "--delta", "1"): "delta must lie strictly between 0 and 1",
+        ("--eps", "-1"): "eps must be",
+        ("--parts", "audit", "--audit-trials", "2", "--audit-clients", "2"): "at least four trials",
+    }
+    for i, (words, expected) in enumerate(cases.items()):
+        out = str(tmp_path / str(i))
+        assert command.main(["shuffle", "--preset", "smoke", "--out", out, *words]) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert len(said) == 1 and expected in said[0], said
 
 
 def test_a_full_disk_is_one_sentence(monkeypatch, capsys):

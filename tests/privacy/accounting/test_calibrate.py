@@ -9,7 +9,8 @@ from privacy.accounting.ledger import Ledger
 
 def test_the_other_end_may_do():
     make = lambda s: Ledger(Adjacency.ADD_REMOVE).record(Gaussian(s))
-    assert calibrate(make, 5.0, 1e-5, 10.0, 20.0, grows=False)[0] == 10.0
+    value, bound = calibrate(make, 5.0, 1e-5, 10.0, 20.0, grows=False)
+    assert value == 10.0 and bound.notes == ("10 is the end of what was searched",)
 
 
 def test_what_cannot_be_evaluated_is_not_safe():

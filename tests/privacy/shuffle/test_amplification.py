@@ -122,6 +122,28 @@ def test_inverses_return_the_safe_end():
         shuffle.clients(1e-9, 4.0, 1e-6)
 
 
+def test_the_most_users_are_tried_too():
+    enough = int(shuffle.clients(1.0, 2.0, 1e-6).upper)
+    assert enough < 512  # the search goes on from 64
+    assert shuffle.clients(1.0, 2.0, 1e-6, most=500).upper == pytest.approx(enough, rel=2e-3)
+    assert shuffle.clients(1.0, 2.0, 1e-6, most=enough).upper <= enough
+    with pytest.raises(PrivacyError, match=f"not even {enough // 2} users"):
+        shuffle.clients(1.0, 2.0, 1e-6, most=enough // 2)
+
+
+def test_inverses_of_closed_forms_stay_in_their_region():
+    bound = "closed-standard"
+    found = shuffle.local_epsilon(0.5, 100_000, 1e-6, bound=bound)
+    assert shuffle.epsilon(found.lower, 100_000, 1e-6, bound=bound).upper <= 0.5
+    assert shuffle.epsilon(found.lower * 1.01, 100_000, 1e-6, bound=bound).upper > 0.5
+    assert found.upper > shuffle.local_epsilon(0.5, 100_000, 1e-6).lower
+    found = shuffle.clients(0.5, 4.0, 1e-6, bound=bound)
+    assert shuffle.epsilon(4.0, int(found.upper), 1e-6, bound=bound).upper <= 0.5
+    assert found.lower <= shuffle.clients(0.5, 4.0, 1e-6).upper < found.upper
+    with pytest.raises(RegionError, match="at no eps0"):
+        shuffle.local_epsilon(0.5, 100, 1e-6, bound=bound)
+
+
 @pytest.mark.parametrize(
     "mechanism",
     [
