@@ -1,6 +1,7 @@
-"""`python -m experiments geocoding evaluate | serve | text | batch | score | federated | dump`."""
+"""What `python -m experiments geocoding` does besides a run: `config.COMMANDS`."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 
@@ -31,27 +32,44 @@ def serve(argv: list[str]) -> int:
     return 0
 
 
+def calibrate(argv: list[str]) -> int:
+    """Calibrates a geocoder on the development items and writes it back with that."""
+    parser = arguments.command(
+        "geocoding", "calibrate", "Calibrates the geocoder in a folder, which is written anew."
+    )
+    parser.add_argument("run", help="folder of a run")
+    parser.add_argument("--items", default="", help="file of items that it was trained on")
+    asked = arguments.read(parser, argv)
+    from experiments.geocoding import config, evaluation, task
+
+    data = task.load(dataclasses.replace(config.SMALL, items=asked.items))
+    found = _load(asked.run, data.gazetteer)
+    evaluation.calibrate(found, data.dev)
+    found.save(_folder(asked.run))
+    count = min(len(data.dev.lat), evaluation.DEV)
+    print(f"calibrated on {count} development items: {_folder(asked.run)}")
+    return 0
+
+
 def evaluate(argv: list[str]) -> int:
-    """Calibrates a geocoder on the development items and evaluates it on the test items."""
+    """Evaluates a geocoder as it is on the test items; its folder stays as it is."""
     parser = arguments.command(
         "geocoding", "evaluate", "Every table of a run, for the geocoder in a folder."
     )
     parser.add_argument("run", help="folder of a run")
+    parser.add_argument("--items", default="", help="file of items that it was trained on")
     parser.add_argument("--rows", type=int, default=2000, help="test items, at most")
     parser.add_argument("--out", default=None, help="folder for report.md and the pictures")
     asked = arguments.read(parser, argv)
-    import dataclasses
-
+    errors.positive("rows", asked.rows)
     from experiments.geocoding import config, evaluation, report, run, task
     from fl_jax.core import tree
-    from fl_jax.geocoding import geocoder
 
-    settings = dataclasses.replace(config.SMALL, test=asked.rows, names=asked.rows)
+    settings = dataclasses.replace(
+        config.SMALL, items=asked.items, test=asked.rows, names=asked.rows
+    )
     data = task.load(settings)
-    folder = pathlib.Path(asked.run)
-    folder = folder / "geocoder" if (folder / "geocoder").is_dir() else folder
-    found = geocoder.load(folder, data.gazetteer)
-    found.calibrate(evaluation.calibrate(settings, found, data.dev))
+    found = _load(asked.run, data.gazetteer)
     details = {
         "origin": data.origin,
         "notices": list(data.gazetteer.notices),
@@ -72,7 +90,6 @@ def evaluate(argv: list[str]) -> int:
         report.draw_calibration(details, out / "calibration.png")
         report.draw_map(details, out / "map.png")
     print(text)
-    found.save(folder)  # with its calibration
     return 0
 
 
@@ -277,8 +294,13 @@ def _beside(taken: set[str], added: dict) -> dict:
     return {f"geocoded_{n}" if n in taken else n: v for n, v in added.items()}
 
 
-def _load(run):
+def _load(run, places=None):
     from fl_jax.geocoding import geocoder
 
+    return geocoder.load(_folder(run), places)
+
+
+def _folder(run) -> pathlib.Path:
+    """Where the geocoder of a run is."""
     folder = pathlib.Path(run)
-    return geocoder.load(folder / "geocoder" if (folder / "geocoder").is_dir() else folder)
+    return folder / "geocoder" if (folder / "geocoder").is_dir() else folder

@@ -2,6 +2,7 @@
 
     python -m experiments geocoding                    about 7 minutes on two cores
     python -m experiments geocoding --preset smoke     seconds, without a data folder too
+    python -m experiments geocoding --items FILE       on other items, such as `dump` writes
     python -m experiments geocoding serve RUN          the service and its map
     python -m experiments geocoding text RUN "..."     one text
     python -m experiments geocoding batch RUN IN OUT   a CSV, JSONL or Parquet file
@@ -39,7 +40,8 @@ class Config:
     generated: int = 30_000  # texts made from the gazetteer
     generated_share: float = 0.25  # of a batch
     parts_share: float = 0.25  # of a batch: description or label alone
-    items: int = 0  # Wikidata rows to use at most; 0 = all
+    items: str = ""  # file of items as `dump` writes it, or gzip; "" = wikidata-geo's
+    rows: int = 0  # items to use at most, the first; 0 = all
     test: int = 2000  # test rows to evaluate at most; 0 = all
     names: int = 2000  # GeoNames names to evaluate alone
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
@@ -71,7 +73,7 @@ class Config:
 SMALL = Config()
 SMOKE = Config(
     threshold=60, max_level=5, vocab=600, width=32, heads=2, hidden=64, encoder_layers=1,
-    decoder_layers=1, length=24, batch=16, steps=20, warmup=2, generated=300, items=300, test=60,
+    decoder_layers=1, length=24, batch=16, steps=20, warmup=2, generated=300, rows=300, test=60,
     names=40, save_every=10,
 )  # fmt: skip
 PAPER = Config(
@@ -83,7 +85,8 @@ PAPER = Config(
 PRESETS = {"smoke": SMOKE, "small": SMALL, "paper": PAPER}
 COMMANDS = {
     "serve": "the service and its map page",
-    "evaluate": "calibrates and evaluates a geocoder on the held-out items",
+    "calibrate": "calibrates a geocoder on the development items and writes it back",
+    "evaluate": "every table of a run, for a geocoder as it is",
     "text": "one text",
     "batch": "a file of texts: CSV, JSONL or Parquet",
     "score": "a corpus of toponyms in context: the standard geoparsing measures",

@@ -1,77 +1,21 @@
 """Calibration on the development split, and every number on the test split."""
 
-import itertools
-
 import numpy as np
 
 from experiments.geocoding import baselines, checks
 from experiments.geocoding.config import Config
 from fl_jax.geocoding import calibrate as calibration
-from fl_jax.geocoding import cells, estimate, examples, metrics, s2, sphere, texts, words
+from fl_jax.geocoding import cells, estimate, metrics, s2, sphere, texts, words
 from fl_jax.geocoding.geocoder import Geocoder, Inference
 
 MASSES = (0.5, 0.8, 0.9)
 AREA_MASSES = (0.5, 0.9)
-DEV = 1500  # items to calibrate with
-WORTH = 0.1  # answers below a confidence are left out if no more of them are within 161 km
+DEV = 4000  # items to calibrate with at most
 
 
-def calibrate(config: Config, geocoder: Geocoder, dev) -> calibration.Calibration:
-    """Temperatures of levels and pointer first; then, with them, masses and the abstention."""
-    partition = geocoder.partition
-    count = min(len(dev.lat), DEV, config.test or DEV)
-    asked, lat, lon = dev.text[:count], dev.lat[:count], dev.lon[:count]
-    node, truth = cells.deepest(partition, lat, lon), s2.xyz(lat, lon)
-    steps = [([], []) for _ in range(partition.depth)]
-    found = geocoder.infer(asked, 0.0)
-    for own, deepest in zip(found, node, strict=True):
-        way = [0, *cells.ancestors(partition, int(deepest))]
-        for depth, (above, below) in enumerate(itertools.pairwise(way)):
-            children = partition.children[above]
-            logs = own.logs[np.maximum(children, 0)] - own.logs[above]
-            steps[depth][0].append(np.where(children >= 0, logs, -1e9))
-            steps[depth][1].append(int(np.flatnonzero(children == below)[0]))
-    temperature = calibration.temperatures(
-        [np.array(logs).reshape(-1, 6) for logs, _ in steps],
-        [np.array(right, int) for _, right in steps],
-    )
-    made = calibration.identity(partition.depth)
-    made = made._replace(temperature=temperature, pointer=_pointer(found, truth))
-    geocoder.calibrate(made)
-    found = geocoder.infer(asked, 0.0)
-    above = masses_above(partition, found, node, config.seed)
-    made = made._replace(mass=calibration.masses(above))
-    geocoder.calibrate(made)
-    answers, points = answered(geocoder, asked, found)
-    near = np.array([a.confidence for a in answers])
-    right = sphere.chord_km(points, truth) < 161
-    return made._replace(abstain=calibration.abstention(near, right, worth=WORTH))
-
-
-def masses_above(partition, found: list[Inference], node, seed) -> np.ndarray:
-    """`estimate.mass_above` of each item, the share of its own cell drawn."""
-    draws = np.random.default_rng(seed)
-    out = []
-    for own, deepest in zip(found, node, strict=True):
-        mass = estimate.distribution(own.logs, own.stopped)
-        out.append(estimate.mass_above(partition, mass, int(deepest), float(draws.random())))
-    return np.array(out)
-
-
-def _pointer(found: list[Inference], truth) -> float:
-    """The temperature of the pointer with the least loss."""
-    logs, right = [], []
-    for own, point in zip(found, truth, strict=True):
-        p = np.append(own.pointer, max(1 - own.pointer.sum(), 1e-12))
-        near = sphere.chord_km(own.points, point) < examples.NEAR_KM
-        logs.append(np.log(np.maximum(p, 1e-30)))
-        right.append(np.append(near, not near.any()))
-    losses = []
-    for t in calibration.GRID:
-        pairs = zip(logs, right, strict=True)
-        total = [np.logaddexp.reduce(a / t) - np.logaddexp.reduce(a[r] / t) for a, r in pairs]
-        losses.append(np.mean(total))
-    return float(calibration.GRID[int(np.argmin(losses))])
+def calibrate(geocoder: Geocoder, dev) -> None:
+    """Calibrates a geocoder on the development items, at most `DEV` of them."""
+    calibration.fit(geocoder, dev.text[:DEV], dev.lat[:DEV], dev.lon[:DEV])
 
 
 def everything(config: Config, geocoder: Geocoder, task) -> dict:
@@ -128,7 +72,7 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
         "errors": {name: _histogram(e) for name, e in km.items()},
         "cells": scores,
         "checks": checks.score(np.array([a.lat for a in known]), np.array([a.lon for a in known])),
-        **probabilities(config, geocoder, found, answers, node, km["ours with snap"]),
+        **probabilities(geocoder, found, answers, node, km["ours with snap"]),
         "map": [[a.lat, a.lon, float(x), float(y)] for a, x, y in lines][:1500],
         "countries": country_accuracy(task.gazetteer, points, truth),
     }
@@ -176,16 +120,16 @@ def names_alone(config, geocoder, task) -> dict:
 
 
 def cell_scores(partition, found: list[Inference], leaf) -> dict:
-    """Flat and hierarchical accuracy as the paper defines them."""
-    labels = [partition.label(n) for n in partition.leaves]
-    best = [labels[int(np.argmax(own.logs[partition.leaves]))] for own in found]
-    return metrics.cells(best, [labels[n] for n in leaf])
+    """Flat and hierarchical accuracy, as the paper defines them, of the leaf that is served."""
+    served = [estimate.nested(partition, own.logs)[-1][0] for own in found]
+    true = partition.leaves[leaf]
+    return metrics.cells(*([partition.label(n) for n in nodes] for nodes in (served, true)))
 
 
-def probabilities(config, geocoder, found, answers, node, km) -> dict:
+def probabilities(geocoder, found, answers, node, km) -> dict:
     """Coverage, calibration by level, log density, areas of regions, the confidence."""
     partition, calibrated = geocoder.partition, geocoder.calibration
-    above = masses_above(partition, found, node, config.seed + 1)
+    before = calibration.masses_before(partition, found, node)
     top, right = [[] for _ in range(partition.depth)], [[] for _ in range(partition.depth)]
     nll, areas = [], {p: [] for p in AREA_MASSES}
     for own, deepest in zip(found, node, strict=True):
@@ -200,7 +144,9 @@ def probabilities(config, geocoder, found, answers, node, km) -> dict:
             nodes = estimate.region(partition, mass, calibrated.region_mass(p))
             kept.append(estimate.spread_km2(partition, nodes))
     confidence = np.array([a.confidence for a in answers])
-    held = lambda mass: float(np.mean(above <= mass))
+    point = cells.deepest(partition, *np.array([[a.lat, a.lon] for a in answers]).T)
+    served = np.array([a.nested[-1][0] for a in answers])
+    held = lambda mass: metrics.coverage(before, mass)
     grid = np.linspace(0.05, 0.95, 19).tolist()
     errors = [
         metrics.calibration_error(np.array(p), np.array(r)) if p else None
@@ -209,11 +155,13 @@ def probabilities(config, geocoder, found, answers, node, km) -> dict:
     return {
         "coverage": {f"{p:.0%}": held(calibrated.region_mass(p)) for p in MASSES},
         "coverage_raw": {f"{p:.0%}": held(p) for p in MASSES},
+        "coverage_of_a_cell": held(0.0),
         "reliability": [[p, held(calibrated.region_mass(p)), held(p)] for p in grid],
         "ece": errors,
         "nll_per_km2": float(np.mean(nll)),
         "area_km2": {f"{p:.0%}": float(np.mean(a)) for p, a in areas.items()},
         "confidence_ece": metrics.calibration_error(confidence, km < 161),
+        "point_in_leaf": float(np.mean(point == served)),
         "silent": float(np.mean(confidence < calibrated.abstain)),
     }
 

@@ -39,8 +39,8 @@ def table(details) -> str:
 
 
 def probability_table(details) -> str:
-    """Cells, coverage, calibration."""
-    lines = ["| cells | flat | hP | hR | hF |", "|---|---|---|---|---|"]
+    """Leaves that are served, coverage, calibration."""
+    lines = ["| likeliest leaf | flat | hP | hR | hF |", "|---|---|---|---|---|"]
     for name, s in details["cells"].items():
         lines.append(
             f"| {name} | {s['flat']:.3f} | {s['hP']:.3f} | {s['hR']:.3f} | {s['hF']:.3f} |"
@@ -51,11 +51,14 @@ def probability_table(details) -> str:
     areas = ", ".join(f"{m}: {v:,.0f}" for m, v in details["area_km2"].items())
     ece = ", ".join("-" if e is None else f"{e:.3f}" for e in details["ece"])
     return "\n".join(lines) + (
-        f"\n\nCoverage of credible regions: {covered} (before calibration of masses: {raw})."
+        f"\n\nCoverage of the regions that are returned: {covered} (before calibration of masses:"
+        f" {raw}); of the densest cell alone, the smallest region:"
+        f" {details['coverage_of_a_cell']:.1%}."
         f" Mean area, km2: {areas}. Expected calibration error by level: {ece}; of the"
         f" confidence: {details['confidence_ece']:.3f}. Negative log density:"
         f" {details['nll_per_km2']:.2f} nats to a km2. Right country: {details['countries']:.3f}."
-        f" Left without an answer: {details['silent']:.1%}."
+        f" Left without an answer: {details['silent']:.1%}. Point inside the likeliest leaf:"
+        f" {details['point_in_leaf']:.1%}."
     )
 
 
@@ -70,7 +73,7 @@ def check_table(found) -> str:
 def example_table(rows) -> str:
     """What a few texts are answered."""
     lines = [
-        "| text | place | lat, lon | within 161 km | likeliest cell |",
+        "| text | place | lat, lon | within 161 km | likeliest leaf |",
         "|---|---|---|---|---|",
     ]
     for r in rows:
@@ -119,7 +122,7 @@ def draw_errors(details, path) -> None:
 
 
 def draw_calibration(details, path) -> None:
-    """How often a region of each mass holds the truth."""
+    """How often the region that is returned holds the truth."""
     import numpy as np
 
     plt = plots.pyplot()
@@ -129,7 +132,10 @@ def draw_calibration(details, path) -> None:
     axis.plot(rows[:, 0], rows[:, 2], color="#e08a3c", label="temperatures alone")
     axis.plot(rows[:, 0], rows[:, 1], color="#c1272d", label="masses calibrated too", lw=2)
     axis.set(
-        xlabel="mass asked for", ylabel="regions that hold the truth", xlim=(0, 1), ylim=(0, 1)
+        xlabel="probability asked for",
+        ylabel="regions that hold the truth",
+        xlim=(0, 1),
+        ylim=(0, 1),
     )
     axis.legend(frameon=False, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)

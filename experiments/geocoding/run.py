@@ -35,7 +35,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
     params, curve = fit(config, task, known, words, net, directory, resume)
     geocoder = Geocoder(params, net, known, words)
     trained = time.perf_counter() - start, time.process_time() - used
-    geocoder.calibrate(evaluation.calibrate(config, geocoder, task.dev))
+    evaluation.calibrate(geocoder, task.dev)
     geocoder.save(directory.path / "geocoder")
     found = evaluation.everything(config, geocoder, task)
     details = {

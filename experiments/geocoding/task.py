@@ -1,11 +1,13 @@
 """The data of a run: gazetteer, items, their split, the knowledge that is made of them."""
 
 import itertools
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.geocoding.config import Config
+from fl_jax.core import errors
 from fl_jax.data import bpe, sources
 from fl_jax.geocoding import (
     cells,
@@ -52,35 +54,44 @@ SPECIAL = {"<pad>": 0, "</s>": 1, "<unk>": 2}
 
 
 def load(config: Config) -> Task:
-    """Wikidata's items and GeoNames, else texts about the embedded cities.
+    """The items of a file or Wikidata's, and GeoNames; else texts about the embedded cities.
 
     Items are split by a hash of their id, 80 / 10 / 10; so are the places that names are
     evaluated on.
+
+    Raises:
+        DataError: the file is not there, holds something else, or too few items.
     """
     places = gazetteer.load()
     draws = np.random.default_rng(config.seed)
     held = np.array([wikidata.share(str(i)) for i in places.ids])
     train_places, test_places = np.flatnonzero(held < 0.9), np.flatnonzero(held >= 0.9)
-    if sources.folder("wikidata-geo") is None:
+    folder = sources.folder("wikidata-geo")
+    if not config.items and folder is None:
         if len(test_places) < 10:
             test_places = train_places
-        count = config.items or 3000
+        count = config.rows or 3000
         made = texts.generate(places, np.arange(len(places.names)), count, draws)
         cuts = [0, count * 8 // 10, count * 9 // 10, count]
         parts = [made[a:b] for a, b in itertools.pairwise(cuts)]
         splits = [_columns([("", t.text, t.lat, t.lon) for t in part]) for part in parts]
         origin = f"templates over {places.origin}"
         return Task(places, *splits, train_places, test_places, origin)
-    rows = wikidata.read(sources.require("wikidata-geo") / "wikidata_geo_train.tsv.gz")
-    items = [item for item in rows if not wikidata.elsewhere(item)]
-    if config.items:
-        items = items[: config.items]
+    path = pathlib.Path(config.items) if config.items else folder / "wikidata_geo_train.tsv.gz"
+    items = [item for item in wikidata.read(path) if not wikidata.elsewhere(item)]
+    if config.rows:
+        items = items[: config.rows]
     items.sort(key=lambda item: wikidata.share(item.qid))  # so that any prefix is a random sample
     parts = ([], [], [])
     for item in items:
         share = wikidata.share(item.qid)
         parts[0 if share < 0.8 else 1 if share < 0.9 else 2].append(item[1:])
-    origin = f"{places.origin}, wikidata-geo"
+    if not all(parts):
+        raise errors.DataError(
+            f"{path.name} holds {len(items)} items, too few to train, calibrate and evaluate on;"
+            " give a file of a hundred at least."
+        )
+    origin = f"{places.origin}, {path.name if config.items else 'wikidata-geo'}"
     return Task(places, *(_columns(p) for p in parts), train_places, test_places, origin)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.geocoding import s2, sphere
-from fl_jax.geocoding.cells import Partition
+from fl_jax.geocoding.cells import Partition, ancestors
 
 LEAST = 1e-5  # mass of a cell below which point estimates leave it out
 CELLS = 64  # cells that point estimates look at, the heaviest
@@ -36,38 +36,41 @@ def distribution(logs: np.ndarray, stopped: np.ndarray) -> Cells:
 
 
 def region(partition: Partition, cells: Cells, mass: float) -> np.ndarray:
-    """The nodes of the smallest region that holds so much of the mass: the densest cells."""
-    density = cells.mass / partition.area[cells.node]
-    order = np.argsort(-density, kind="stable")
-    reached = np.cumsum(cells.mass[order])
-    count = int(np.searchsorted(reached, mass - 1e-12)) + 1
-    return cells.node[order[:count]]
+    """The nodes of the smallest region of whole cells that holds so much of the mass.
 
-
-def mass_above(partition: Partition, cells: Cells, node: int, share: float) -> float:
-    """Mass that enters the region before a cell, plus a share of the cell's own.
-
-    With a share drawn uniformly, this is uniform over 0..1 if the posterior is right.
+    These are the densest cells, the densest one in any case; what the last of them holds beyond
+    the mass is in the region too.
     """
-    own = np.flatnonzero(cells.node == node)
-    if not len(own):
-        return 1.0
-    density = cells.mass / partition.area[cells.node]
-    before = density > density[own[0]]
-    return float(cells.mass[before].sum() + share * cells.mass[own[0]])
+    order, before = _entering(partition, cells)
+    kept = before < mass - 1e-12
+    kept[0] = True
+    return cells.node[order[kept]]
+
+
+def mass_before(partition: Partition, cells: Cells, node: int | np.integer) -> float:
+    """Mass of the cells that enter a region before the one that a node lies in.
+
+    `region` holds the node if it is asked for more than this, and in any case where this is 0;
+    1 for a node that lies in none of the cells.
+    """
+    order, before = _entering(partition, cells)
+    own = np.flatnonzero(np.isin(cells.node[order], ancestors(partition, node)))
+    return float(before[own[0]]) if len(own) else 1.0
+
+
+def _entering(partition: Partition, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """(cells in the order in which they enter a region, mass of those before each)."""
+    order = np.argsort(-cells.mass / partition.area[cells.node], kind="stable")
+    return order, np.concatenate([[0.0], np.cumsum(cells.mass[order])[:-1]])
 
 
 def nested(partition: Partition, logs: np.ndarray) -> list[tuple[int, float]]:
-    """(node, p) of the likeliest cell of each level inside the one before, from the face on."""
-    found, node = [], 0
-    while True:
-        children = partition.children[node]
-        children = children[children >= 0]
-        children = children[logs[children] > -1e8]
-        if not len(children):
-            return found
-        node = int(children[np.argmax(logs[children])])
-        found.append((node, float(np.exp(logs[node]))))
+    """(node, p) from the face down to the likeliest of all leaves that were reached.
+
+    The probability of each is the posterior mass of all that lies in it.
+    """
+    leaf = partition.leaves[np.argmax(logs[partition.leaves])]
+    return [(node, float(np.exp(logs[node]))) for node in ancestors(partition, leaf)]
 
 
 def median(partition: Partition, cells: Cells) -> np.ndarray:

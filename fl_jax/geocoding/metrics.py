@@ -53,17 +53,14 @@ def cells(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
     }
 
 
-def coverage(
-    mass_above: np.ndarray, levels: Sequence[float] = (0.5, 0.8, 0.9)
-) -> dict[float, float]:
-    """Share of items whose true place lies in the smallest credible region of each mass.
+def coverage(mass_before: np.ndarray, mass: float) -> float:
+    """Share of items whose true place lies in their region of a mass.
 
     Args:
-        mass_above: for each item, the posterior mass of the leaves that enter the region before
-            the true one, plus a uniform share of the true one's own: a region that stops inside
-            a leaf holds it with the probability that the mass asks for.
+        mass_before: for each item, `estimate.mass_before` of the true place.
+        mass: that the regions are asked for.
     """
-    return {p: float(np.mean(mass_above <= p)) for p in levels}
+    return float(np.mean((mass_before < mass) | (mass_before == 0)))
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

@@ -56,9 +56,14 @@ def read(path) -> Iterator[Item]:
     """The items of a tab-separated file (gzip or not) with the columns of `COLUMNS`.
 
     Raises:
-        DataError: a line that is no item, by its number.
+        DataError: no such file, or a line that is no item, by its number.
     """
     path = pathlib.Path(path)
+    if not path.is_file():
+        raise errors.DataError(
+            f"{path} is not there; give a file of items, such as"
+            " `python -m experiments geocoding dump` writes."
+        )
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8", newline="") as file:
         for number, line in enumerate(file, 1):

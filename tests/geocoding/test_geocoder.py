@@ -18,6 +18,7 @@ def test_places_are_found(geocoder):
     assert names == ["Paris", "Moscow", "Tokyo", "Toronto"]
     for answer in answers:
         assert answer.nested[0][1] >= answer.nested[-1][1]
+        assert answer.nested[-1][0] == answer.cells.node[0]  # the heaviest leaf
         assert answer.cells.mass.sum() == pytest.approx(1)
 
 

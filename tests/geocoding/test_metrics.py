@@ -28,4 +28,11 @@ def test_calibration_and_intervals():
     assert metrics.calibration_error(p, draws.random(20000) < p**2) > 0.1
     low, high = metrics.interval(draws.normal(size=400), np.mean)
     assert low < 0 < high
-    assert metrics.coverage(np.linspace(0, 1, 101), (0.5,))[0.5] == pytest.approx(0.5, abs=0.02)
+
+
+def test_coverage_counts_the_first_cell_of_every_region():
+    before = np.array([0.0, 0.0, 0.3, 0.6, 1.0])
+    assert metrics.coverage(before, 0.0) == 0.4
+    assert metrics.coverage(before, 0.3) == 0.4  # a region of 0.3 is full before the third's cell
+    assert metrics.coverage(before, 0.31) == 0.6
+    assert metrics.coverage(before, 1.0) == 0.8  # a hole is in no region

@@ -3,11 +3,13 @@
 import pathlib
 import types
 
+import jax
 import numpy as np
 import pytest
 
-from experiments.geocoding import commands
+from experiments.geocoding import commands, config, task
 from fl_jax.core import errors
+from fl_jax.geocoding import geocoder, network
 from fl_jax.geocoding.geocoder import Answer
 
 
@@ -95,3 +97,34 @@ def test_a_text_too_long_is_answered_alone_and_what_is_found_is_counted(
     assert [bool(r["error"]) for r in rows] == [False, True, False, False]
     assert "10001 characters" in rows[1]["error"]
     assert "4 texts, 1 of them found" in capsys.readouterr().out
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A geocoder over the embedded cities that was never trained, as a run leaves it."""
+    monkeypatch.delenv("FL_JAX_DATA", raising=False)
+    data = task.load(config.SMOKE)
+    known, words = task.know(config.SMOKE, data), task.tokenizer(config.SMOKE, data)
+    net = task.model(config.SMOKE, known, words.size)
+    made = geocoder.Geocoder(network.init(jax.random.key(0), net), net, known, words)
+    made.save(tmp_path / "run" / "geocoder")
+    return tmp_path / "run"
+
+
+def content(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_evaluating_leaves_the_run_as_it_is_and_calibrating_does_not(saved, tmp_path, capsys):
+    before = content(saved)
+    assert commands.evaluate([str(saved), "--rows", "5", "--out", str(tmp_path / "out")]) == 0
+    assert content(saved) == before
+    assert (tmp_path / "out" / "report.md").read_text().strip() in capsys.readouterr().out
+    assert commands.calibrate([str(saved)]) == 0
+    assert "300 development items" in capsys.readouterr().out
+    changed = [p.name for p, data in content(saved).items() if before[p] != data]
+    assert changed == ["knowledge.safetensors"]
+    made = geocoder.load(saved / "geocoder").calibration
+    assert (made.temperature != 1).any() and (np.diff(made.mass) >= 0).all()
+    with pytest.raises(errors.ConfigError, match="rows"):
+        commands.evaluate([str(saved), "--rows", "0"])
