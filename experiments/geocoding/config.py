@@ -15,38 +15,18 @@ import dataclasses
 
 from experiments import ranges
 from fl_jax.core import errors
+from fl_jax.geocoding.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """One run: partition, phrases, training, calibration, evaluation beside the baselines."""
+class Config(Settings):
+    """One run: data, training, calibration, evaluation beside the baselines."""
 
-    seed: int = 0
-    threshold: int = 700  # training points that split a cell; the paper has 5,000 of 8 million
-    max_level: int = 9  # of cells; the paper has 8
-    vocab: int = 6000  # tokens of texts
-    width: int = 128  # of the T5; t5-base has 768 [paper]
-    heads: int = 4
-    hidden: int = 256
-    encoder_layers: int = 2
-    decoder_layers: int = 2
-    dropout: float = 0.0
-    length: int = 32  # tokens of a text in training; the paper cuts at 512
-    batch: int = 64  # texts of a step
-    steps: int = 640
-    rate: float = 2e-3  # peak, falling along a cosine
-    warmup: int = 50  # steps
-    weight_decay: float = 0.01  # [paper]
-    generated: int = 30_000  # texts made from the gazetteer
-    generated_share: float = 0.25  # of a batch
-    parts_share: float = 0.25  # of a batch: description or label alone
     items: str = ""  # file of items as `dump` writes it, or gzip; "" = wikidata-geo's
     rows: int = 0  # items to use at most, the first; 0 = all
     test: int = 2000  # test rows to evaluate at most; 0 = all
     names: int = 2000  # GeoNames names to evaluate alone
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
-    stride: int = 10  # steps between two rows of metrics.jsonl
-    save_every: int = 200  # steps between checkpoints
 
     def check(self) -> None:
         """Refuses numbers out of range, and shares that are more than a batch.
@@ -58,7 +38,7 @@ class Config:
             self,
             positive=(
                 "threshold", "max_level", "vocab", "width", "heads", "hidden", "encoder_layers",
-                "decoder_layers", "length", "batch", "steps", "rate", "generated", "names",
+                "decoder_layers", "length", "batch", "steps", "rate", "names",
                 "stride", "save_every",
             ),
             share=("dropout", "generated_share", "parts_share", "residual"),

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.geocoding import evaluation, run, task
+from experiments.geocoding import evaluation, task
 from experiments.geocoding.config import SMALL, SMOKE, Config
 from fl_jax.core import rng, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import dp_fedavg, mean
-from fl_jax.geocoding import examples, metrics, network, s2, sphere, texts
+from fl_jax.geocoding import examples, metrics, network, s2, sphere, texts, train
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.train import cohort, optimizer
 from fl_jax.train.state import Variables
@@ -152,9 +152,9 @@ def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
     shared = whole._replace(train=made(federated, whole))
     users = deal(take(whole.train, np.arange(len(whole.train.lat))[: federated.items]), federated)
     member = users.joins[users.owner]
-    seen = Seen.make(config, shared)
+    seen = train.prepare(config, shared.corpus)
     say(f"{len(member)} items of {len(users.joins)} users, of whom {users.joins.sum()} take part")
-    start, _ = run.fit(config, shared, seen.known, seen.words, seen.net, _Folder(out / "0"), False)
+    start = train.fit(config, shared.corpus, seen, out / "0")
     geocoder = seen.geocoder(start)
     before = density(geocoder, users.items)
     judge = lambda name, found, signal, **more: {
@@ -173,9 +173,8 @@ def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
     together = task.Split(*(_join(a, b) for a, b in zip(shared.train, mine, strict=True)))
     every = dataclasses.replace(config, steps=federated.steps)
     central = whole._replace(train=together)
-    seen = Seen.make(every, central)
-    params, _ = run.fit(every, central, seen.known, seen.words, seen.net, _Folder(out / "1"), False)
-    found = seen.geocoder(params)
+    seen = train.prepare(every, central.corpus)
+    found = seen.geocoder(train.fit(every, central.corpus, seen, out / "1"))
     found.save(out / "geocoder")
     rows.append(judge("all texts in one place", found, density(found, users.items)))
     say(rows[-1])
@@ -226,24 +225,6 @@ def ways(federated: Federated, users: int) -> dict[str, Way]:
     return found
 
 
-class Seen(NamedTuple):
-    """What was made of the texts that a trainer may read."""
-
-    known: Any
-    words: Any
-    net: network.Config
-
-    @classmethod
-    def make(cls, config: Config, data: task.Task) -> "Seen":
-        """From the training items of a task."""
-        known, words = task.know(config, data), task.tokenizer(config, data)
-        return cls(known, words, task.model(config, known, words.size))
-
-    def geocoder(self, params) -> Geocoder:
-        """A geocoder with these parameters."""
-        return Geocoder(params, self.net, self.known, self.words)
-
-
 class Local(NamedTuple):
     """The participants' texts on the device, and rounds over them."""
 
@@ -254,7 +235,7 @@ class Local(NamedTuple):
     people: population.Population
 
     @classmethod
-    def make(cls, federated: Federated, seen: Seen, start, users: Users) -> "Local":
+    def make(cls, federated: Federated, seen: train.Start, start, users: Users) -> "Local":
         """Encodes the participants' texts with the public tables."""
         items = users.items
         found = examples.encode(
@@ -378,10 +359,6 @@ def report(rows: list[dict[str, Any]]) -> str:
             f" {show(rate and rate[0], '.3f')} |"
         )
     return "\n".join(lines)
-
-
-class _Folder(NamedTuple):
-    path: pathlib.Path
 
 
 def _join(a, b):

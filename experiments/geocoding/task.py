@@ -1,4 +1,4 @@
-"""The data of a run: gazetteer, items, their split, the knowledge that is made of them."""
+"""The data of a run: gazetteer, items, their split."""
 
 import itertools
 import pathlib
@@ -8,19 +8,8 @@ import numpy as np
 
 from experiments.geocoding.config import Config
 from fl_jax.core import errors
-from fl_jax.data import bpe, sources
-from fl_jax.geocoding import (
-    cells,
-    evidence,
-    examples,
-    gazetteer,
-    network,
-    phrases,
-    s2,
-    texts,
-    wikidata,
-)
-from fl_jax.t5.config import Config as T5
+from fl_jax.data import sources
+from fl_jax.geocoding import gazetteer, texts, train, wikidata
 
 
 class Split(NamedTuple):
@@ -34,8 +23,12 @@ class Split(NamedTuple):
     @property
     def text(self) -> list[str]:
         """Label and description as one text."""
-        pairs = zip(self.label, self.description, strict=True)
-        return [", ".join(part for part in pair if part) for pair in pairs]
+        return [", ".join(part for part in pair if part) for pair in self.parts]
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """Label and description of each."""
+        return list(zip(self.label, self.description, strict=True))
 
 
 class Task(NamedTuple):
@@ -49,8 +42,11 @@ class Task(NamedTuple):
     test_places: np.ndarray
     origin: str
 
-
-SPECIAL = {"<pad>": 0, "</s>": 1, "<unk>": 2}
+    @property
+    def corpus(self) -> train.Corpus:
+        """What is trained on."""
+        own = self.train
+        return train.check(own.text, own.lat, own.lon, own.parts, self.gazetteer, self.train_places)
 
 
 def load(config: Config) -> Task:
@@ -98,86 +94,3 @@ def load(config: Config) -> Task:
 def _columns(rows) -> Split:
     label, description, lat, lon = zip(*rows, strict=True)
     return Split(list(label), list(description), np.array(lat), np.array(lon))
-
-
-def know(config: Config, task: Task) -> evidence.Knowledge:
-    """Partition of training items and places, phrases of the training texts, the tables."""
-    train, places = task.train, task.gazetteer
-    lat, lon = np.concatenate([train.lat, places.lat]), np.concatenate([train.lon, places.lon])
-    partition = cells.build(lat, lon, threshold=config.threshold, max_level=config.max_level)
-    leaf = cells.leaf(partition, train.lat, train.lon)
-    prior = np.bincount(leaf, minlength=len(partition.leaves)) + 0.5
-    prior = prior / prior.sum()
-    learned = phrases.learn(train.text, leaf, s2.xyz(train.lat, train.lon), prior)
-    return evidence.knowledge(places, learned, partition, prior, len(leaf))
-
-
-def tokenizer(config: Config, task: Task):
-    """A byte-level BPE of the training texts and of names in all scripts."""
-    draws = np.random.default_rng(config.seed)
-    rows = draws.choice(task.train_places, min(6000, len(task.train_places)), replace=False)
-    names = [n for row in rows for n in task.gazetteer.alternates[row].split("|") if n]
-    counts = bpe.count({"items": task.train.text, "names": names}, alpha=0.7)
-    return bpe.train(counts, config.vocab, special=SPECIAL)
-
-
-def model(config: Config, known: evidence.Knowledge, words: int) -> network.Config:
-    """The network of a run: its T5 has a token for every node after those of texts."""
-    shape = T5(
-        vocab=words + len(known.partition.level),
-        width=config.width,
-        head_width=config.width // config.heads,
-        heads=config.heads,
-        hidden=config.hidden,
-        encoder_layers=config.encoder_layers,
-        decoder_layers=config.decoder_layers,
-        mlp="gated-gelu",
-        dropout=config.dropout,
-    )
-    return network.Config(shape, words)
-
-
-class Training(NamedTuple):
-    """Training texts as arrays, and the batch of each step."""
-
-    parts: tuple[examples.Examples, ...]  # whole texts, descriptions and labels, generated
-    shares: tuple[float, ...]
-    size: int
-    seed: int
-
-    def batch(self, step: int) -> dict:
-        """The batch of a step: a pure function of the seed and the step."""
-        draws = np.random.default_rng((self.seed, step))
-        sizes = [round(share * self.size) for share in self.shares[1:]]
-        sizes = [self.size - sum(sizes), *sizes]
-        rows = [
-            examples_of(part, draws.integers(0, len(part.leaf), size))
-            for part, size in zip(self.parts, sizes, strict=True)
-        ]
-        return examples.batch(examples.join(rows), np.arange(self.size))
-
-
-def examples_of(part: examples.Examples, rows: np.ndarray) -> examples.Examples:
-    """Some rows."""
-    found = {n: getattr(part, n)[rows] for n in part._fields if n != "evidence"}
-    return examples.Examples(evidence=evidence.Arrays(*(a[rows] for a in part.evidence)), **found)
-
-
-def training(config: Config, task: Task, known: evidence.Knowledge, words) -> Training:
-    """Encodes the training texts, some of them disturbed, in three parts."""
-    draws = np.random.default_rng((config.seed, 1))
-    train = task.train
-    encode = lambda texts_, lat, lon, held: examples.encode(
-        known, words, texts_, lat=lat, lon=lon, held_out=held, length=config.length
-    )
-    noisy = lambda text: texts.disturb(text, draws) if draws.random() < 0.1 else text
-    whole = encode([noisy(t) for t in train.text], train.lat, train.lon, True)
-    halves = [d if d and (not x or draws.random() < 0.6) else x for x, d in
-              zip(train.label, train.description, strict=True)]  # fmt: skip
-    half = encode(halves, train.lat, train.lon, True)
-    made = texts.generate(task.gazetteer, task.train_places, config.generated, draws)
-    lat, lon = np.array([t.lat for t in made]), np.array([t.lon for t in made])
-    generated = encode([t.text for t in made], lat, lon, False)
-    shares = (1 - config.parts_share - config.generated_share, config.parts_share,
-              config.generated_share)  # fmt: skip
-    return Training((whole, half, generated), shares, config.batch, config.seed)

@@ -74,6 +74,12 @@ def unit(points: np.ndarray) -> np.ndarray:
     return points / np.maximum(np.linalg.norm(points, axis=-1, keepdims=True), 1e-9)
 
 
+def take(part: Examples, rows: np.ndarray) -> Examples:
+    """Some rows."""
+    found = {n: getattr(part, n)[rows] for n in part._fields if n != "evidence"}
+    return Examples(evidence=evidence.Arrays(*(a[rows] for a in part.evidence)), **found)
+
+
 def join(parts: Sequence[Examples]) -> Examples:
     """The parts one after another."""
     stack = lambda *arrays: np.concatenate(arrays)

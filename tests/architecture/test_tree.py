@@ -48,6 +48,7 @@ TESTED_BY = {
     ),
     r"fl_jax/bloom/config": "bloom/test_model.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",
+    r"fl_jax/geocoding/settings": "geocoding/test_train.py",
     r"fl_jax/geocoding/service/\w+": "geocoding/service/test_app.py",
     r"fl_jax/t5/config": "t5/test_model.py",
     r"fl_jax/core/dtypes": "nn/test_attention.py",

@@ -5,7 +5,7 @@ import functools
 import jax
 
 from experiments.geocoding import config, task
-from fl_jax.geocoding import geocoder, network
+from fl_jax.geocoding import geocoder, network, train
 from fl_jax.train import optimizer, state, step
 
 SETTINGS = config.SMOKE
@@ -16,23 +16,23 @@ def pieces():
     """(task, knowledge, tokenizer, config of the network)."""
     with _no_data():
         found = task.load(SETTINGS)
-    known = task.know(SETTINGS, found)
-    words = task.tokenizer(SETTINGS, found)
-    return found, known, words, task.model(SETTINGS, known, words.size)
+    return found, *train.prepare(SETTINGS, found.corpus)
 
 
 @functools.cache
 def trained(steps: int = 25) -> geocoder.Geocoder:
     """The geocoder after so many steps."""
-    found, known, words, net = pieces()
-    data = task.training(SETTINGS, found, known, words)
+    found, *start = pieces()
+    start = train.Start(*start)
+    data = train.encode(SETTINGS, found.corpus, start)
     rule = optimizer.make(optimizer.Optimizer("adamw", rate=3e-3))
-    start = network.init(jax.random.key(0), net)
-    current = state.init(state.Variables(start, {}), rule)
-    compiled = jax.jit(step.make(network.losses(net, network.tables(known)), rule))
+    params = network.init(jax.random.key(0), start.net)
+    current = state.init(state.Variables(params, {}), rule)
+    losses = network.losses(start.net, network.tables(start.known))
+    compiled = jax.jit(step.make(losses, rule))
     for n in range(steps):
         current, _ = compiled(current, data.batch(n), jax.random.key(n))
-    return geocoder.Geocoder(current.variables.params, net, known, words)
+    return start.geocoder(current.variables.params)
 
 
 def _no_data():

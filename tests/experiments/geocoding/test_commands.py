@@ -9,7 +9,7 @@ import pytest
 
 from experiments.geocoding import commands, config, task
 from fl_jax.core import errors
-from fl_jax.geocoding import geocoder, network
+from fl_jax.geocoding import geocoder, network, train
 from fl_jax.geocoding.geocoder import Answer
 
 
@@ -103,10 +103,8 @@ def test_a_text_too_long_is_answered_alone_and_what_is_found_is_counted(
 def saved(tmp_path, monkeypatch):
     """A geocoder over the embedded cities that was never trained, as a run leaves it."""
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
-    data = task.load(config.SMOKE)
-    known, words = task.know(config.SMOKE, data), task.tokenizer(config.SMOKE, data)
-    net = task.model(config.SMOKE, known, words.size)
-    made = geocoder.Geocoder(network.init(jax.random.key(0), net), net, known, words)
+    start = train.prepare(config.SMOKE, task.load(config.SMOKE).corpus)
+    made = start.geocoder(network.init(jax.random.key(0), start.net))
     made.save(tmp_path / "run" / "geocoder")
     return tmp_path / "run"
 
