@@ -1,6 +1,6 @@
 """Transformer-based geocoding: free text to a place on Earth [Solaz & Shalumov 2023].
 
-    python -m experiments geocoding                    about 7 minutes on two cores
+    python -m experiments geocoding                    about 10 minutes on two cores
     python -m experiments geocoding --preset smoke     seconds, without a data folder too
     python -m experiments geocoding --items FILE       on other items, such as `dump` writes
     python -m experiments geocoding serve RUN          the service and its map
