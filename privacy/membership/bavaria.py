@@ -132,13 +132,18 @@ def online(scores: table.Scores, *, form: str = "student") -> np.ndarray:
     """
     errors.one_of("form", form, FORMS)
     table.require(scores.member, inside=1, outside=1)
-    inside = predictive(scores.shadow, scores.member, form)
-    outside = predictive(scores.shadow, ~scores.member, form)
-    return inside.log_density(scores.target) - outside.log_density(scores.target)
+
+    def ratio(one):
+        inside = predictive(one.shadow, one.member, form)
+        outside = predictive(one.shadow, ~one.member, form)
+        return inside.log_density(one.target) - outside.log_density(one.target)
+
+    return table.over_queries(ratio, scores)
 
 
 def offline(scores: table.Scores, *, form: str = "student") -> np.ndarray:
     """(records,) one-sided log-odds of the target's score under OUT; larger means member."""
     errors.one_of("form", form, FORMS)
     table.require(scores.member, inside=0, outside=1)
-    return predictive(scores.shadow, ~scores.member, form).log_odds(scores.target)
+    odds = lambda one: predictive(one.shadow, ~one.member, form).log_odds(one.target)
+    return table.over_queries(odds, scores)

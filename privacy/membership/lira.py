@@ -36,7 +36,7 @@ def online(scores: table.Scores, *, spread: str = "example", centre: str = "medi
     """
     least = 2 if spread == "example" else 1
     table.require(scores.member, inside=least, outside=least)
-    return _over_queries(_online, scores, spread, centre)
+    return _run(_online, scores, spread, centre)
 
 
 def offline(
@@ -66,7 +66,7 @@ def offline(
             return z * z / 2 + np.log(s)
         return special.log_ndtr(z) - special.log_ndtr(-z)
 
-    return _over_queries(one, scores, spread, centre)
+    return _run(one, scores, spread, centre)
 
 
 def _online(scores, spread, centre):
@@ -78,13 +78,13 @@ def _online(scores, spread, centre):
     return 0.5 * (z_out * z_out - z_in * z_in) + np.log(s_out / s_in)
 
 
-def _over_queries(attack, scores, spread, centre):
+def _run(attack, scores, spread, centre):
     errors.one_of("spread", spread, SPREADS)
     errors.one_of("centre", centre, CENTRES)
-    if scores.shadow.ndim == 3:
-        queries = zip(scores.target.T, np.moveaxis(scores.shadow, 2, 0), strict=True)
-        each = [table.Scores(*query, scores.member) for query in queries]
-        return np.mean([_over_queries(attack, one, spread, centre) for one in each], axis=0)
+    return table.over_queries(lambda one: _blocks(attack, one, spread, centre), scores)
+
+
+def _blocks(attack, scores, spread, centre):
     if spread != "example":  # deviations that all records share
         return attack(scores, spread, centre)
     # Each record by itself: blocks of them stay in the cache.

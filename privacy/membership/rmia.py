@@ -27,6 +27,11 @@ def evidence(scores: table.Scores, *, a: float | None = None) -> np.ndarray:
         DataError: values outside [0, 1], or a record without the models that the formula needs.
         ConfigError: a outside [0, 1].
     """
+    if scores.shadow.ndim != 2:
+        raise errors.DataError(
+            f"P(x) is of one query, got shadow scores {scores.shadow.shape}; `attack` takes the"
+            " mean over queries."
+        )
     for values in (scores.target, scores.shadow):
         if values.min(initial=0.0) < 0 or values.max(initial=0.0) > 1 + 1e-6:
             raise errors.DataError(
@@ -75,7 +80,7 @@ def attack(
     gamma: float = GAMMA,
     ids: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """(records,) scores; larger means member.
+    """(records,) scores; larger means member. Of augmented records, the mean over their queries.
 
     Args:
         scores: probabilities p_y of the audited records.
@@ -98,6 +103,10 @@ def attack(
             f"the population overlaps the audited records in {np.intersect1d(*ids).size} records;"
             " take z from records that are not audited."
         )
+    return table.over_queries(lambda x, z: _attack(x, z, a, gamma), scores, population)
+
+
+def _attack(scores, population, a, gamma):
     online = a is None
     prior = evidence(scores, a=a)
     seen = population.member.any(1) & ~population.member.all(1)

@@ -4,6 +4,7 @@ Arrays alone are enough: rows are the audited records, columns the shadow models
 which model trained on which record. No attack in this package that takes a table needs a model.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -87,3 +88,26 @@ def leave_one_out(scores: Scores, model: int) -> tuple[Scores, np.ndarray]:
     others = np.arange(scores.shadow.shape[1]) != model
     table = Scores(scores.shadow[:, model], scores.shadow[:, others], scores.member[:, others])
     return table, scores.member[:, model]
+
+
+def over_queries(attack: Callable[..., np.ndarray], *tables: Scores) -> np.ndarray:
+    """(records,) the attack's scores, of augmented records their mean over the queries.
+
+    Args:
+        attack: tables without queries -> (records,).
+        tables: what it reads, all with as many queries or all without.
+
+    Raises:
+        DataError: some have queries that others lack.
+    """
+    queries = {t.target.shape[1:] for t in tables}
+    if len(queries) > 1:
+        raise errors.DataError(
+            f"tables that are read together need as many queries, got {sorted(queries)}; augment"
+            " the records of both in the same ways."
+        )
+    if queries == {()}:
+        return attack(*tables)
+    one = lambda t, q: Scores(t.target[:, q], t.shadow[:, :, q], t.member)
+    count = tables[0].target.shape[1]
+    return np.mean([attack(*(one(t, q) for t in tables)) for q in range(count)], axis=0)

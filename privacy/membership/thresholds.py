@@ -12,16 +12,20 @@ def calibrated(scores: table.Scores) -> np.ndarray:
     target - mean_out: difficulty calibration [Watson et al., ICLR 2022]. Works with any signal.
     """
     table.require(scores.member, inside=0, outside=1)
-    out = ~scores.member
-    return scores.target - np.where(out, scores.shadow, 0).sum(1) / out.sum(1)
+    return table.over_queries(lambda one: one.target - _mean(one, ~one.member), scores)
 
 
 def midpoint(scores: table.Scores) -> np.ndarray:
     """(records,) target - (mean_in + mean_out) / 2, a threshold a record
     [Sablayrolles et al., ICML 2019]."""
     table.require(scores.member, inside=1, outside=1)
-    mean = lambda mask: np.where(mask, scores.shadow, 0).sum(1) / mask.sum(1)
-    return scores.target - 0.5 * (mean(scores.member) + mean(~scores.member))
+    return table.over_queries(
+        lambda one: one.target - 0.5 * (_mean(one, one.member) + _mean(one, ~one.member)), scores
+    )
+
+
+def _mean(scores, mask):
+    return np.where(mask, scores.shadow, 0).sum(1) / mask.sum(1)
 
 
 def best(signal: np.ndarray, member: np.ndarray) -> float:
