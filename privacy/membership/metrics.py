@@ -7,9 +7,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
-from fl_jax.core import errors
+from fl_jax.core import errors, intervals
 
 RESOLVE = 5  # false positives that a rate must rest on to be reported
 
@@ -43,10 +43,7 @@ def interval(hits: int, trials: int, confidence: float = 0.95) -> Rate:
     """
     if not 0 <= hits <= trials or trials == 0:
         raise errors.DataError(f"a rate needs 0 <= hits <= trials > 0, got {hits} of {trials}.")
-    level = (1 - confidence) / 2
-    low = special.betaincinv(hits, trials - hits + 1, level) if hits else 0.0
-    high = special.betaincinv(hits + 1, trials - hits, 1 - level) if hits < trials else 1.0
-    return Rate(hits / trials, float(low), float(high))
+    return Rate(hits / trials, *intervals.clopper_pearson(hits, trials, (1 - confidence) / 2))
 
 
 def _split(scores, member):

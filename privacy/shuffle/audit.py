@@ -12,20 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import special
 
-from fl_jax.core import rng
+from fl_jax.core import intervals, rng
 from fl_jax.core.types import Array, Float, Key, PyTree
 from privacy.accounting.errors import PrivacyError, probability
 from privacy.shuffle import federated
 from privacy.shuffle.randomizers import Randomizer
-
-
-def clopper_pearson(hits: int, trials: int, level: float) -> tuple[float, float]:
-    """One-sided bounds (lower, upper) of a probability, each at confidence 1 - level."""
-    low = special.betaincinv(hits, trials - hits + 1, level) if hits > 0 else 0.0
-    high = special.betaincinv(hits + 1, trials - hits, 1 - level) if hits < trials else 1.0
-    return float(low), float(high)
 
 
 def lower_bound(
@@ -57,8 +49,8 @@ def lower_bound(
 
 
 def _estimate(a, b, cut, delta, level):
-    true, _ = clopper_pearson(int((a >= cut).sum()), a.size, level)
-    _, false = clopper_pearson(int((b >= cut).sum()), b.size, level)
+    true, _ = intervals.clopper_pearson(int((a >= cut).sum()), a.size, level)
+    _, false = intervals.clopper_pearson(int((b >= cut).sum()), b.size, level)
     return math.log((true - delta) / false) if true > delta + false else 0.0
 
 
