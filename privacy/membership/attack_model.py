@@ -17,6 +17,7 @@ from fl_jax.core import errors, rng
 from fl_jax.core.types import Array, Key, PyTree
 from fl_jax.nn.loss import cross_entropy
 from fl_jax.train import cohort
+from privacy.membership import signals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,15 +86,17 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
         config: of the networks.
 
     Raises:
-        DataError: a class without members or without non-members: nothing can be learnt there.
+        DataError: labels outside the classes, or a class without members or without non-members:
+            nothing can be learnt there.
         ConfigError: unknown inputs.
     """
     errors.one_of("attack input", config.inputs, INPUTS)
     answers, labels, member = (np.asarray(a) for a in rows)
     classes = answers.shape[1]
+    signals.check_labels(labels, classes)
     members = np.bincount(labels[member], minlength=classes)
     others = np.bincount(labels[~member], minlength=classes)
-    if len(members) > classes or min(members.min(), others.min()) == 0:
+    if min(members.min(), others.min()) == 0:
         kind, worst = min(
             (("members", members), ("non-members", others)), key=lambda pair: pair[1].min()
         )
@@ -184,7 +187,7 @@ def score(attack: Attack, answers: np.ndarray, labels: np.ndarray) -> np.ndarray
         labels: (records,) true classes.
 
     Raises:
-        DataError: another number of classes than the attack was trained on.
+        DataError: another number of classes than the attack was trained on, or labels outside.
     """
     if answers.shape[1] != attack.classes:
         raise errors.DataError(
@@ -192,5 +195,6 @@ def score(attack: Attack, answers: np.ndarray, labels: np.ndarray) -> np.ndarray
             f" {answers.shape[1]}."
         )
     x = jnp.asarray(_inputs(answers, attack.inputs))
+    labels = signals.check_labels(labels, attack.classes)
     found = _score(attack.params, x, jnp.asarray(labels, jnp.int32))
     return np.asarray(found, np.float64)

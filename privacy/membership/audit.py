@@ -69,13 +69,13 @@ def one_run(
     return _largest(excess)
 
 
-def _largest(excess) -> float:
+def _largest(excess, ceiling: float = CEILING) -> float:
     """The root of a function that grows with eps; 0 if it is above 0 from the start."""
     if excess(0.0) >= 0:
         return 0.0
     high = 1.0
     while excess(high) < 0:
-        if high > CEILING:
+        if high > ceiling:
             return high
         high *= 2
     return float(optimize.brentq(excess, 0.0, high, xtol=1e-13, rtol=1e-14))
@@ -208,7 +208,7 @@ def gdp_epsilon(mu: float, delta: float) -> float:
     """
     if not 0 < delta < 1:
         raise errors.ConfigError(f"delta lies between 0 and 1, got {delta}.")
-    return _largest(lambda eps: delta - gdp_delta(eps, mu))
+    return _largest(lambda eps: delta - gdp_delta(eps, mu), math.inf)
 
 
 def gdp_from_epsilon(eps: float, delta: float) -> float:

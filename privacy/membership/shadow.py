@@ -163,8 +163,10 @@ def train(
         save_every: models between two saves.
 
     Raises:
-        DataError: a model that is not finite.
+        DataError: rows that the examples do not have, labels below 0, or a model that is not
+            finite.
     """
+    _check(recipes, examples)
     count = len(recipes.id)
     stride = min(stride, count)
     total = -(-count // stride) * stride
@@ -195,6 +197,19 @@ def train(
     models = jax.tree.map(lambda leaf: leaf[:count], models)
     check_finite(models)
     return models
+
+
+def _check(recipes, examples):
+    """Rows and labels once on the host: inside a program they would be clamped in silence."""
+    rows, many = np.asarray(recipes.rows), len(examples["y"])
+    if rows.min() < 0 or rows.max() >= many:
+        raise errors.DataError(
+            f"rows must lie in 0..{many - 1}, the examples, but they range from {rows.min()} to"
+            f" {rows.max()}; number them by their place in the examples."
+        )
+    least = int(np.asarray(examples["y"]).min())
+    if least < 0:
+        raise errors.DataError(f"labels must be >= 0, but one is {least}; relabel them.")
 
 
 @functools.cache  # one program for all calls that train alike

@@ -38,14 +38,23 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def _labels(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def check_labels(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The labels, if they lie in 0..classes-1.
+
+    Raises:
+        DataError: they do not.
+    """
     labels = np.asarray(labels)
-    classes = outputs.shape[-1]
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise errors.DataError(
             f"labels must lie in 0..{classes - 1}, but they range from {labels.min()} to"
             f" {labels.max()}; relabel them."
         )
+    return labels
+
+
+def _labels(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    labels = check_labels(labels, outputs.shape[-1])
     return np.broadcast_to(labels, outputs.shape[:-1])[..., None]
 
 

@@ -62,3 +62,10 @@ def test_other_classes_are_refused(key):
     attack = attack_model.fit(rows(), key, attack_model.Config(steps=1))
     with pytest.raises(errors.DataError, match="over 3 classes, got 4"):
         attack_model.score(attack, np.zeros((2, 4)), np.zeros(2, int))
+    for label in (-1, 3):
+        with pytest.raises(errors.DataError, match=r"labels must lie in 0\.\.2"):
+            attack_model.score(attack, np.zeros((2, 3)), np.array([0, label]))
+        data = rows()
+        labels = np.where(np.arange(len(data.labels)) == 5, label, data.labels)
+        with pytest.raises(errors.DataError, match=r"labels must lie in 0\.\.2"):
+            attack_model.fit(data._replace(labels=labels), key)

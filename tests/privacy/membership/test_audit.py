@@ -85,3 +85,10 @@ def test_bad_input_is_refused():
         audit.extremes(np.zeros(4), np.zeros(4, bool), top=3, bottom=2)
     with pytest.raises(errors.ConfigError, match="delta > 0"):
         audit.one_run_gaussian(5, 5, 5, delta=0.0)
+
+
+def test_the_eps_of_a_strong_leak_has_no_ceiling():
+    for mu in (20.0, 60.0):
+        eps = audit.gdp_epsilon(mu, 1e-5)
+        assert eps > mu * mu / 2  # delta is above 1/2 - 1/mu there
+        np.testing.assert_allclose(audit.gdp_delta(eps, mu), 1e-5, rtol=1e-6)

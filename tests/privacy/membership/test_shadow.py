@@ -114,3 +114,13 @@ def test_bad_input_is_refused(examples):
     recipes = shadow.recipes([0, 1], [np.arange(10, 20), np.arange(5)], epochs=1)
     with pytest.raises(errors.DataError, match="model 1 of 2 is not finite"):
         shadow.train(FIT, recipes, bad, KEY)
+
+
+def test_rows_and_labels_that_are_not_there_are_refused(examples):
+    for row in (-1, 60):
+        recipes = shadow.recipes([0], [np.array([3, row])], epochs=1)
+        with pytest.raises(errors.DataError, match=r"rows must lie in 0\.\.59"):
+            shadow.train(FIT, recipes, examples, KEY)
+    bad = {**examples, "y": examples["y"].at[7].set(-1)}
+    with pytest.raises(errors.DataError, match="labels must be >= 0, but one is -1"):
+        shadow.train(FIT, shadow.recipes([0], [np.arange(5)], epochs=1), bad, KEY)
