@@ -26,6 +26,11 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         used["train"] += time.process_time() - start
         start = time.process_time()
         for seed, state in states.items():
+            if config.validate_every:
+                print(
+                    f"seed {seed}: the parameters after round {int(state.round)} are tested,"
+                    f" validation {100 * float(state.score):.2f} %"
+                )
             test(config, directory, seed, state)
             hints(config, directory, seed, state)
         used["test"] += time.process_time() - start
@@ -54,8 +59,9 @@ def file(directory: result.RunDirectory, seed: int, stage: str) -> pathlib.Path:
     return folder(directory.path, (seed,)) / f"{stage}.jsonl"
 
 
-def saved(config: Config, run: pathlib.Path) -> dict[int, tuple[int, tasks.training.State]]:
-    """seed -> (rounds behind it, its newest state), of the seeds that have a checkpoint."""
+def saved(config: Config, run: pathlib.Path) -> dict:
+    """seed -> (rounds behind it, its newest state, with the best if the run validates), of the
+    seeds that have a checkpoint."""
     found = {}
     for seeds in tasks.batches(config):
         place = folder(run, seeds) / "checkpoints"

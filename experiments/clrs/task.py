@@ -1,11 +1,14 @@
 """The model, its update and its tests, from the settings."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from algorithmic.clrs import ALGORITHMS, evaluate, net, samplers, training
+from experiments.clrs import selection
 from experiments.clrs.config import Config
 from fl_jax.core import errors, rng
 from fl_jax.train import cohort, optimizer, schedule
@@ -71,6 +74,10 @@ def check(config: Config) -> None:
     """
     errors.positive("seeds", config.seeds)
     errors.positive("data", config.data)
+    if config.validate_every < 0:
+        raise errors.ConfigError(
+            f"validate_every must be at least 0, got {config.validate_every}; 0 is never."
+        )
     if config.plan != ALONE:
         cohort.Plan.parse(config.plan)
         if config.data > 1:
@@ -122,15 +129,37 @@ def advance(config: Config, seeds: tuple[int, ...]):
         given = meshes.replicate(devices, (fold(key, step), jnp.int32(n)))
         return one(state, *given, most)
 
-    return round_after
+    def and_validation(kept, step):
+        state, info = round_after(kept.state, step)
+        kept, after = kept._replace(state=state), step + 1
+        if after % config.validate_every == 0 or after == config.rounds:
+            each = [validate(config, s.state) for s in split(config, seeds, kept).values()]
+            scores = np.array(each, np.float32).reshape(kept.score.shape)
+            kept = selection.update(kept, scores, after)
+        return kept, info
+
+    return and_validation if config.validate_every else round_after
 
 
-def start(config: Config, seeds: tuple[int, ...]) -> training.State:
-    """The state before the first round; of seeds that train together, stacked."""
+def start(config: Config, seeds: tuple[int, ...]) -> training.State | selection.Kept:
+    """What there is before the first round; of seeds that train together, stacked."""
     check(config)
     init = lambda key: training.init(rng.fold(key, "init"), model(config), settings(config))
-    made = init if config.plan == ALONE else jax.vmap(init)
-    return meshes.replicate(mesh(config), made(_keys(config, seeds)))
+    made = (init if config.plan == ALONE else jax.vmap(init))(_keys(config, seeds))
+    if config.validate_every:
+        made = selection.start(made)
+    return meshes.replicate(mesh(config), made)
+
+
+def validate(config: Config, state: training.State) -> float:
+    """The mean over the tasks of the scores at the largest size trained on, in [0, 1].
+
+    The inputs are the benchmark's distribution, the same at every validation and of every seed.
+    """
+    key = rng.fold(jax.random.key(config.seed), "validation")
+    alone = dataclasses.replace(config, stop=False)  # told when to stop, as the benchmark does
+    found = test(alone, state, key, max(config.lengths))
+    return float(np.mean([scores.official for _, scores, _ in found]))
 
 
 def split(config: Config, seeds: tuple[int, ...], values) -> dict:
@@ -145,12 +174,13 @@ def _keys(config, seeds):
     return keys[0] if config.plan == ALONE else keys
 
 
-def test(config: Config, state: training.State, key, n: int):
+def test(config: Config, state: training.State | selection.Kept, key, n: int):
     """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None) of every
     task at one size.
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
+    state = selection.chosen(state)
     found = _owned(config, state)
     for name in tasks(config):
         group, own = found[name]
@@ -166,8 +196,9 @@ def samples(config: Config, name: str) -> int:
     return min(evaluate.test_size(name), config.test_samples or evaluate.test_size(name))
 
 
-def hints(config: Config, state: training.State, key, n: int):
+def hints(config: Config, state: training.State | selection.Kept, key, n: int):
     """Yields (task, {hint: how right after each step}) of every task that has hints."""
+    state = selection.chosen(state)
     found = _owned(config, state)
     for name in tasks(config):
         group, own = found[name]
