@@ -8,7 +8,6 @@ from scipy import stats
 from experiments import result
 from experiments.leakage.config import Config
 from privacy.accounting.bound import Adjacency
-from privacy.accounting.errors import PrivacyError
 from privacy.accounting.events import Gaussian
 from privacy.accounting.ledger import Ledger
 from privacy.leakage import scores
@@ -119,11 +118,8 @@ def privacy(config: Config) -> list[dict]:
     made = []
     for noise in config.noises:
         ledger = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(noise), config.rounds)
-        try:
-            eps = float(ledger.epsilon(config.delta).upper)
-        except PrivacyError:  # so little noise that eps is beyond a million
-            eps = None
-        made.append({"noise": noise, "eps": eps})
+        eps = ledger.epsilon(config.delta).upper
+        made.append({"noise": noise, "eps": eps if eps <= 1e6 else None})
     return made
 
 
