@@ -37,7 +37,8 @@ def test_items_of_a_file(tmp_path, monkeypatch, kind):
     assert sum(len(part.lat) for part in (few.train, few.dev, few.test)) == 100
 
 
-def test_a_file_that_cannot_be_trained_on(tmp_path):
+def test_a_file_that_cannot_be_trained_on(tmp_path, monkeypatch):
+    monkeypatch.delenv("FL_JAX_DATA", raising=False)
     path = tmp_path / "items.tsv"
     settings = dataclasses.replace(config.SMOKE, items=str(path))
     with pytest.raises(errors.DataError, match="is not there"):
