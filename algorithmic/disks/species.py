@@ -15,7 +15,6 @@ MASSES = {
 }  # fmt: skip
 ELECTRON = "e-"
 ELECTRON_MASS = 5.4858e-4  # [amu]
-ICE = "#"  # marks the ice form of a species; "@" is UCLCHEM's bulk ice
 _SYMBOL = re.compile(
     "|".join(sorted(MASSES, key=len, reverse=True)) + r"|(\d+)"
 )  # the longest symbol first: Si before S
@@ -72,7 +71,7 @@ def mass(name: str) -> float:
 
 
 def is_ice(name: str) -> bool:
-    """Whether the species sits on a grain."""
+    """Whether the species sits on a grain: "#" marks ice, "@" the bulk ice of UCLCHEM."""
     return name.startswith(("#", "@"))
 
 
