@@ -111,7 +111,7 @@ class Config:
                 "shares", "share", "active_share", "alphas", "mixed", "dropouts", "portions",
                 "delta",
             ),
-            filled=("channels", "classifiers", "word_batches"),
+            filled=("classifiers", "word_batches"),
         )  # fmt: skip
         began, ended = self.timeline
         if began >= ended:
