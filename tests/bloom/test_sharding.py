@@ -24,7 +24,6 @@ def one_round(params, plan="scan", mesh=None):
             optimizer.make(optimizer.Optimizer("sgd", rate=0.1)),
             epochs=1,
             batch_size=4,
-            capacity=4,
         ),
         sampler=sampling.everyone(4),
         aggregator=mean.mean(),
