@@ -15,7 +15,7 @@ from experiments import ranges
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """Pre-train a federated model, backdoor it in one round, follow it afterwards.
 
     The numbers of the paper are from memory, those of its repository were read there.
@@ -64,23 +64,16 @@ class Config:
     rounds_per_dispatch: int = 10  # rounds in one call of the compiled program
     save_every: int = 50  # rounds between checkpoints
 
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ConfigError: then.
-        """
-        ranges.check(
-            self,
-            positive=(
-                "seeds", "participants", "cohort", "eta", "dirichlet", "blocks", "width", "epochs",
-                "batch", "rate", "pretrain_rounds", "pretrain_eta", "follow_rounds",
-                "attacker_rate", "attacker_drop_every", "backdoor_draws", "splits",
-                "rounds_per_dispatch", "save_every",
-            ),
-            share=("alpha",),
-            filled=("blocks",),
-        )  # fmt: skip
+    RANGES = ranges.Ranges(
+        positive=(
+            "seeds", "participants", "cohort", "eta", "dirichlet", "blocks", "width", "epochs",
+            "batch", "rate", "pretrain_rounds", "pretrain_eta", "follow_rounds",
+            "attacker_rate", "attacker_drop_every", "backdoor_draws", "splits",
+            "rounds_per_dispatch", "save_every",
+        ),
+        share=("alpha",),
+        filled=("blocks",),
+    )  # fmt: skip
 
 
 PAPER = Config()

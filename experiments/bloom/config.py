@@ -17,7 +17,7 @@ from fl_jax.core import errors
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """One run: tokenizer, pretraining, evaluation, federated adapters, fine-tuning twice."""
 
     seed: int = 0
@@ -59,22 +59,23 @@ class Config:
     fsdp: int = 1  # mesh: examples and parameters
     tensor: int = 1  # mesh: heads, MLP, vocabulary
 
+    RANGES = ranges.Ranges(
+        positive=(
+            "vocab", "hidden", "layers", "heads", "length", "batch", "ramp_step", "ramp",
+            "steps", "rate", "micro_batches", "finetune_steps", "finetune_batch",
+            "finetune_length", "finetune_rate", "per_task", "questions", "text_bytes", "rounds",
+            "lora_rank", "client_rate", "client_rows", "client_length", "stride", "save_every",
+        ),
+        signed=("data", "fsdp", "tensor"),
+    )  # fmt: skip
+
     def check(self) -> None:
         """Refuses numbers out of range, and steps that the stride does not meet.
 
         Raises:
             ConfigError: then.
         """
-        ranges.check(
-            self,
-            positive=(
-                "vocab", "hidden", "layers", "heads", "length", "batch", "ramp_step", "ramp",
-                "steps", "rate", "micro_batches", "finetune_steps", "finetune_batch",
-                "finetune_length", "finetune_rate", "per_task", "questions", "text_bytes", "rounds",
-                "lora_rank", "client_rate", "client_rows", "client_length", "stride", "save_every",
-            ),
-            signed=("data", "fsdp", "tensor"),
-        )  # fmt: skip
+        super().check()
         if self.steps % self.stride:
             raise errors.ConfigError(
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."

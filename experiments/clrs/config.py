@@ -19,7 +19,7 @@ SHORT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """Train on random inputs of sizes up to 16, test at 64.
 
     The defaults are the paper's multi-task model; "repository" is google-deepmind/clrs. README.md
@@ -67,21 +67,14 @@ class Config:
     # 0 = none, the last ones are. The repository: 50.
     validate_every: int = 0
 
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ConfigError: then.
-        """
-        ranges.check(
-            self,
-            positive=(
-                "seeds", "data", "hidden", "triplets", "rounds", "batch", "chunk", "lengths",
-                "rate", "final", "clip", "test_lengths", "test_batch", "log_every", "save_every",
-            ),
-            share=("close",),
-            filled=("lengths", "test_lengths"),
-        )  # fmt: skip
+    RANGES = ranges.Ranges(
+        positive=(
+            "seeds", "data", "hidden", "triplets", "rounds", "batch", "chunk", "lengths",
+            "rate", "final", "clip", "test_lengths", "test_batch", "log_every", "save_every",
+        ),
+        share=("close",),
+        filled=("lengths", "test_lengths"),
+    )  # fmt: skip
 
 
 PAPER = Config(validate_every=50)

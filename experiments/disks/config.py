@@ -13,7 +13,7 @@ from experiments import ranges
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """A population of disks, an emulator of their chemistry, lines, and a retrieval.
 
     "notebook" is the authors' supplementary notebook, "package" their fitting package.
@@ -46,21 +46,14 @@ class Config:
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
     calibration_batch: int = 50  # of them side by side
 
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ConfigError: then.
-        """
-        ranges.check(
-            self,
-            positive=(
-                "disks", "radii", "layers", "years", "rtol", "test_folds", "folds", "largest_k",
-                "level", "epochs", "channels", "chains", "calibration_batch",
-            ),
-            share=("level",),
-            filled=("features", "fit_features"),
-        )  # fmt: skip
+    RANGES = ranges.Ranges(
+        positive=(
+            "disks", "radii", "layers", "years", "rtol", "test_folds", "folds", "largest_k",
+            "level", "epochs", "channels", "chains", "calibration_batch",
+        ),
+        share=("level",),
+        filled=("features", "fit_features"),
+    )  # fmt: skip
 
 
 PAPER = Config()

@@ -19,7 +19,7 @@ from fl_jax.geocoding.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Settings):
+class Config(ranges.Checked, Settings):
     """One run: data, training, calibration, evaluation beside the baselines."""
 
     items: str = ""  # file of items as `dump` writes it, or gzip; "" = wikidata-geo's
@@ -28,21 +28,22 @@ class Config(Settings):
     names: int = 2000  # GeoNames names to evaluate alone
     residual: float = 0.001  # posterior mass that may stay unexpanded in the evaluation
 
+    RANGES = ranges.Ranges(
+        positive=(
+            "threshold", "max_level", "vocab", "width", "heads", "hidden", "encoder_layers",
+            "decoder_layers", "length", "batch", "steps", "rate", "names",
+            "stride", "save_every",
+        ),
+        share=("dropout", "generated_share", "parts_share", "residual"),
+    )  # fmt: skip
+
     def check(self) -> None:
         """Refuses numbers out of range, and shares that are more than a batch.
 
         Raises:
             ConfigError: then.
         """
-        ranges.check(
-            self,
-            positive=(
-                "threshold", "max_level", "vocab", "width", "heads", "hidden", "encoder_layers",
-                "decoder_layers", "length", "batch", "steps", "rate", "names",
-                "stride", "save_every",
-            ),
-            share=("dropout", "generated_share", "parts_share", "residual"),
-        )  # fmt: skip
+        super().check()
         if self.generated_share + self.parts_share > 1:
             raise errors.ConfigError(
                 f"generated_share and parts_share are of one batch, but sum to"

@@ -25,7 +25,7 @@ PARTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """Train together, infer a property of one participant's batches; what helps against it.
 
     [authors] marks what was read in the authors' code, [paper] what is from memory of the paper.
@@ -90,29 +90,30 @@ class Config:
     inversion_method: str = "patches"  # of the convolutions there: each step is a scan's
     inversion_variation: float = 0.02  # weight of total variation; 0.2 is breaching's
 
+    RANGES = ranges.Ranges(
+        positive=(
+            "seeds", "channels", "hidden", "batch", "rate", "dispatch", "two_rounds",
+            "two_period", "rounds", "period", "every", "permutations", "shares", "participants",
+            "active_participants", "active_seeds", "timeline", "timeline_participants",
+            "local_steps", "averaging_participants", "averaging_rate", "defence_participants",
+            "portions", "clip", "delta", "record_rounds", "record_batch", "vocabulary",
+            "truncated", "length", "word_batches", "word_rounds", "inversion_steps",
+            "inversion_batch",
+        ),
+        share=(
+            "shares", "share", "active_share", "alphas", "mixed", "dropouts", "portions",
+            "delta",
+        ),
+        filled=("classifiers", "word_batches"),
+    )  # fmt: skip
+
     def check(self) -> None:
         """Refuses numbers out of range, and a timeline that ends before it begins.
 
         Raises:
             ConfigError: then.
         """
-        ranges.check(
-            self,
-            positive=(
-                "seeds", "channels", "hidden", "batch", "rate", "dispatch", "two_rounds",
-                "two_period", "rounds", "period", "every", "permutations", "shares", "participants",
-                "active_participants", "active_seeds", "timeline", "timeline_participants",
-                "local_steps", "averaging_participants", "averaging_rate", "defence_participants",
-                "portions", "clip", "delta", "record_rounds", "record_batch", "vocabulary",
-                "truncated", "length", "word_batches", "word_rounds", "inversion_steps",
-                "inversion_batch",
-            ),
-            share=(
-                "shares", "share", "active_share", "alphas", "mixed", "dropouts", "portions",
-                "delta",
-            ),
-            filled=("classifiers", "word_batches"),
-        )  # fmt: skip
+        super().check()
         began, ended = self.timeline
         if began >= ended:
             raise errors.ConfigError(

@@ -23,7 +23,7 @@ PARTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """Train a target and its shadows, attack it in every way, defend it, audit private training.
 
     [spec]: the setup that published reference figures of a plain implementation belong to;
@@ -73,23 +73,16 @@ class Config:
     plan: str = "auto"  # how models run: auto (measured), scan, vmap, chunk:K
     stride: int = 17  # models in one call of the compiled program
 
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ConfigError: then.
-        """
-        ranges.check(
-            self,
-            positive=(
-                "seeds", "target_train", "target_test", "population", "shadows", "shadow_train",
-                "hidden", "rate", "batch", "epochs", "attack_hidden", "attack_rate", "attack_steps",
-                "effect_seeds", "effect_shadows", "effect_epochs", "effect_classes",
-                "online_models", "online_targets", "budgets", "audit_canaries", "audit_noise",
-                "audit_steps", "audit_rate", "audit_rounds", "delta", "stride",
-            ),
-            share=("noise", "audit_rate", "delta"),
-        )  # fmt: skip
+    RANGES = ranges.Ranges(
+        positive=(
+            "seeds", "target_train", "target_test", "population", "shadows", "shadow_train",
+            "hidden", "rate", "batch", "epochs", "attack_hidden", "attack_rate", "attack_steps",
+            "effect_seeds", "effect_shadows", "effect_epochs", "effect_classes",
+            "online_models", "online_targets", "budgets", "audit_canaries", "audit_noise",
+            "audit_steps", "audit_rate", "audit_rounds", "delta", "stride",
+        ),
+        share=("noise", "audit_rate", "delta"),
+    )  # fmt: skip
 
 
 SMALL = Config()

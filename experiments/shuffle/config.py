@@ -12,7 +12,7 @@ from experiments import ranges
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     """Plan a privacy budget, or draw the bounds and train through a shuffler.
 
     T and eps0 of the training are fixed here, before any data is seen.
@@ -46,22 +46,15 @@ class Config:
     rate: float = 30.0  # server learning rate, on means of unit vectors
     plan: str = "chunk:512"  # how clients run (fl_jax.train.cohort)
 
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ConfigError: then.
-        """
-        ranges.check(
-            self,
-            positive=(
-                "delta", "rounds", "clients", "figure_delta", "figure_eps0", "figure_clients",
-                "figure_orders", "figure_rounds", "audit_trials", "audit_clients", "seeds", "eps0",
-                "unamplified", "spread", "train_rounds", "cells", "bins", "rate",
-            ),
-            share=("delta", "figure_delta"),
-            filled=("eps0",),
-        )  # fmt: skip
+    RANGES = ranges.Ranges(
+        positive=(
+            "delta", "rounds", "clients", "figure_delta", "figure_eps0", "figure_clients",
+            "figure_orders", "figure_rounds", "audit_trials", "audit_clients", "seeds", "eps0",
+            "unamplified", "spread", "train_rounds", "cells", "bins", "rate",
+        ),
+        share=("delta", "figure_delta"),
+        filled=("eps0",),
+    )  # fmt: skip
 
 
 PAPER = Config()

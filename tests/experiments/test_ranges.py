@@ -7,7 +7,7 @@ from fl_jax.core import errors
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(ranges.Checked):
     rate: float = 0.5
     seed: int = 0
     axis: int = -1
@@ -17,10 +17,8 @@ class Config:
     on: bool = False
     loss: float = 0.25
 
-
-def check(config):
-    ranges.check(
-        config, positive=("rate", "sizes"), share=("loss",), filled=("parts",), signed=("axis",)
+    RANGES = ranges.Ranges(
+        positive=("rate", "sizes"), share=("loss",), filled=("parts",), signed=("axis",)
     )
 
 
@@ -37,10 +35,10 @@ def check(config):
     ],
 )
 def test_what_is_out_of_range_is_named(change, said):
-    check(Config())
-    check(Config(axis=-3, sizes=(), loss=1.0))
+    Config().check()
+    Config(axis=-3, sizes=(), loss=1.0).check()
     with pytest.raises(errors.ConfigError, match=said):
-        check(dataclasses.replace(Config(), **change))
+        dataclasses.replace(Config(), **change).check()
 
 
 @pytest.mark.parametrize("name", systems.NAMES)
@@ -48,6 +46,8 @@ def test_every_system_checks_its_config(name):
     presets = systems.module(name, "config").PRESETS
     for config in presets.values():
         config.check()
+        fields = {field.name for field in dataclasses.fields(config)}
+        assert {named for names in config.RANGES for named in names} <= fields
     for change in ({"seed": -1}, {field(presets["smoke"]): 0}):
         with pytest.raises(errors.ConfigError, match="must be"):
             dataclasses.replace(presets["smoke"], **change).check()
