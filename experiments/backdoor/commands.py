@@ -10,8 +10,8 @@ from fl_jax.core import errors
 def grid(argv: list[str]) -> int:
     """Every attack against every defence: grid.json, grid.png and, with the mean, roc.png."""
     what = "Every attack against every defence, seeds side by side."
-    option = ("--defences", "some of them only, separated by commas")
-    asked, clock = _begin("grid", what, argv, option=option)
+    some = "some of them only, separated by commas"
+    asked, clock = _begin("grid", what, argv, options={"--defences": some, "--attacks": some})
 
     import jax
     import jax.numpy as jnp
@@ -23,8 +23,10 @@ def grid(argv: list[str]) -> int:
 
     chosen = {"smoke": grids.SMOKE_GRID, "small": grids.SMALL_GRID}[asked.preset]
     config = _seeds(chosen.config, asked)
-    some = tuple(name.strip() for name in asked.defences.split(",") if name.strip())
-    chosen = dataclasses.replace(chosen, config=config, defences=some)
+    listed = lambda text: tuple(name.strip() for name in text.split(",") if name.strip())
+    defences, attacks = listed(asked.defences), listed(asked.attacks)
+    chosen = dataclasses.replace(chosen, config=config, defences=defences, attacks=attacks)
+    grids.attacks_of(chosen)  # refuses a wrong name before anything is trained
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
     stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
@@ -159,7 +161,7 @@ def _begin(
     what: str,
     argv: list[str],
     presets: tuple[str, ...] = ("smoke", "small"),
-    option: tuple[str, str] | None = None,
+    options: dict[str, str] | None = None,
     resumes: bool = False,
 ):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
@@ -167,8 +169,8 @@ def _begin(
     parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
     parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
-    if option is not None:
-        parser.add_argument(option[0], default="", help=option[1])
+    for option, meaning in (options or {}).items():
+        parser.add_argument(option, default="", help=meaning)
     if resumes:
         parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     asked = arguments.read(parser, argv)

@@ -59,6 +59,7 @@ class Grid:
     # momentum, are outside the stable region: the server's own update is then noise.
     root: int = 28
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
+    attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
 
 
 SMALL_GRID = Grid()
@@ -105,6 +106,7 @@ class Material(NamedTuple):
 class Found(NamedTuple):
     """What the grid gives: leaves (defences, attacks, seeds, rounds, ...)."""
 
+    attacks: tuple[str, ...]  # their names
     main: np.ndarray  # accuracy on the main task after each round
     backdoor: np.ndarray  # accuracy on the backdoor of the attack
     malicious: np.ndarray  # (..., cohort)
@@ -187,8 +189,10 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
     for name in grid.defences:
         errors.one_of("defence", name, tuple(defences))
     defences = {k: v for k, v in defences.items() if k in grid.defences or not grid.defences}
+    attacks = attacks_of(grid)
     chooser = choice.choice(list(defences.values()))
-    kinds = programs(grid, task, chooser)
+    wanted = {program_of(attack) for attack in attacks}
+    kinds = {k: v for k, v in programs(grid, task, chooser).items() if k in wanted}
     algorithm = round.make(
         client=stages.client_of(grid.config, task),
         sampler=sampling.single_shot(
@@ -209,7 +213,7 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
     def cell(defence, attack, material, poisons, tests):
         """One attack on one defence, all seeds: the numbers stay outside the mapped axis."""
         poison = jax.tree.map(lambda a: a[attack], poisons)
-        program = jnp.asarray([list(kinds).index(program_of(a)) for a in ATTACKS])[attack]
+        program = jnp.asarray([list(kinds).index(program_of(a)) for a in attacks])[attack]
 
         def seed(model, key, poison, trial):
             state = algorithm.init(model)
@@ -229,7 +233,7 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
     @jax.jit
     def row(defence, material, poisons, tests):
         one = lambda attack: cell(defence, attack, material, poisons, tests)
-        return jax.lax.map(one, jnp.arange(len(ATTACKS)))
+        return jax.lax.map(one, jnp.arange(len(attacks)))
 
     poisons, tests = settings(grid, task, unit, material)
     rows = []
@@ -245,8 +249,19 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
         return jax.lax.map(lambda trials: jax.vmap(one)(models, trials), tests)
 
     start = jax.device_get(before(models, tests))
-    found = Found(metrics["main"], metrics["backdoor"], malicious, scores, start)
+    found = Found(attacks, metrics["main"], metrics["backdoor"], malicious, scores, start)
     return found, list(defences)
+
+
+def attacks_of(grid: Grid) -> tuple[str, ...]:
+    """The attacks of this grid, in the order of ATTACKS.
+
+    Raises:
+        ConfigError: one that there is not.
+    """
+    for name in grid.attacks:
+        errors.one_of("attack", name, ATTACKS)
+    return tuple(a for a in ATTACKS if a in grid.attacks or not grid.attacks)
 
 
 def program_of(attack: str) -> str:
@@ -357,7 +372,7 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
         return poison, jax.tree.map(jnp.asarray, test)
 
     stack = lambda items: jax.tree.map(lambda *a: jnp.stack(a), *items)
-    return stack([stack([of(attack, s) for s in range(seeds)]) for attack in ATTACKS])
+    return stack([stack([of(attack, s) for s in range(seeds)]) for attack in attacks_of(grid)])
 
 
 def _put(images, trigger, row, column):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments import plots
-from experiments.backdoor.grid import ATTACKS, UNTARGETED, Found, Grid
+from experiments.backdoor.grid import UNTARGETED, Found, Grid
 from fl_jax.federated import detection
 
 PLAIN = "mean"  # the defence that detection is measured against: it lets every attack go on
@@ -22,7 +22,7 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
     """
     cells = []
     for d, defence in enumerate(defences):
-        for a, attack in enumerate(ATTACKS):
+        for a, attack in enumerate(found.attacks):
             main, backdoor = 100 * found.main[d, a], 100 * found.backdoor[d, a]
             after = grid.attacked - 1
             cells.append(
@@ -42,7 +42,8 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
         "seeds": int(found.main.shape[2]),
         "main before": _spread(100 * found.before["main"][0]),
         "backdoor before": {
-            attack: _spread(100 * found.before["backdoor"][a]) for a, attack in enumerate(ATTACKS)
+            attack: _spread(100 * found.before["backdoor"][a])
+            for a, attack in enumerate(found.attacks)
         },
         "cells": cells,
         **({"detection": areas(found, defences.index(PLAIN))} if PLAIN in defences else {}),
@@ -57,7 +58,7 @@ def _spread(values) -> list[float]:
 def areas(found: Found, d: int) -> dict[str, dict[str, float]]:
     """attack -> detector -> area under the ROC, over the attacked rounds against defence `d`."""
     out: dict[str, dict[str, float]] = {}
-    for a, attack in enumerate(ATTACKS):
+    for a, attack in enumerate(found.attacks):
         if attack != "none":
             pairs = _pairs(found, d, a)
             out[attack] = {
@@ -91,14 +92,19 @@ def write(
 def matrix(summary, defences, key: str) -> np.ndarray:
     """(attacks, defences) means of a figure."""
     by = {(c["attack"], c["defence"]): c[key][0] for c in summary["cells"]}
-    return np.array([[by[a, d] for d in defences] for a in ATTACKS])
+    return np.array([[by[a, d] for d in defences] for a in names(summary)])
+
+
+def names(summary) -> list[str]:
+    """The attacks, in their order."""
+    return list(summary["backdoor before"])
 
 
 def damage(summary, defences, suffix: str = "") -> np.ndarray:
     """(attacks, defences): backdoor accuracy, or what the main accuracy lost, in percent."""
     backdoor = matrix(summary, defences, "backdoor" + suffix)
     lost = summary["main before"][0] - matrix(summary, defences, "main" + suffix)
-    rows = np.array([a in UNTARGETED for a in ATTACKS])[:, None]
+    rows = np.array([a in UNTARGETED for a in names(summary)])[:, None]
     return np.where(rows, np.maximum(lost, 0), backdoor)
 
 
@@ -109,7 +115,7 @@ def table(summary, defences) -> str:
         "| attack | " + " | ".join(defences) + " |",
         "|---" * (len(defences) + 1) + "|",
     ]
-    for a, attack in enumerate(ATTACKS):
+    for a, attack in enumerate(names(summary)):
         cells = [f"{hurt[a, d]:.0f} / {main[a, d]:.0f}" for d in range(len(defences))]
         lines.append(f"| {attack} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -119,16 +125,17 @@ def heat(summary, defences, path: pathlib.Path) -> None:
     """The grid in colour: damage large, main accuracy small below it."""
     plt = plots.pyplot()
     hurt, main = damage(summary, defences), matrix(summary, defences, "main")
-    figure, axis = plt.subplots(figsize=(11.5, 7.2))
+    attacks = names(summary)
+    figure, axis = plt.subplots(figsize=(11.5, 1.6 + 0.38 * len(attacks)))
     axis.imshow(hurt, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-    for a in range(len(ATTACKS)):
+    for a in range(len(attacks)):
         for d in range(len(defences)):
             colour = "white" if hurt[a, d] > 60 else "black"
             axis.text(d, a - 0.08, f"{hurt[a, d]:.0f}", ha="center", color=colour, fontsize=10)
             axis.text(d, a + 0.32, f"{main[a, d]:.0f}", ha="center", color=colour, fontsize=6.5)
     axis.set_xticks(range(len(defences)), defences, rotation=35, ha="right", fontsize=9)
-    axis.set_yticks(range(len(ATTACKS)), ATTACKS, fontsize=9)
-    split = min(i for i, a in enumerate(ATTACKS) if a in UNTARGETED) - 0.5
+    axis.set_yticks(range(len(attacks)), attacks, fontsize=9)
+    split = sum(a not in UNTARGETED for a in attacks) - 0.5
     axis.axhline(split, color="black", lw=1.2)
     axis.set_title(
         f"{summary['attackers']} of {summary['cohort']} participants attack in"
@@ -148,12 +155,15 @@ SHOWN = ("model replacement", "train-and-scale", "constrain-and-scale", "adaptiv
 def curves(found: Found, d: int, path: pathlib.Path) -> None:
     """ROC of each detector on the attacks that scale or hide, against defence `d`."""
     plt = plots.pyplot()
-    names = list(found.scores)
-    figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3.5), sharey=True)
-    for axis, name in zip(axes, names, strict=True):
+    detectors = list(found.scores)
+    shown = [attack for attack in SHOWN if attack in found.attacks]
+    width = 3.2 * len(detectors)
+    figure, axes = plt.subplots(1, len(detectors), figsize=(width, 3.5), sharey=True)
+    for axis, name in zip(axes, detectors, strict=True):
         above: list[str] = []
-        for attack in SHOWN:
-            alarms, hits, area = detection.roc(*_pairs(found, d, ATTACKS.index(attack))[name])
+        for attack in shown:
+            pairs = _pairs(found, d, found.attacks.index(attack))
+            alarms, hits, area = detection.roc(*pairs[name])
             axis.plot(alarms, hits, lw=1.8, label=attack)
             above.append(f"{area:.2f}")
         axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)
@@ -162,7 +172,9 @@ def curves(found: Found, d: int, path: pathlib.Path) -> None:
         axis.set_xlabel("false alarms", fontsize=9)
     axes[0].set_ylabel("attackers found", fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncol=len(SHOWN), loc="lower center", frameon=False, fontsize=9)
+    figure.legend(
+        handles, labels, ncol=max(len(shown), 1), loc="lower center", frameon=False, fontsize=9
+    )
     figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)

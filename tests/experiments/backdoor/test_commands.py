@@ -29,7 +29,7 @@ def test_words_without_the_folder_is_one_sentence(monkeypatch, capsys, tmp_path)
 
 def test_what_was_asked_for_is_recorded(tmp_path):
     argv = ["--defences", "norm clip,mean", "--preset", "smoke", "--out", str(tmp_path)]
-    _, clock = commands._begin("grid", "", argv, option=("--defences", ""))
+    _, clock = commands._begin("grid", "", argv, options={"--defences": ""})
     assert clock()["command"].startswith(
         "python -m experiments backdoor grid --defences 'norm clip,mean' --preset smoke --out "
     )

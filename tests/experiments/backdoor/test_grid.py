@@ -41,3 +41,11 @@ def test_a_data_set_without_a_grid_is_refused():
     config = dataclasses.replace(GRID.config, dataset="cifar10")
     with pytest.raises(errors.ConfigError, match="the grid runs on digits or mnist"):
         grids.run(dataclasses.replace(GRID, config=config), None, None)
+
+
+def test_some_attacks_only_keep_their_order():
+    some = dataclasses.replace(GRID, attacks=("IPM", "DBA"))
+    assert grids.attacks_of(some) == ("DBA", "IPM")
+    assert grids.attacks_of(GRID) == grids.ATTACKS
+    with pytest.raises(errors.ConfigError, match="unknown attack 'DBQ'; did you mean 'DBA'"):
+        grids.attacks_of(dataclasses.replace(GRID, attacks=("DBQ",)))

@@ -20,7 +20,7 @@ def found():
     backdoor = np.zeros(SHAPE)
     backdoor[0, ATTACKS.index("DBA")] = 1.0
     before = {"main": np.full((len(ATTACKS), 2), 0.95), "backdoor": np.zeros((len(ATTACKS), 2))}
-    return Found(main, backdoor, malicious, scores, before)
+    return Found(ATTACKS, main, backdoor, malicious, scores, before)
 
 
 def test_damage_is_the_backdoor_or_what_the_main_task_lost(tmp_path):
@@ -43,3 +43,19 @@ def test_detection_is_measured_against_the_mean_wherever_it_stands(tmp_path):
     assert "detection" not in json.loads((tmp_path / "grid.json").read_text())
     assert (tmp_path / "grid.png").is_file()
     assert not (tmp_path / "roc.png").exists()
+
+
+def test_a_report_of_some_attacks(tmp_path):
+    whole = found()
+    keep = [ATTACKS.index(name) for name in ("DBA", "IPM")]
+    cut = lambda a: a[:, keep]
+    some = Found(
+        ("DBA", "IPM"),
+        cut(whole.main),
+        cut(whole.backdoor),
+        cut(whole.malicious),
+        {name: cut(a) for name, a in whole.scores.items()},
+        {name: a[keep] for name, a in whole.before.items()},
+    )
+    text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, some, {})
+    assert text.splitlines()[2:] == ["| DBA | 100 / 90 | 0 / 90 |", "| IPM | 75 / 20 | 5 / 90 |"]
