@@ -1,6 +1,7 @@
 """Slow NumPy twins of the aggregators: one update a row, written as the papers have it."""
 
 import numpy as np
+from sklearn.cluster import MeanShift, estimate_bandwidth
 
 
 def trimmed_mean(x, trim):
@@ -113,3 +114,35 @@ def flame(x):
 def robust_rate(x, threshold):
     votes = np.abs(np.sign(x).sum(0))
     return np.where(votes >= threshold, 1, -1) * x.mean(0)
+
+
+def dnc(x, f, drawn, filtered=1.0):
+    """Algorithm 2: `drawn` holds the coordinates of each iteration."""
+    good = set(range(len(x)))
+    for columns in drawn:
+        away = x[:, columns] - x[:, columns].mean(0)
+        v = np.linalg.svd(away, full_matrices=False)[2][0]
+        outlying = (away @ v) ** 2
+        good &= set(np.argsort(outlying)[: int(len(x) - filtered * f)])
+    return x[sorted(good)].mean(0)
+
+
+def largest_cluster(points, quantile):
+    """Mean shift as the authors of SignGuard call it, but for seeds on a lattice."""
+    width = max(estimate_bandwidth(points, quantile=quantile), 1e-6)
+    labels = MeanShift(bandwidth=width, cluster_all=False).fit(points).labels_
+    return labels == np.argmax(np.bincount(labels[labels >= 0]))
+
+
+def signguard_members(x, columns):
+    part = np.sign(x[:, columns])
+    shares = np.stack([(part == sign).mean(1) for sign in (1, 0, -1)], axis=1)
+    norms = np.linalg.norm(x, axis=1)
+    usual = (norms >= 0.1 * np.median(norms)) & (norms <= 3.0 * np.median(norms))
+    return np.flatnonzero(usual & largest_cluster(shares, 0.5))
+
+
+def signguard(x, columns):
+    norms = np.linalg.norm(x, axis=1)
+    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
+    return clipped[signguard_members(x, columns)].mean(0)

@@ -13,6 +13,8 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
+    coordinates,
+    dnc,
     flame,
     fltrust,
     foolsgold,
@@ -21,6 +23,7 @@ from fl_jax.federated.aggregators import (
     mean,
     median,
     robust_rate,
+    signguard,
 )
 from fl_jax.federated.aggregators.base import Stacked, Summed
 from fl_jax.federated.defences import norm_clip
@@ -48,6 +51,10 @@ def towards_root(variables, examples, start, size, key, *, longest):
 
 
 SERVER = client.Client(towards_root, lambda size: size)
+# The coordinates that rules with a draw see in `compiled`, as columns of `flat`.
+draw = lambda key, count: np.r_[10:SIZE, 0:10][coordinates.choose(key, SIZE, count)]
+DNC = draw(jax.random.split(jax.random.key(0), 1)[0], 8)
+SIGNS = draw(jax.random.key(0), 9)
 clipped = lambda u: u * np.minimum(1, 2.0 / np.linalg.norm(u, axis=1))[:, None]
 
 # name: (aggregator, NumPy twin on (updates, shares)); one line each.
@@ -86,6 +93,11 @@ RULES = {
     ),
     "foolsgold": (foolsgold.foolsgold(), lambda u, n: reference.foolsgold(u)),
     "flame": (flame.flame(noise=0.0), lambda u, n: reference.flame(u)),
+    "dnc": (dnc.dnc(attackers=1, count=8), lambda u, n: reference.dnc(u, 1, [DNC])),
+    "signguard": (
+        signguard.signguard(drawn=9 / SIZE),
+        lambda u, n: reference.signguard(u, SIGNS),
+    ),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),

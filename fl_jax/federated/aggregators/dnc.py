@@ -1,0 +1,99 @@
+"""DnC (divide and conquer): what sticks out along the direction of largest spread is dropped."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from fl_jax.core import errors, tree
+from fl_jax.core.types import Array, Bool, Float
+from fl_jax.federated.aggregators import coordinates, gram
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if
+
+
+def projections(
+    rows: Float[Array, "cohort count"], arrived: Bool[Array, " cohort"]
+) -> Float[Array, " cohort"]:
+    """<x_i - mu, v>^2 with v the top right singular vector of the centred rows; 0 of the absent.
+
+    From the m x m inner products: with K = X X^T = U S^2 U^T, X v = S u.
+    """
+    there = arrived.astype(jnp.float32)
+    centre = there @ rows / jnp.maximum(jnp.sum(there), 1)
+    away = (rows - centre[None, :]) * there[:, None]
+    values, vectors = jnp.linalg.eigh(gram.gram(away))
+    return values[-1] * jnp.square(vectors[:, -1])
+
+
+def dnc(
+    *, attackers: int, filtered: float = 1.0, iterations: int = 1, count: int = 10_000
+) -> Aggregator:
+    """The mean of the updates that survive `iterations` of: draw coordinates, centre, project on
+    the top right singular vector, drop the c f with the largest squared projection.
+
+    A round in which fewer than 2f + 1 arrive, or nobody survives, moves nothing.
+
+    Args:
+        attackers: f, how many of a round's updates may be malicious.
+        filtered: c, > 0; c f, rounded up, are dropped in each iteration.
+        iterations: how often coordinates are drawn; survivors of all of them count.
+        count: b, coordinates an iteration; all of them where the model has no more.
+
+    Raises:
+        ConfigError: a number out of its range, or m < 2f + 1 (when the round is traced).
+
+    References:
+        Shejwalkar, Houmansadr 2021, "Manipulating the Byzantine: Optimizing Model Poisoning
+        Attacks and Defenses for Federated Learning", Algorithm 2.
+    """
+    errors.not_negative("attackers (f)", attackers)
+    errors.positive("the filtered share of the attackers (c)", filtered)
+    errors.positive("iterations of DnC", iterations)
+    errors.positive("coordinates of DnC (b)", count)
+    dropped = math.ceil(filtered * attackers - 1e-9)
+
+    def update(seen: Stacked, state: coordinates.Draw):
+        needs("DnC", seen, 2 * attackers + 1, "2f + 1", f"f = {attackers}")
+        arrived = seen.weights > 0
+        size = tree.size(seen.updates) // arrived.shape[0]
+
+        def survivors(key):
+            rows = coordinates.take(seen.updates, coordinates.choose(key, size, count))
+            sizes = jnp.where(arrived, projections(rows, arrived), jnp.inf)
+            rank = jnp.argsort(jnp.argsort(sizes))
+            return (rank < jnp.sum(arrived) - dropped) & arrived
+
+        kept = jnp.all(jax.lax.map(survivors, jax.random.split(state.key, iterations)), axis=0)
+        left = jnp.sum(kept)
+        share = kept.astype(jnp.float32) / jnp.maximum(left, 1).astype(jnp.float32)
+        enough = (jnp.sum(arrived) >= 2 * attackers + 1) & (left > 0)
+        return only_if(enough, gram.combine(share, seen.updates)), state
+
+    def score(update, others: Stacked, state: coordinates.Draw):
+        """The squared projection that this update would get beside the others.
+
+        The direction is held in the derivative: singular vectors have none where values meet.
+        """
+        own = jax.tree.map(lambda a: a[None], update)
+        every = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, others.updates)
+        there = jnp.append(1.0, (others.weights > 0).astype(jnp.float32))
+        key = jax.random.split(state.key, iterations)[0]
+        index = coordinates.choose(key, tree.size(update), count)
+        rows = coordinates.take(every, index)
+        centre = there @ rows / jnp.sum(there)
+        away = (rows - centre[None, :]) * there[:, None]
+        held = jax.lax.stop_gradient(away)
+        top = jnp.linalg.eigh(gram.gram(held))[1][:, -1] @ held
+        unit = top / jnp.maximum(jnp.linalg.norm(top), 1e-30)
+        return jnp.square(away[0] @ unit)
+
+    properties = {"permutation", "equal", "translation", "scale"}
+    return Aggregator(
+        coordinates.init,
+        update,
+        Stacked,
+        begin=coordinates.begin,
+        score=score,
+        memory="gram",
+        properties=frozenset(properties | ({"outlier"} if attackers else set())),
+    )

@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fl_jax.core import errors
+from fl_jax.federated.aggregators import coordinates, signguard
+from fl_jax.federated.aggregators.base import Stacked
+from tests.federated.aggregators import reference
+
+X = np.random.default_rng(2).normal(size=(11, 300)).astype(np.float32) + np.float32(0.3)
+COLUMNS = np.asarray(coordinates.choose(jax.random.key(3), 300, 60))
+
+
+@jax.jit
+def run(x, weights):
+    rule = signguard.signguard(drawn=0.2)
+    state = rule.begin((), rule.init(()), jax.random.key(3))
+    return rule.update(Stacked({"w": x}, weights), state)[0]["w"]
+
+
+def aggregate(x, arrived=None):
+    there = np.ones(len(x), bool) if arrived is None else arrived
+    return run(jnp.where(there[:, None], x, 0), jnp.asarray(there, jnp.float32))
+
+
+def test_attackers_are_filtered_as_in_the_paper():
+    planted = X.copy()
+    planted[0] *= 40  # too long
+    planted[1] *= 0.01  # too short
+    planted[[5, 9]] *= -1  # as long as the others, the other way
+    assert set(reference.signguard_members(planted, COLUMNS)) <= set(range(11)) - {0, 1, 5, 9}
+    np.testing.assert_allclose(
+        aggregate(planted), reference.signguard(planted, COLUMNS), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_absent_updates_change_nothing():
+    there = np.ones(11, bool)
+    there[[3, 6]] = False
+    expected = reference.signguard(X[there], COLUMNS)
+    np.testing.assert_allclose(aggregate(X, there), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_zeros_have_a_share_of_their_own():
+    found = signguard.shares(jnp.array([[1.0, 0.0, -2.0, 3.0], [0.0, 0.0, 0.0, -1.0]]))
+    np.testing.assert_array_equal(found, [[0.5, 0.25, 0.25], [0, 0.75, 0.25]])
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(errors.ConfigError, match="lowest is 3 and highest 1"):
+        signguard.signguard(lowest=3, highest=1)
+    with pytest.raises(errors.ConfigError, match=r"drawn is a share, in \(0, 1\], got 0"):
+        signguard.signguard(drawn=0)
