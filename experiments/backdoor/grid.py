@@ -21,7 +21,9 @@ from fl_jax.federated import detection, round, sampling
 from fl_jax.federated.aggregators import (
     centred_clip,
     choice,
+    dnc,
     flame,
+    fldetector,
     fltrust,
     foolsgold,
     geometric_median,
@@ -29,6 +31,7 @@ from fl_jax.federated.aggregators import (
     mean,
     median,
     robust_rate,
+    signguard,
 )
 from fl_jax.federated.attacks import a3fl, distributed, neurotoxin, triggers, untargeted
 from fl_jax.federated.attacks import choice as attack_choice
@@ -58,6 +61,7 @@ class Grid:
     # Clean examples of the server, for FLTrust: two batches. Seven, at the participants' rate and
     # momentum, are outside the stable region: the server's own update is then noise.
     root: int = 28
+    window: int = 3  # rounds that FLDetector looks back, and waits before it starts
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
     attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
 
@@ -135,6 +139,11 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
+        "DnC": dnc.dnc(attackers=f),
+        "SignGuard": signguard.signguard(),
+        "FLDetector": fldetector.fldetector(
+            participants=grid.config.participants, window=grid.window
+        ),
     }
 
 

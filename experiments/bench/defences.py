@@ -16,8 +16,10 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
+    dnc,
     dp_fedavg,
     flame,
+    fldetector,
     fltrust,
     foolsgold,
     geometric_median,
@@ -25,6 +27,7 @@ from fl_jax.federated.aggregators import (
     mean,
     median,
     robust_rate,
+    signguard,
 )
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.defences import norm_clip
@@ -61,6 +64,9 @@ def rules():
         ),
         "FoolsGold": foolsgold.foolsgold(),
         "FLAME": flame.flame(),
+        "DnC": dnc.dnc(attackers=ATTACKERS),
+        "SignGuard": signguard.signguard(),
+        "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 
 

@@ -146,3 +146,85 @@ def signguard(x, columns):
     norms = np.linalg.norm(x, axis=1)
     clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
     return clipped[signguard_members(x, columns)].mean(0)
+
+
+def bfgs(moves, turns):
+    """The BFGS matrix of pairs of positive curvature, oldest first, from sigma I."""
+    pairs = [
+        (s, y)
+        for s, y in zip(moves, turns, strict=True)
+        if s @ y > 1e-6 * np.linalg.norm(s) * np.linalg.norm(y)
+    ]
+    size = moves.shape[1]
+    if not pairs:
+        return np.zeros((size, size))
+    s, y = pairs[-1]
+    b = (s @ y) / (s @ s) * np.eye(size)
+    for s, y in pairs:
+        b = b - np.outer(b @ s, s @ b) / (s @ b @ s) + np.outer(y, y) / (y @ s)
+    return b
+
+
+def two_means(values):
+    """(who is in the group of the larger mean, sum of squares) of the best of all partitions."""
+    best, found = None, np.inf
+    for code in range(1, 2 ** len(values) - 1):
+        group = (code >> np.arange(len(values))) & 1 > 0
+        within = sum(((part - part.mean()) ** 2).sum() for part in (values[group], values[~group]))
+        if within < found and values[group].mean() > values[~group].mean():
+            best, found = group, within
+    return best, found
+
+
+def _two_means_of_sorted(values):
+    ordered = np.sort(values)
+    parts = [(ordered[:i], ordered[i:]) for i in range(1, len(ordered))]
+    within = [sum(((p - p.mean()) ** 2).sum() for p in pair) for pair in parts]
+    return min(within), ordered[np.argmin(within)]
+
+
+def more_than_one(values, uniform):
+    """Whether the gap statistic, with these uniform numbers, refuses one group."""
+    inside = (values - values.min()) / (values.max() - values.min())
+    squares = lambda x: np.array([((x - x.mean()) ** 2).sum(), _two_means_of_sorted(x)[0]])
+    logs = np.log([squares(u.astype(float)[: len(values)]) for u in uniform])
+    gaps = logs.mean(0) - np.log(squares(inside))
+    return gaps[0] < gaps[1] - logs[:, 1].std() * np.sqrt(1 + 1 / len(uniform))
+
+
+def fldetector(records, aggregates, participants, window):
+    """(aggregates, final suspicion) of rounds of (model, updates, ids, arrived).
+
+    The history is what the rounds were given; dense BFGS matrices; who is left out is found by
+    which of the two aggregates (all, or the lower group of 2-means) the round returned, as the
+    draws of the gap statistic are the rule's own.
+    """
+    last, scores, out = {}, {i: [] for i in range(participants)}, []
+    models = [model for model, *_ in records]
+    gradients = [-aggregate for aggregate in aggregates]
+    for t, (model, updates, ids, arrived) in enumerate(records):
+        if t > window:
+            moves = np.array([models[j] - models[j - 1] for j in range(t - window, t)])
+            turns = np.array([gradients[j] - gradients[j - 1] for j in range(t - window, t)])
+            b, away = bfgs(moves, turns), {}
+            for update, i, there in zip(updates, ids, arrived, strict=True):
+                if there and i in last and t - last[i][0] <= window + 1:
+                    predicted = -last[i][1] + b @ (model - models[last[i][0]])
+                    away[i] = np.linalg.norm(predicted + update)
+            for i, distance in away.items():
+                scores[i] = [*scores[i], distance / np.mean(list(away.values()))][-window:]
+        for update, i, there in zip(updates, ids, arrived, strict=True):
+            if there:
+                last[i] = (t, update)
+        known = [i for i in scores if scores[i]]
+        choices = [updates[arrived].mean(0)]
+        if len(known) > 1:
+            means = np.array([np.mean(scores[i]) for i in known])
+            bound = _two_means_of_sorted(means)[1]
+            upper = {i for i, mean in zip(known, means, strict=True) if mean > bound}
+            kept = arrived & np.array([i not in upper for i in ids])
+            choices.append(updates[kept].mean(0))
+        nearest = np.argmin([np.linalg.norm(c - aggregates[t]) for c in choices])
+        out.append(choices[nearest])
+    final = np.array([np.mean(scores[i]) if scores[i] else 0.0 for i in range(participants)])
+    return np.array(out), final
