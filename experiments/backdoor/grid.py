@@ -33,7 +33,14 @@ from fl_jax.federated.aggregators import (
     robust_rate,
     signguard,
 )
-from fl_jax.federated.attacks import a3fl, distributed, neurotoxin, triggers, untargeted
+from fl_jax.federated.attacks import (
+    a3fl,
+    directed,
+    distributed,
+    neurotoxin,
+    triggers,
+    untargeted,
+)
 from fl_jax.federated.attacks import choice as attack_choice
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.defences import norm_clip
@@ -56,6 +63,7 @@ class Grid:
     clip: float = 1.5  # norm clipping, centred clipping and the bound of train-and-scale
     radius: float = 3.0  # of the ball of the projected attacker
     noise: float = 0.02  # weak DP and FLAME: noise of the aggregate per coordinate x sqrt(d)
+    deviation: float = 0.1  # of the attack by noise, per coordinate
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
     alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
     # Clean examples of the server, for FLTrust: two batches. Seven, at the participants' rate and
@@ -87,8 +95,22 @@ ATTACKS = (
     "ALIE",
     "IPM",
     "Min-Max",
+    "Min-Sum",
+    "Fang, Krum",
+    "Fang, trim",
+    "noise",
 )
-UNTARGETED = ("label flip", "sign flip", "ALIE", "IPM", "Min-Max")
+UNTARGETED = (
+    "label flip",
+    "sign flip",
+    "ALIE",
+    "IPM",
+    "Min-Max",
+    "Min-Sum",
+    "Fang, Krum",
+    "Fang, trim",
+    "noise",
+)
 # What each attack is made of: a program, of which several attacks are settings.
 PROGRAMS = {
     "data poisoning": "train",
@@ -176,6 +198,10 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
         "ALIE": untargeted.little_is_enough(attackers=k),
         "IPM": untargeted.inner_product(attackers=k, epsilon=2.0),
         "Min-Max": untargeted.min_max(attackers=k),
+        "Min-Sum": untargeted.min_sum(attackers=k),
+        "Fang, Krum": directed.against_krum(attackers=k, spread=0.01),
+        "Fang, trim": directed.against_trimmed_mean(attackers=k),
+        "noise": untargeted.noise(attackers=k, deviation=grid.deviation),
     }
 
 

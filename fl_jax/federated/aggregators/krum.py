@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors
-from fl_jax.core.types import Array, Bool, Float
+from fl_jax.core.types import Array, Bool, Float, Int
 from fl_jax.federated.aggregators import gram, ordered
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if, stateless
 
@@ -13,7 +13,9 @@ LARGE = 1e38  # behind every real score, before every excluded one
 
 
 def scores(
-    distances: Float[Array, "cohort cohort"], among: Bool[Array, " cohort"], attackers: int
+    distances: Float[Array, "cohort cohort"],
+    among: Bool[Array, " cohort"],
+    attackers: int | Int[Array, ""],
 ) -> Float[Array, " cohort"]:
     """The Krum score of every update: the sum of its smallest squared distances.
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fl_jax.core import errors
 from fl_jax.core.types import Array, Int, Key, PyTree
+from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.train.state import Variables
 
 
@@ -18,6 +20,21 @@ class View(NamedTuple):
     ids: Any = None  # (most,) who is compromised in this round; those beyond `count` repeat
     population: Any = None  # whose examples the compromised participants hold
     aggregator: PyTree = ()  # state of the server's rule, for attackers who know it
+
+
+def others(view: View) -> Stacked:
+    """The others' updates one by one, for attacks that are made with `sees=Stacked`.
+
+    Raises:
+        ConfigError: the view holds no such updates.
+    """
+    if not isinstance(view.benign, Stacked):
+        raise errors.ConfigError(
+            "this attack compares the others' updates, so that `View.benign` must be `Stacked`, but"
+            f" {type(view.benign).__name__} came; an attack with sees=Stacked is given them by"
+            " `round.make`."
+        )
+    return view.benign
 
 
 def _same(variables, state):

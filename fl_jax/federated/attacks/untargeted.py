@@ -1,8 +1,8 @@
-"""Attacks that only want to do harm: ALIE, inner-product manipulation, Min-Max, Min-Sum, flips.
+"""Attacks that only want to do harm: ALIE, inner products, Min-Max, Min-Sum, noise, flips.
 
 The first four see the benign updates of the round and send one vector k times, so that every
-choice of k compromised participants acts as one. The flips train on the compromised
-participants' own examples.
+choice of k compromised participants acts as one. Noise looks at nothing. The flips train on the
+compromised participants' own examples.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, PyTree
 from fl_jax.federated.aggregators import gram
 from fl_jax.federated.aggregators.base import Stacked
-from fl_jax.federated.attacks.base import Attack, View
+from fl_jax.federated.attacks.base import Attack, View, others
 from fl_jax.federated.client import Client
 
 
@@ -56,7 +56,7 @@ def _together(most: int, sent_of) -> Attack:
 
     def update(view: View, state, key):
         del key
-        sent, scale = sent_of(view, moments(view.benign))
+        sent, scale = sent_of(view, moments(others(view)))
         stacked = jax.tree.map(lambda a: jnp.stack([a] * most), sent)
         return stacked, state, SentInfo(jnp.asarray(scale, jnp.float32), tree.norm(sent))
 
@@ -168,6 +168,28 @@ def _root(a, b, room):
     a = jnp.maximum(a, 1e-30)
     root = (jnp.sqrt(jnp.square(b) + a * jnp.maximum(room, 0.0)) - b) / a
     return jnp.where(room > 0, root, 0.0)
+
+
+def noise(*, attackers: int, deviation: float) -> Attack:
+    """Everyone compromised sends N(0, deviation^2) in every coordinate.
+
+    Args:
+        attackers: most that can fall into one round.
+        deviation: of a coordinate; the paper takes 200.
+
+    References:
+        Blanchard et al. 2017, "Machine Learning with Adversaries", section 6 (Gaussian attack).
+    """
+    errors.positive("attackers", attackers)
+    errors.positive("deviation", deviation)
+
+    def update(view: View, state, key):
+        like = jax.tree.map(lambda a: jnp.zeros((attackers, *a.shape), a.dtype), view.variables)
+        sent = tree.normal(key, like, deviation)
+        norms = jax.vmap(tree.norm)(sent)
+        return sent, state, SentInfo(jnp.float32(deviation), norms[0])
+
+    return Attack(lambda variables: (), update, attackers)
 
 
 def _own(client: Client, most: int, change_examples, change_update, scale: float) -> Attack:

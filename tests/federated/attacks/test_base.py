@@ -11,7 +11,7 @@ import pytest
 from fl_jax.core import tree
 from fl_jax.federated.aggregators import krum
 from fl_jax.federated.aggregators.base import Stacked
-from fl_jax.federated.attacks import choice, distributed, neurotoxin, untargeted
+from fl_jax.federated.attacks import choice, directed, distributed, neurotoxin, untargeted
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.attacks.base import View
 from tests.federated import toy
@@ -40,6 +40,9 @@ ATTACKS = {
     "ipm": (untargeted.inner_product(attackers=2), ()),
     "min-max": (untargeted.min_max(attackers=2), ()),
     "min-sum": (untargeted.min_sum(attackers=2, direction="unit"), ()),
+    "directed, krum": (directed.against_krum(attackers=2, spread=0.01), ()),
+    "directed, trim": (directed.against_trimmed_mean(attackers=2), ()),
+    "noise": (untargeted.noise(attackers=2, deviation=0.1), ()),
     "sign flip": (untargeted.sign_flip(CLIENT, attackers=2), ()),
     "label flip": (untargeted.label_flip(CLIENT, attackers=2, classes=3), ()),
     "honest": (untargeted.honest(CLIENT, attackers=2), ()),

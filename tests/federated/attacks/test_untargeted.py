@@ -45,10 +45,48 @@ def test_min_max_goes_just_as_far_as_the_benign_are_apart(direction):
     assert np.linalg.norm(X - sent, axis=1).max() == pytest.approx(diameter, rel=1e-4)
 
 
-def test_min_sum_goes_just_as_far_as_the_worst_benign_sum():
-    sent, _ = send(untargeted.min_sum(attackers=2, direction="std"))
+@pytest.mark.parametrize("direction", ["std", "unit", "sign"])
+def test_min_sum_goes_just_as_far_as_the_worst_benign_sum(direction):
+    sent, info = send(untargeted.min_sum(attackers=2, direction=direction))
     sums = [((X - x) ** 2).sum() for x in X]
+    assert float(info.scale) > 0
     assert ((X - sent) ** 2).sum() == pytest.approx(max(sums), rel=1e-4)
+
+
+def by_halving(inside, direction):
+    """Algorithm 1 of the paper: gamma from 10, in halving steps, for ever finer ones."""
+    mean = X.astype(np.float64).mean(0)
+    p = {"std": -X.std(0), "unit": -mean / np.linalg.norm(mean), "sign": -np.sign(mean)}[direction]
+    gamma, step, found = 10.0, 10.0, 0.0
+    while step > 1e-7:
+        if inside(mean + gamma * p):
+            found, gamma = gamma, gamma + step / 2
+        else:
+            gamma -= step / 2
+        step /= 2
+    return found, mean + found * p
+
+
+@pytest.mark.parametrize("direction", ["std", "unit", "sign"])
+def test_min_max_and_min_sum_equal_the_papers_search(direction):
+    apart = ((X[:, None] - X[None]) ** 2).sum(-1)
+    nearest = {
+        untargeted.min_max: lambda v: ((X - v) ** 2).sum(1).max() <= apart.max(),
+        untargeted.min_sum: lambda v: ((X - v) ** 2).sum() <= apart.sum(1).max(),
+    }
+    for make, inside in nearest.items():
+        sent, info = send(make(attackers=2, direction=direction))
+        gamma, vector = by_halving(inside, direction)
+        assert float(info.scale) == pytest.approx(gamma, rel=1e-4)
+        np.testing.assert_allclose(sent, vector, rtol=1e-4, atol=1e-4)
+
+
+def test_noise_has_its_deviation_and_each_its_own(key):
+    g = {"w": jnp.zeros(5000)}
+    view = View(g, jnp.int32(2), jnp.int32(0), None, ())
+    sent, _, _ = untargeted.noise(attackers=2, deviation=3.0).update(view, (), key)
+    assert np.asarray(sent["w"]).std(axis=1) == pytest.approx([3.0, 3.0], rel=0.05)
+    assert abs(np.corrcoef(sent["w"])[0, 1]) < 0.06
 
 
 def test_flips_train_on_the_participants_own_examples(key):
@@ -76,3 +114,12 @@ def test_bad_settings_are_refused():
         untargeted.little_is_enough(attackers=0)
     with pytest.raises(errors.ConfigError, match="epsilon must be above 0"):
         untargeted.inner_product(attackers=1, epsilon=0.0)
+    with pytest.raises(errors.ConfigError, match="deviation must be above 0"):
+        untargeted.noise(attackers=1, deviation=0.0)
+
+
+@pytest.mark.parametrize("name", ["little_is_enough", "inner_product", "min_max", "min_sum"])
+def test_attacks_on_the_others_updates_refuse_a_sum_of_them(name):
+    view = View({"w": jnp.zeros(20)}, jnp.int32(1), jnp.int32(0), (), ())
+    with pytest.raises(errors.ConfigError, match="must be `Stacked`, but tuple came"):
+        getattr(untargeted, name)(attackers=1).update(view, (), jax.random.key(0))
