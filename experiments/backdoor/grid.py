@@ -86,7 +86,7 @@ ATTACKS = (
     "train-and-scale",
     "constrain-and-scale",
     "adaptive",
-    "semantic, PGD",
+    "semantic PGD",
     "DBA",
     "Neurotoxin",
     "A3FL",
@@ -96,8 +96,8 @@ ATTACKS = (
     "IPM",
     "Min-Max",
     "Min-Sum",
-    "Fang, Krum",
-    "Fang, trim",
+    "Fang Krum",
+    "Fang trim",
     "noise",
 )
 UNTARGETED = (
@@ -107,8 +107,8 @@ UNTARGETED = (
     "IPM",
     "Min-Max",
     "Min-Sum",
-    "Fang, Krum",
-    "Fang, trim",
+    "Fang Krum",
+    "Fang trim",
     "noise",
 )
 # What each attack is made of: a program, of which several attacks are settings.
@@ -187,7 +187,7 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
         "adaptive": scaling.constrain_and_scale(
             loss, unit_rate, attackers=k, against=against, halvings=6, **usual
         ),
-        "semantic, PGD": scaling.constrain_and_scale(
+        "semantic PGD": scaling.constrain_and_scale(
             loss, unit_rate, attackers=k, radius=grid.radius, **usual
         ),
         "DBA": distributed.distributed(single, k),
@@ -199,8 +199,8 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
         "IPM": untargeted.inner_product(attackers=k, epsilon=2.0),
         "Min-Max": untargeted.min_max(attackers=k),
         "Min-Sum": untargeted.min_sum(attackers=k),
-        "Fang, Krum": directed.against_krum(attackers=k, spread=0.01),
-        "Fang, trim": directed.against_trimmed_mean(attackers=k),
+        "Fang Krum": directed.against_krum(attackers=k, spread=0.01),
+        "Fang trim": directed.against_trimmed_mean(attackers=k),
         "noise": untargeted.noise(attackers=k, deviation=grid.deviation),
     }
 
@@ -310,7 +310,7 @@ def data_of(kinds):
     parts = {
         "train": whole,
         "adaptive": whole,
-        "semantic, PGD": whole,
+        "semantic PGD": whole,
         "Neurotoxin": whole,
         "DBA": lambda poison: poison["parts"],
     }
@@ -393,7 +393,7 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
     ]
 
     def of(attack, s):
-        trial = semantic if attack == "semantic, PGD" else pixel
+        trial = semantic if attack == "semantic PGD" else pixel
         train, test = trial.train, trial.test
         if attack == "A3FL":
             own = np.round(np.asarray(material.trigger[s]) * high).astype(np.uint8)

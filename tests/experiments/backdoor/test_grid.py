@@ -49,3 +49,7 @@ def test_some_attacks_only_keep_their_order():
     assert grids.attacks_of(GRID) == grids.ATTACKS
     with pytest.raises(errors.ConfigError, match="unknown attack 'DBQ'; did you mean 'DBA'"):
         grids.attacks_of(dataclasses.replace(GRID, attacks=("DBQ",)))
+
+
+def test_names_can_be_listed_with_commas():
+    assert not [name for name in grids.ATTACKS if "," in name]
