@@ -30,6 +30,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    rflbat,
     robust_rate,
     signguard,
 )
@@ -163,6 +164,7 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
         "DnC": dnc.dnc(attackers=f),
         "SignGuard": signguard.signguard(),
+        "RFLBAT": rflbat.rflbat(),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),

@@ -26,6 +26,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    rflbat,
     robust_rate,
     signguard,
 )
@@ -66,6 +67,7 @@ def rules():
         "FLAME": flame.flame(),
         "DnC": dnc.dnc(attackers=ATTACKERS),
         "SignGuard": signguard.signguard(),
+        "RFLBAT": rflbat.rflbat(),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

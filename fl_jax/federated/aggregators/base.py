@@ -80,6 +80,24 @@ def stateless(variables: PyTree) -> tuple:
     return ()
 
 
+class Keyed(NamedTuple):
+    """The round's key, of rules that draw: nobody knows it before the updates are sent."""
+
+    key: Key[Array, ""]
+
+
+def keyless(variables: PyTree) -> Keyed:
+    """The `init` of a rule whose only memory is the round's key."""
+    del variables
+    return Keyed(jax.random.key(0))
+
+
+def keyed(variables: PyTree, state: PyTree, key: Key[Array, ""]) -> Keyed:
+    """The `begin` of such a rule."""
+    del variables, state
+    return Keyed(key)
+
+
 def as_stacked(rule: Aggregator) -> Aggregator:
     """The same rule seeing `Stacked`: what a running sum gives, from the stack.
 

@@ -1,29 +1,9 @@
 """Random coordinates: rules that judge updates by a part of them, drawn anew in every round."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
-
-
-class Draw(NamedTuple):
-    """The key of the round's coordinates, which nobody knows before the updates are sent."""
-
-    key: Key[Array, ""]
-
-
-def init(variables: PyTree) -> Draw:
-    """The `init` of a rule whose only memory is the key of its draw."""
-    del variables
-    return Draw(jax.random.key(0))
-
-
-def begin(variables: PyTree, state: Draw, key: Key[Array, ""]) -> Draw:
-    """The `begin` of such a rule."""
-    del variables, state
-    return Draw(key)
 
 
 def choose(key: Key[Array, ""], size: int, count: int) -> Int[Array, " count"]:

@@ -7,22 +7,26 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators import coordinates, gram
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if
+from fl_jax.federated.aggregators import coordinates, gram, principal
+from fl_jax.federated.aggregators.base import (
+    Aggregator,
+    Keyed,
+    Stacked,
+    keyed,
+    keyless,
+    needs,
+    only_if,
+)
 
 
 def projections(
     rows: Float[Array, "cohort count"], arrived: Bool[Array, " cohort"]
 ) -> Float[Array, " cohort"]:
-    """<x_i - mu, v>^2 with v the top right singular vector of the centred rows; 0 of the absent.
-
-    From the m x m inner products: with K = X X^T = U S^2 U^T, X v = S u.
-    """
+    """<x_i - mu, v>^2 with v the top right singular vector of the centred rows; 0 of the absent."""
     there = arrived.astype(jnp.float32)
-    centre = there @ rows / jnp.maximum(jnp.sum(there), 1)
+    centre = there @ rows / jnp.maximum(jnp.sum(there), 1.0)
     away = (rows - centre[None, :]) * there[:, None]
-    values, vectors = jnp.linalg.eigh(gram.gram(away))
-    return values[-1] * jnp.square(vectors[:, -1])
+    return jnp.square(principal.places(gram.gram(away), 1)[:, 0])
 
 
 def dnc(
@@ -52,7 +56,7 @@ def dnc(
     errors.positive("coordinates of DnC (b)", count)
     dropped = math.ceil(filtered * attackers - 1e-9)
 
-    def update(seen: Stacked, state: coordinates.Draw):
+    def update(seen: Stacked, state: Keyed):
         needs("DnC", seen, 2 * attackers + 1, "2f + 1", f"f = {attackers}")
         arrived = seen.weights > 0
         size = tree.size(seen.updates) // arrived.shape[0]
@@ -69,30 +73,20 @@ def dnc(
         enough = (jnp.sum(arrived) >= 2 * attackers + 1) & (left > 0)
         return only_if(enough, gram.combine(share, seen.updates)), state
 
-    def score(update, others: Stacked, state: coordinates.Draw):
-        """The squared projection that this update would get beside the others.
-
-        The direction is held in the derivative: singular vectors have none where values meet.
-        """
-        own = jax.tree.map(lambda a: a[None], update)
-        every = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, others.updates)
-        there = jnp.append(1.0, (others.weights > 0).astype(jnp.float32))
+    def score(update, others: Stacked, state: Keyed):
+        """The squared projection that this update would get beside the others."""
         key = jax.random.split(state.key, iterations)[0]
         index = coordinates.choose(key, tree.size(update), count)
-        rows = coordinates.take(every, index)
-        centre = there @ rows / jnp.sum(there)
-        away = (rows - centre[None, :]) * there[:, None]
-        held = jax.lax.stop_gradient(away)
-        top = jnp.linalg.eigh(gram.gram(held))[1][:, -1] @ held
-        unit = top / jnp.maximum(jnp.linalg.norm(top), 1e-30)
-        return jnp.square(away[0] @ unit)
+        own = coordinates.take(jax.tree.map(lambda a: a[None], update), index)[0]
+        rows = coordinates.take(others.updates, index)
+        return principal.distance(own, rows, others.weights > 0, 1)
 
     properties = {"permutation", "equal", "translation", "scale"}
     return Aggregator(
-        coordinates.init,
+        keyless,
         update,
         Stacked,
-        begin=coordinates.begin,
+        begin=keyed,
         score=score,
         memory="gram",
         properties=frozenset(properties | ({"outlier"} if attackers else set())),

@@ -1,20 +1,12 @@
 """FLAME: cluster by direction, clip to the median norm, add a little noise."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
-from fl_jax.core.types import Array, Bool, Float, Key
+from fl_jax.core.types import Array, Bool, Float
 from fl_jax.federated.aggregators import gram
-from fl_jax.federated.aggregators.base import Aggregator, Stacked
-
-
-class Noise(NamedTuple):
-    """The key of the round's noise."""
-
-    key: Key[Array, ""]
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, keyed, keyless
 
 
 def majority(
@@ -65,10 +57,6 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
     if noise < 0:
         raise errors.ConfigError(f"the noise of FLAME must be 0 or more, got {noise}.")
 
-    def begin(variables, state, key):
-        del variables, state
-        return Noise(key)
-
     def update(seen: Stacked, state):
         arrived = seen.weights > 0
         products = gram.gram(seen.updates)
@@ -94,14 +82,13 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
         bound = gram.median_of(jax.vmap(tree.norm)(others.updates), there)
         return apart + jax.nn.relu(tree.norm(update) / jnp.maximum(bound, 1e-30) - 1)
 
-    init = lambda variables: Noise(jax.random.key(0))
     # With equal updates it returns them, but for the noise.
     properties = frozenset({"permutation", "scale"} | ({"equal"} if not noise else set()))
     return Aggregator(
-        init,
+        keyless,
         update,
         Stacked,
-        begin=begin,
+        begin=keyed,
         score=score,
         memory="gram",
         properties=properties,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float
 from fl_jax.federated.aggregators import coordinates, gram, mean_shift
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, keyed, keyless, only_if
 
 SOFT = 0.1  # of the others' root mean square: where the score's sign turns from -1 to 1
 
@@ -57,7 +57,7 @@ def signguard(
     def index(state, size: int):
         return coordinates.choose(state.key, size, max(round(drawn * size), 1))
 
-    def update(seen: Stacked, state: coordinates.Draw):
+    def update(seen: Stacked, state: Keyed):
         arrived = seen.weights > 0
         norms = jax.vmap(tree.norm)(seen.updates)
         middle = gram.median_of(norms, arrived)
@@ -71,7 +71,7 @@ def signguard(
         out = gram.combine(jnp.where(trusted, clip, 0.0) / left, seen.updates)
         return only_if(jnp.any(trusted), out), state
 
-    def score(update, others: Stacked, state: coordinates.Draw):
+    def score(update, others: Stacked, state: Keyed):
         """How far the balance of its signs is from the others', in their deviations, and what its
         norm is beyond their median; signs are softened, as they have no derivative."""
         there = (others.weights > 0).astype(jnp.float32)
@@ -89,10 +89,10 @@ def signguard(
         return jnp.abs(balance(own)[0] - middle) / spread + longer
 
     return Aggregator(
-        coordinates.init,
+        keyless,
         update,
         Stacked,
-        begin=coordinates.begin,
+        begin=keyed,
         score=score,
         memory="gram",
         properties=frozenset({"permutation", "equal", "scale"}),

@@ -228,3 +228,62 @@ def fldetector(records, aggregates, participants, window):
         out.append(choices[nearest])
     final = np.array([np.mean(scores[i]) if scores[i] else 0.0 for i in range(participants)])
     return np.array(out), final
+
+
+def k_means(x, k):
+    """(labels, sum of squares): Lloyd's algorithm from the farthest points."""
+    far = [int(np.argmax(((x - x.mean(0)) ** 2).sum(1)))]
+    while len(far) < k:
+        nearest = np.min([((x - x[i]) ** 2).sum(1) for i in far], axis=0)
+        far.append(int(np.argmax(nearest)))
+    centres, labels = x[far], None
+    for _ in range(100):
+        new = ((x[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
+        if labels is not None and (new == labels).all():
+            break
+        labels = new
+        centres = np.array(
+            [x[labels == j].mean(0) if (labels == j).any() else centres[j] for j in range(k)]
+        )
+    return labels, ((x - centres[labels]) ** 2).sum()
+
+
+def number_of_groups(x, uniform, most):
+    """Of the gap statistic with these uniform points."""
+    inside = (x - x.min(0)) / (x.max(0) - x.min(0))
+    gaps, spreads = [], []
+    for k in range(1, most + 2):
+        logs = np.log([max(k_means(u, k)[1], 1e-9) for u in uniform])
+        gaps.append(logs.mean() - np.log(max(k_means(inside, k)[1], 1e-9)))
+        spreads.append(logs.std() * np.sqrt(1 + 1 / len(uniform)))
+    for k in range(most):
+        if gaps[k] >= gaps[k + 1] - spreads[k + 1]:
+            return k + 1
+    return most
+
+
+def rflbat_members(x, uniform, there=None, most=9):
+    """`uniform` has a point for every update, whether it takes part or not."""
+    members = np.arange(len(x)) if there is None else np.flatnonzero(there)
+    away = x[members] - x[members].mean(0)
+    plane = np.zeros((len(x), 2))
+    plane[members] = away @ np.linalg.svd(away, full_matrices=False)[2][:2].T
+    plane *= np.sign(plane[np.abs(plane).argmax(0), [0, 1]])
+
+    def near(members, factor):
+        part = plane[members]
+        total = np.linalg.norm(part[:, None] - part[None], axis=-1).sum(1)
+        return members[total <= factor * np.median(total)]
+
+    members = near(members, 10.0)
+    k = number_of_groups(plane[members], uniform[:, members], most)
+    labels, likeness = k_means(plane[members], k)[0], []
+    for j in range(k):
+        unit = x[members[labels == j]]
+        unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+        likeness.append(1.0 if len(unit) < 2 else np.median((unit @ unit.T).mean(1)))
+    return near(members[labels == np.argmin(likeness)], 4.0)
+
+
+def rflbat(x, uniform, there=None):
+    return x[rflbat_members(x, uniform, there)].mean(0)

@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.cluster import KMeans
+
+from fl_jax.federated.aggregators import k_means
+from tests.federated.aggregators import reference
+
+MOST = 5
+groups = jax.jit(lambda x, there, k: k_means.groups(x, there, k, MOST))
+number = jax.jit(lambda key, x, there: k_means.number_of_groups(key, x, there, MOST, 5))
+
+
+def blobs(seed, count, spread=0.05, m=20):
+    draw = np.random.default_rng(seed)
+    middle = draw.uniform(size=(count, 2)) * 2
+    return middle[np.arange(m) % count] + spread * draw.normal(size=(m, 2))
+
+
+def test_clear_groups_are_those_of_scikit_learn():
+    for seed, k in ((0, 2), (2, 3), (5, 4)):
+        x, there = blobs(seed, k), np.arange(20) != 7
+        labels, within = groups(jnp.asarray(x, jnp.float32), jnp.asarray(there), k)
+        judge = KMeans(n_clusters=k, n_init=20, random_state=0).fit(x[there])
+        np.testing.assert_allclose(within, judge.inertia_, rtol=1e-3)
+        own = np.asarray(labels)[there]
+        np.testing.assert_array_equal(
+            own[:, None] == own[None], judge.labels_[:, None] == judge.labels_[None]
+        )
+
+
+def test_steps_are_those_of_the_slow_twin():
+    for seed in range(6):
+        x, k = np.random.default_rng(seed).normal(size=(13, 2)), 2 + seed % 4
+        labels, within = groups(jnp.asarray(x, jnp.float32), jnp.ones(13, bool), k)
+        expected, squares = reference.k_means(x.astype(np.float32), k)
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_allclose(within, squares, rtol=1e-4)
+
+
+def test_the_gap_statistic_counts_groups():
+    for seed, k in ((1, 1), (0, 2), (2, 3), (5, 4)):
+        x, key = jnp.asarray(blobs(seed, k), jnp.float32), jax.random.key(seed)
+        found = int(number(key, x, jnp.ones(20, bool)))
+        uniform = np.asarray(jax.random.uniform(key, (5, 20, 2)))
+        assert found == reference.number_of_groups(np.asarray(x), uniform, MOST) == k
+    assert int(number(jax.random.key(0), jnp.ones((20, 2)), jnp.ones(20, bool))) == 1
