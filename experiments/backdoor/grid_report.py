@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import plots
 from experiments.backdoor.grid import UNTARGETED, Found, Grid
-from fl_jax.federated import detection
+from fl_jax.core import roc
 
 PLAIN = "mean"  # the defence that detection is measured against: it lets every attack go on
 
@@ -61,9 +61,7 @@ def areas(found: Found, d: int) -> dict[str, dict[str, float]]:
     for a, attack in enumerate(found.attacks):
         if attack != "none":
             pairs = _pairs(found, d, a)
-            out[attack] = {
-                name: round(detection.roc(*curve)[2], 3) for name, curve in pairs.items()
-            }
+            out[attack] = {name: round(roc.area(*pair), 3) for name, pair in pairs.items()}
     return out
 
 
@@ -162,10 +160,9 @@ def curves(found: Found, d: int, path: pathlib.Path) -> None:
     for axis, name in zip(axes, detectors, strict=True):
         above: list[str] = []
         for attack in shown:
-            pairs = _pairs(found, d, found.attacks.index(attack))
-            alarms, hits, area = detection.roc(*pairs[name])
-            axis.plot(alarms, hits, lw=1.8, label=attack)
-            above.append(f"{area:.2f}")
+            curve = roc.curve(*_pairs(found, d, found.attacks.index(attack))[name])
+            axis.plot(curve.fpr, curve.tpr, lw=1.8, label=attack)
+            above.append(f"{curve.area:.2f}")
         axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)
         axis.plot([0, 1], [0, 1], color="grey", lw=0.6, ls=":")
         axis.set_title(name, fontsize=10)

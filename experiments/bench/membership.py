@@ -29,6 +29,7 @@ from experiments.bench import measure, peers
 from experiments.membership import task as tasks
 from experiments.membership.config import Config
 from experiments.membership.lab import softmax
+from fl_jax.core import roc
 from fl_jax.nn import network
 from fl_jax.train import cohort, optimizer
 from fl_jax.train import mesh as meshes
@@ -36,7 +37,6 @@ from privacy.membership import (
     attack_model,
     design,
     lira,
-    metrics,
     rmia,
     shadow,
     synthesis,
@@ -152,7 +152,7 @@ def beside_art() -> dict:
         pool = split.pool[: 2 * config.shadow_train + 1]  # ART leaves the last record out
         member = np.arange(len(split.train) + len(split.test)) < len(split.train)
         art.append(_their_attack(config, task, split, pool))
-        art[-1]["auc"] = metrics.auc(np.array(art[-1].pop("scores")), member)
+        art[-1]["auc"] = roc.area(np.array(art[-1].pop("scores")), member)
         (found, box), cpu, wall = _timed(
             lambda s=split, p=pool[:-1], m=member: _shokri(config, task, mesh, s, p, m), repeats=1
         )
@@ -256,4 +256,4 @@ def _shokri(config, task, mesh, split, pool, member, inputs="angles"):
         task.network, jax.tree.map(lambda a: jnp.asarray(a[0]), models),
         classes=task.classes, prepare=task.prepare,
     )  # fmt: skip
-    return {"auc": metrics.auc(scores, member), "test_accuracy": float(right.mean())}, box
+    return {"auc": roc.area(scores, member), "test_accuracy": float(right.mean())}, box

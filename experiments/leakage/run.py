@@ -12,7 +12,7 @@ from experiments.leakage import config as settings
 from experiments.leakage import grid, pictures, summary, words
 from experiments.leakage import task as tasks
 from experiments.leakage.config import Config
-from fl_jax.core import errors
+from fl_jax.core import errors, roc
 from fl_jax.train import cohort, metrics
 from fl_jax.train import mesh as meshes
 from privacy.leakage import classifiers, scores, timeline
@@ -71,22 +71,22 @@ def evaluate(config: Config, cell: grid.Cell, record: arms.Record) -> dict[str, 
     found = scores.interval(score, truth)
     row = {**found._asdict(), "accuracy": record.accuracy}
     if cell.part == "two-party":
-        false, true = scores.roc(score, truth)
-        row["roc"] = [false, true]
+        curve = roc.curve(score, truth)
+        row["roc"] = [curve.fpr, curve.tpr]
         for name in others:
             fit = classifiers.make(name, seed=cell.seed).fit
-            row[name] = scores.auc(fit(record.auxiliary, record.labels)(observed), truth)
+            row[name] = roc.area(fit(record.auxiliary, record.labels)(observed), truth)
         # The rounds with the property lie close together, so a forest that has learnt nothing
         # ranks them by chance as one: only the mean over permutations tells about the labels.
         draw = np.random.default_rng(cell.seed)
         fit = classifiers.make(first, seed=cell.seed).fit
         shuffled = (draw.permutation(record.labels) for _ in range(config.permutations))
-        areas = [scores.auc(fit(record.auxiliary, labels)(observed), truth) for labels in shuffled]
+        areas = [roc.area(fit(record.auxiliary, labels)(observed), truth) for labels in shuffled]
         row["shuffled"] = float(np.mean(areas))
     if cell.part == "fraction":
         share = record.shares[warm:]
         row["shares"] = {
-            f"{s:g}": scores.auc(score[near | ~truth], near[near | ~truth])
+            f"{s:g}": roc.area(score[near | ~truth], near[near | ~truth])
             for s in config.shares
             if (near := np.isclose(share, int(s * config.batch) / config.batch) & truth).any()
         }

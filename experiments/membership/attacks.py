@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.membership.lab import Cell, Lab, attack_rows, shadow_mask, softmax
-from fl_jax.core import rng
+from fl_jax.core import rng, roc
 from privacy.membership import (
     attack_model,
     bavaria,
@@ -124,7 +124,7 @@ def judge(lab: Lab, cell: Cell, found: dict[str, np.ndarray]) -> dict[str, dict[
     out = {}
     for name, values in found.items():
         row: dict[str, Any] = {
-            "auc": metrics.auc(values, cell.member),
+            "auc": roc.area(values, cell.member),
             "balanced accuracy": metrics.balanced_accuracy(values, cell.member),
         }
         try:
@@ -197,7 +197,7 @@ def _calibrated(lab, cell, found):
 
 def _curve(values, member, points: int = 60):
     """At most so many points of a ROC, dense at low rates."""
-    curve = metrics.roc(values, member)
+    curve = roc.curve(values, member)
     low = np.unique(np.geomspace(1, len(curve.fpr), points).astype(int) - 1)
     return {"fpr": curve.fpr[low].tolist(), "tpr": curve.tpr[low].tolist()}
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from experiments.membership.lab import Lab, softmax
-from fl_jax.core import rng
+from fl_jax.core import rng, roc
 from fl_jax.federated import client, population, sampling
 from fl_jax.federated import round as rounds
 from fl_jax.federated.aggregators import mean
@@ -26,7 +26,7 @@ from fl_jax.train.state import Variables
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.ledger import Ledger
-from privacy.membership import audit, metrics, signals
+from privacy.membership import audit, signals
 
 CLIP = 1.0
 SHARES = (
@@ -114,7 +114,7 @@ def lower_bounds(scores: np.ndarray, coins: np.ndarray, delta: float) -> dict[st
         for name, bound in (("one run", audit.one_run), ("one run, f-DP", audit.one_run_gaussian)):
             best[name] = max(best[name], bound(*right, delta=delta, significance=level))
     best["rates (estimate)"] = audit.rates(scores, coins, delta=delta)
-    best["auc"] = metrics.auc(scores, coins)
+    best["auc"] = roc.area(scores, coins)
     return best
 
 

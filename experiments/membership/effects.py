@@ -9,9 +9,9 @@ import numpy as np
 from experiments.membership import attacks
 from experiments.membership import task as tasks
 from experiments.membership.lab import Cell, Lab, softmax
-from fl_jax.core import rng
+from fl_jax.core import rng, roc
 from fl_jax.data import records
-from privacy.membership import design, metrics, mitigations, shadow, synthesis, target
+from privacy.membership import design, mitigations, shadow, synthesis, target
 
 OUTPUTS = {
     "none": (),
@@ -41,7 +41,7 @@ def _judged_from(lab: Lab, cell: Cell, answers: np.ndarray, **options):
         "attack accuracy": decided.accuracy,
         "precision": decided.total_precision,
         "recall": decided.total_recall,
-        "auc": metrics.auc(values, cell.member),
+        "auc": roc.area(values, cell.member),
     }
     return values, row
 

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.membership import task as tasks
 from experiments.membership.attacks import FPR, mean_rows
 from experiments.membership.lab import Lab, softmax
+from fl_jax.core import roc
 from privacy.membership import (
     bavaria,
     design,
@@ -88,7 +89,7 @@ def _attack(phi, p_y, beyond, member, one: int, budget: int) -> dict[str, dict[s
         values["LiRA online, per example"] = lira.online(scores, centre="mean")
     out = {}
     for name, value in values.items():
-        out[name] = {"auc": metrics.auc(value, truth)}
+        out[name] = {"auc": roc.area(value, truth)}
         with contextlib.suppress(metrics.Unresolved):
             out[name]["tpr"] = metrics.tpr_at(value, truth, FPR).value
     return out

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fl_jax.core import tree
 from fl_jax.core.types import Array, Float, PyTree
@@ -100,18 +99,3 @@ def inspect(
         }
 
     return run
-
-
-def roc(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """(false positive rates, true positive rates, area) over all thresholds; ties count half.
-
-    Args:
-        scores: (n,) higher = more suspicious.
-        positive: (n,) bool, who was malicious.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hit = scores[order], positive[order]
-    last = np.append(ranked[1:] != ranked[:-1], True)  # one point per distinct score
-    found = np.append(0, np.cumsum(hit)[last]) / max(hit.sum(), 1)
-    alarms = np.append(0, np.cumsum(~hit)[last]) / max((~hit).sum(), 1)
-    return alarms, found, float(np.trapezoid(found, alarms))

@@ -1,4 +1,4 @@
-"""How well scores tell two groups apart, and whether one attack beats another over seeds."""
+"""How certain an area under the ROC curve is, and whether one attack beats another over seeds."""
 
 import itertools
 from typing import NamedTuple
@@ -6,22 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from fl_jax.core import errors
+from fl_jax.core import errors, roc
 from fl_jax.core.types import Bool, Float
-
-
-def auc(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
-
-    Raises:
-        DataError: only one of the groups is there.
-
-    Example:
-        >>> import numpy as np
-        >>> auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
-        0.875
-    """
-    return interval(scores, positive).auc
 
 
 class Interval(NamedTuple):
@@ -33,14 +19,13 @@ class Interval(NamedTuple):
 
 
 def interval(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Interval:
-    """AUC and a 95 % interval over records (DeLong, DeLong, Clarke-Pearson 1988)."""
-    positive = np.asarray(positive, bool)
-    have, lack = np.asarray(scores, float)[positive], np.asarray(scores, float)[~positive]
-    if not len(have) or not len(lack):
-        raise errors.DataError(
-            f"a ROC curve needs both groups, got {len(have)} positive and {len(lack)} negative"
-            " scores."
-        )
+    """AUC and a 95 % interval over records (DeLong, DeLong, Clarke-Pearson 1988).
+
+    Raises:
+        DataError: as `roc.curve`.
+    """
+    scores, positive = roc.checked(scores, positive)
+    have, lack = scores[positive], scores[~positive]
     both = stats.rankdata(np.concatenate([have, lack]))
     # The placement of each score in the other group.
     above = (both[: len(have)] - stats.rankdata(have)) / len(lack)
@@ -49,17 +34,6 @@ def interval(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) 
     spread = [np.var(p, ddof=1) / len(p) if len(p) > 1 else 0.25 for p in (above, below)]
     half = 1.96 * float(np.sqrt(sum(spread)))
     return Interval(area, max(area - half, 0.0), min(area + half, 1.0))
-
-
-def roc(
-    scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(false positive rates, true positive rates) of all thresholds, from (0, 0) to (1, 1)."""
-    order = np.argsort(-np.asarray(scores, float), kind="stable")
-    hit = np.asarray(positive, bool)[order]
-    last = np.append(np.diff(np.asarray(scores, float)[order]) != 0, True)  # of equal scores
-    true, false = np.cumsum(hit)[last], np.cumsum(~hit)[last]
-    return np.append(0, false / max(false[-1], 1)), np.append(0, true / max(true[-1], 1))
 
 
 class Paired(NamedTuple):

@@ -7,9 +7,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
-from fl_jax.core import errors, intervals
+from fl_jax.core import errors, intervals, roc
 
 RESOLVE = 5  # false positives that a rate must rest on to be reported
 
@@ -26,14 +25,6 @@ class Rate(NamedTuple):
     high: float
 
 
-class Curve(NamedTuple):
-    """A receiver operating characteristic, from (0, 0) to (1, 1)."""
-
-    fpr: np.ndarray  # (points,)
-    tpr: np.ndarray  # (points,)
-    threshold: np.ndarray  # (points,): member if score >= threshold
-
-
 def interval(hits: int, trials: int, confidence: float = 0.95) -> Rate:
     """hits / trials with the interval of Clopper and Pearson (1934).
 
@@ -46,63 +37,9 @@ def interval(hits: int, trials: int, confidence: float = 0.95) -> Rate:
     return Rate(hits / trials, *intervals.clopper_pearson(hits, trials, (1 - confidence) / 2))
 
 
-def _split(scores, member):
-    scores, member = np.asarray(scores, np.float64), np.asarray(member)
-    if member.dtype != bool or member.shape != scores.shape or scores.ndim != 1:
-        raise errors.DataError(
-            "judging an attack needs scores (records,) and a bool mask of the same shape, got"
-            f" {scores.shape} and {member.dtype} {member.shape}."
-        )
-    if not member.any() or member.all():
-        raise errors.DataError(
-            f"judging an attack needs members and non-members, got {int(member.sum())} and"
-            f" {int((~member).sum())}."
-        )
-    if np.isnan(scores).any():
-        raise errors.DataError("some scores are NaN; look for a model that diverged.")
-    return scores, member
-
-
-def roc(scores: np.ndarray, member: np.ndarray) -> Curve:
-    """The curve over all thresholds, equal scores decided together.
-
-    Args:
-        scores: (records,).
-        member: (records,) bool.
-
-    Raises:
-        DataError: shapes that do not fit, NaN, or one of the two kinds missing.
-    """
-    scores, member = _split(scores, member)
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    true = np.cumsum(member[order])[last]
-    false = last + 1 - true
-    start = np.zeros(1)
-    return Curve(
-        np.concatenate([start, false / (~member).sum()]),
-        np.concatenate([start, true / member.sum()]),
-        np.concatenate([[np.inf], ranked[last]]),
-    )
-
-
-def auc(scores: np.ndarray, member: np.ndarray) -> float:
-    """Pr[a member's score > a non-member's] + half the ties (Mann-Whitney).
-
-    Example:
-        >>> auc(np.array([3.0, 1.0, 1.0]), np.array([True, True, False]))
-        0.75
-    """
-    scores, member = _split(scores, member)
-    ranks = stats.rankdata(scores)
-    inside, outside = member.sum(), (~member).sum()
-    return float((ranks[member].sum() - inside * (inside + 1) / 2) / (inside * outside))
-
-
 def balanced_accuracy(scores: np.ndarray, member: np.ndarray) -> float:
     """max over thresholds of 1 - (FPR + 1 - TPR) / 2: the best an oracle's threshold gives."""
-    curve = roc(scores, member)
+    curve = roc.curve(scores, member)
     return float(np.max(1 - (curve.fpr + 1 - curve.tpr) / 2))
 
 
@@ -116,7 +53,7 @@ def tpr_at(scores: np.ndarray, member: np.ndarray, fpr: float, *, confidence: fl
         Unresolved: fewer than 5 of the non-members make up this rate.
     """
     resolve(fpr, int((~np.asarray(member, bool)).sum()))
-    curve = roc(scores, member)
+    curve = roc.curve(scores, member)
     last = int(np.flatnonzero(curve.fpr <= fpr)[-1])
     inside = int(np.sum(member))
     return interval(round(curve.tpr[last] * inside), inside, confidence)
@@ -155,7 +92,7 @@ def decide(
     scores: np.ndarray, member: np.ndarray, threshold: float, *, confidence: float = 0.95
 ) -> Decision:
     """What calling everyone with score >= threshold a member does."""
-    scores, member = _split(scores, member)
+    scores, member = roc.checked(scores, member)
     accused = scores >= threshold
     return Decision(
         float(threshold),
@@ -178,7 +115,7 @@ def shadow_threshold(scores: np.ndarray, member: np.ndarray, fpr: float) -> floa
         Unresolved: too few shadow non-members for this rate.
     """
     resolve(fpr, int((~np.asarray(member, bool)).sum()))
-    curve = roc(scores, member)
+    curve = roc.curve(scores, member)
     return float(curve.threshold[np.flatnonzero(curve.fpr <= fpr)[-1]])
 
 

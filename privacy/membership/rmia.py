@@ -9,7 +9,7 @@ population is read off its sorted ratios, O((N + Z) log Z), instead of an N x Z 
 
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import errors, roc
 from privacy.membership import table
 
 A = 0.3  # offline: how far P(x) leans on the OUT models [privacy meter's default]
@@ -135,9 +135,8 @@ def tune(
     Raises:
         DataError: that model trained on none or on all of the records.
     """
-    from privacy.membership import metrics
 
     inner, member = table.leave_one_out(scores, model)
     outer, _ = table.leave_one_out(population, model)
-    found = [metrics.auc(attack(inner, outer, a=float(a), gamma=gamma), member) for a in grid]
+    found = [roc.area(attack(inner, outer, a=float(a), gamma=gamma), member) for a in grid]
     return float(grid[int(np.argmax(found))])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fl_jax.core import errors
-from privacy.membership import metrics, table
+from fl_jax.core import errors, roc
+from privacy.membership import table
 
 
 def calibrated(scores: table.Scores) -> np.ndarray:
@@ -30,7 +30,7 @@ def _mean(scores, mask):
 
 def best(signal: np.ndarray, member: np.ndarray) -> float:
     """The threshold of the best balanced accuracy on shadow models; member if signal >= it."""
-    curve = metrics.roc(signal, member)
+    curve = roc.curve(signal, member)
     place = int(np.argmax(curve.tpr - curve.fpr))
     return float(curve.threshold[place]) if place else float(np.nextafter(signal.max(), np.inf))
 

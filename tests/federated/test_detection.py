@@ -37,14 +37,3 @@ def test_the_smaller_cluster_is_further_from_the_larger_ones_centre():
     centre = draw[3:].mean(0)
     np.testing.assert_allclose(found, np.linalg.norm(draw - centre, axis=1), rtol=1e-3)
     assert found[:3].min() > found[3:].max()
-
-
-def test_the_roc_is_scikit_learns():
-    from sklearn import metrics
-
-    draw = np.random.default_rng(2)
-    positive = draw.random(200) < 0.3
-    scores = np.round(draw.normal(size=200) + positive, 1)  # with ties
-    alarms, found, area = detection.roc(scores, positive)
-    assert area == pytest.approx(metrics.roc_auc_score(positive, scores))
-    assert (alarms[0], found[0], alarms[-1], found[-1]) == (0, 0, 1, 1)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.leakage import arm, task
-from privacy.leakage import classifiers, scores
+from fl_jax.core import roc
+from privacy.leakage import classifiers
 
 SMALL = arm.Arm(
     rounds=60, batch=8, rate=0.1, warm=10, period=2, hidden=8, dispatch=30, method="patches"
@@ -35,7 +36,7 @@ def test_a_run_records_what_the_adversary_needs(table, made):
     np.testing.assert_allclose(record.shares[:6], [1, 0, 0, 0, 0, 1])
     np.testing.assert_allclose(np.linalg.norm(record.observed, axis=1), 1, rtol=1e-5)
     score = classifiers.mlp(steps=300).fit(record.auxiliary, record.labels)(record.observed[10:])
-    assert scores.auc(score, record.shares[10:] > 0) > 0.9
+    assert roc.area(score, record.shares[10:] > 0) > 0.9
     again = arm.run(SMALL, table, 0, made)
     np.testing.assert_array_equal(again.auxiliary, record.auxiliary)
     assert len(made) == 1

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fl_jax.core import errors
-from privacy.leakage import classifiers, scores
+from fl_jax.core import errors, roc
+from privacy.leakage import classifiers
 
 RNG = np.random.default_rng(0)
 LABELS = np.tile([1, 0], 150)
@@ -15,11 +15,11 @@ def test_each_learns_and_is_the_same_again(name):
     fit = classifiers.make(name, seed=3).fit
     score = fit(FEATURES[:200], LABELS[:200])
     found = score(FEATURES[200:])
-    assert scores.auc(found, LABELS[200:] == 1) > 0.85
+    assert roc.area(found, LABELS[200:] == 1) > 0.85
     np.testing.assert_array_equal(fit(FEATURES[:200], LABELS[:200])(FEATURES[200:]), found)
     # Standardised: units do not matter.
     scaled = fit(1000 * FEATURES[:200], LABELS[:200])(1000 * FEATURES[200:])
-    assert scores.auc(scaled, LABELS[200:] == 1) > 0.85
+    assert roc.area(scaled, LABELS[200:] == 1) > 0.85
 
 
 def test_the_forest_is_that_of_the_authors():

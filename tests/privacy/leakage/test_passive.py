@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.core import errors, tree
+from fl_jax.core import errors, roc, tree
 from fl_jax.train import mesh as meshes
-from privacy.leakage import classifiers, collaborative, draws, features, passive, scores, split
+from privacy.leakage import classifiers, collaborative, draws, features, passive, split
 from tests.privacy.leakage import toy
 
 
@@ -78,7 +78,7 @@ def test_a_property_is_inferred_from_sums_of_three_and_a_shuffled_one_is_not(set
     truth = drawn.shares(200)[10:] > 0
     fit = classifiers.mlp(steps=600).fit
     found = fit(auxiliary, labels)(np.concatenate(observed)[10:])
-    assert scores.auc(found, truth) > 0.8
+    assert roc.area(found, truth) > 0.8
     shuffled = np.random.default_rng(0).permutation(labels)
     chance = fit(auxiliary, shuffled)(np.concatenate(observed)[10:])
-    assert 0.3 < scores.auc(chance, truth) < 0.7
+    assert 0.3 < roc.area(chance, truth) < 0.7

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from privacy.membership import bavaria, lira, metrics, table
+from fl_jax.core import roc
+from privacy.membership import bavaria, lira, table
 
 
 def many(records=400, models=6, seed=0):
@@ -69,8 +70,8 @@ def test_better_than_a_variance_per_example_with_few_models(form):
     gain = []
     for seed in range(5):
         scores, truth = many(seed=seed)
-        own = metrics.auc(bavaria.online(scores, form=form), truth)
-        gain.append(own - metrics.auc(lira.online(scores, centre="mean"), truth))
+        own = roc.area(bavaria.online(scores, form=form), truth)
+        gain.append(own - roc.area(lira.online(scores, centre="mean"), truth))
     assert np.mean(gain) > 0.02
 
 
@@ -84,4 +85,4 @@ def test_many_models_make_it_lira():
 
 def test_one_model_a_side_is_enough():
     scores, truth = many(2000, 2)
-    assert metrics.auc(bavaria.online(scores), truth) > 0.52
+    assert roc.area(bavaria.online(scores), truth) > 0.52
