@@ -21,6 +21,7 @@ from fl_jax.federated import detection, round, sampling
 from fl_jax.federated.aggregators import (
     centred_clip,
     choice,
+    deepsight,
     dnc,
     flame,
     fldetector,
@@ -70,6 +71,7 @@ class Grid:
     # Clean examples of the server, for FLTrust: two batches. Seven, at the participants' rate and
     # momentum, are outside the stable region: the server's own update is then noise.
     root: int = 28
+    probes: int = 256  # random images of each of DeepSight's three sets; the paper's are 20,000
     window: int = 3  # rounds that FLDetector looks back, and waits before it starts
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
     attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
@@ -165,10 +167,22 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "DnC": dnc.dnc(attackers=f),
         "SignGuard": signguard.signguard(),
         "RFLBAT": rflbat.rflbat(),
+        "DeepSight": deepsight.deepsight(
+            apply=lambda v, x: task.network.apply(v.params, v.batch_stats, x)[0],
+            inputs=lambda key: probes(grid, task, key),
+            select=lambda update: deepsight.Layer(**last_layer(update)),
+        ),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),
     }
+
+
+def probes(grid: Grid, task: tasks.Task, key: jax.Array):
+    """Random images, every pixel uniform in its range, as the network sees them."""
+    _, mean, deviation = tasks.SCALES[grid.config.dataset]
+    shape = (grid.probes, *task.pool["x"].shape[1:])
+    return (jax.random.uniform(key, shape) - mean[0]) / deviation[0]
 
 
 def last_layer(update: Variables):

@@ -16,6 +16,7 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
+    deepsight,
     dnc,
     dp_fedavg,
     flame,
@@ -68,6 +69,11 @@ def rules():
         "DnC": dnc.dnc(attackers=ATTACKERS),
         "SignGuard": signguard.signguard(),
         "RFLBAT": rflbat.rflbat(),
+        "DeepSight": deepsight.deepsight(
+            apply=lambda v, x: x @ v["hidden"] + v["bias"][None, :999],
+            inputs=lambda key: jax.random.uniform(key, (64, 1000)),
+            select=lambda v: deepsight.Layer(v["hidden"], v["bias"][:999]),
+        ),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

@@ -1,7 +1,7 @@
 """Slow NumPy twins of the aggregators: one update a row, written as the papers have it."""
 
 import numpy as np
-from sklearn.cluster import MeanShift, estimate_bandwidth
+from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
 
 
 def trimmed_mean(x, trim):
@@ -287,3 +287,45 @@ def rflbat_members(x, uniform, there=None, most=9):
 
 def rflbat(x, uniform, there=None):
     return x[rflbat_members(x, uniform, there)].mean(0)
+
+
+def together(apart):
+    """Whether two share a cluster of HDBSCAN; one in none is alone."""
+    # Equal heights below the floor: scikit-learn would divide by 0.
+    apart = np.where(np.eye(len(apart), dtype=bool), 0, np.maximum(apart, 1e-6 * apart.max()))
+    judge = HDBSCAN(min_cluster_size=2, min_samples=1, metric="precomputed", copy=True)
+    labels = judge.fit(apart).labels_
+    alone = np.eye(len(labels), dtype=bool)
+    return ((labels[:, None] == labels[None]) & (labels >= 0)[:, None]) | alone
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def deepsight_members(kernels, biases, model, batches):
+    """Of a linear classifier: `model` is its (kernel, bias), the others are updates of it."""
+    m, classes = biases.shape
+    size = np.abs(biases) + np.abs(kernels).sum(1)
+    energy = size**2 / (size**2).sum(1, keepdims=True)
+    counts = (energy > max(0.01, 1 / classes) * energy.max(1, keepdims=True)).sum(1)
+    suspicious = counts <= np.median(counts) / 2
+    apart = lambda rows: np.linalg.norm(rows[:, None] - rows[None], axis=-1)
+    unit = biases / np.linalg.norm(biases, axis=1, keepdims=True)
+    by_output = []
+    for x in batches:
+        usual = softmax(x @ model[0] + model[1])
+        local = [softmax(x @ (model[0] + kernels[i]) + model[1] + biases[i]) for i in range(m)]
+        by_output.append(1.0 - together(apart(np.array([(p / usual).mean(0) for p in local]))))
+    by_bias = 1.0 - together(np.clip(1 - unit @ unit.T, 0, 2))
+    merged = (by_bias + (1.0 - together(apart(energy))) + np.mean(by_output, axis=0)) / 3
+    share = [suspicious[group].mean() for group in together(merged)]
+    return np.flatnonzero(np.array(share) < 1 / 3)
+
+
+def deepsight(x, kernels, biases, model, batches):
+    norms = np.linalg.norm(x, axis=1)
+    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
+    members = deepsight_members(kernels, biases, model, batches)
+    return clipped[members].mean(0) if len(members) else 0 * x[0]

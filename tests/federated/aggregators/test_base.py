@@ -14,6 +14,7 @@ from fl_jax.federated.aggregators import (
     centred_clip,
     choice,
     coordinates,
+    deepsight,
     dnc,
     flame,
     fltrust,
@@ -57,6 +58,16 @@ draw = lambda key, count: np.r_[10:SIZE, 0:10][coordinates.choose(key, SIZE, cou
 DNC = draw(jax.random.split(jax.random.key(0), 1)[0], 8)
 SIGNS = draw(jax.random.key(0), 9)
 UNIFORM = np.asarray(jax.random.uniform(jax.random.key(0), (5, COHORT, 2)))
+# A linear classifier of 3 classes on 3 inputs, at 0; the tenth of `w` is nobody's.
+DEEPSIGHT = deepsight.deepsight(
+    apply=lambda v, x: x @ v["w"][:9].reshape(3, 3) + v["b"][None, :],
+    inputs=lambda key: jax.random.normal(key, (40, 3)),
+    select=lambda u: deepsight.Layer(u["w"][:9].reshape(3, 3), u["b"]),
+)
+INPUTS = [np.asarray(jax.random.normal(k, (40, 3))) for k in jax.random.split(jax.random.key(0), 3)]
+twin_of_deepsight = lambda u, n: reference.deepsight(
+    u, u[:, :9].reshape(-1, 3, 3), u[:, 10:], (np.zeros((3, 3)), np.zeros(3)), INPUTS
+)
 clipped = lambda u: u * np.minimum(1, 2.0 / np.linalg.norm(u, axis=1))[:, None]
 
 # name: (aggregator, NumPy twin on (updates, shares)); one line each.
@@ -101,6 +112,7 @@ RULES = {
         lambda u, n: reference.signguard(u, SIGNS),
     ),
     "rflbat": (rflbat.rflbat(), lambda u, n: reference.rflbat(u, UNIFORM[:, : len(u)])),
+    "deepsight": (DEEPSIGHT, twin_of_deepsight),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),
