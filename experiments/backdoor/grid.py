@@ -37,6 +37,8 @@ from fl_jax.federated.aggregators import (
 )
 from fl_jax.federated.attacks import (
     a3fl,
+    anticipate,
+    chameleon,
     directed,
     distributed,
     neurotoxin,
@@ -66,6 +68,8 @@ class Grid:
     radius: float = 3.0  # of the ball of the projected attacker
     noise: float = 0.02  # weak DP and FLAME: noise of the aggregate per coordinate x sqrt(d)
     deviation: float = 0.1  # of the attack by noise, per coordinate
+    contrastive_rate: float = 0.005  # of Chameleon's first stage
+    ahead: int = 3  # global models that Anticipate foresees
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
     alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
     # Clean examples of the server, for FLTrust: two batches. Seven, at the participants' rate and
@@ -93,6 +97,8 @@ ATTACKS = (
     "DBA",
     "Neurotoxin",
     "A3FL",
+    "Chameleon",
+    "Anticipate",
     "label flip",
     "sign flip",
     "ALIE",
@@ -208,6 +214,25 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
         ),
         "DBA": distributed.distributed(single, k),
         "Neurotoxin": neurotoxin.neurotoxin(loss, unit_rate, attackers=k, share=0.05, **usual),
+        "Chameleon": chameleon.chameleon(
+            loss,
+            unit_rate,
+            task.features,
+            attackers=k,
+            contrastive_epochs=grid.epochs,
+            contrastive_rate=grid.contrastive_rate,
+            **usual,
+        ),
+        "Anticipate": anticipate.anticipate(
+            loss,
+            unit_rate,
+            benign=stages.optimizer_of(config),
+            cohort=grid.cohort,
+            rounds=grid.ahead,
+            local_steps=config.epochs,  # a share is about one batch
+            attackers=k,
+            **usual,
+        ),
         "none": untargeted.honest(client, attackers=k),
         "label flip": untargeted.label_flip(client, attackers=k, classes=10),
         "sign flip": untargeted.sign_flip(client, attackers=k, scale=3.0),
@@ -328,6 +353,8 @@ def data_of(kinds):
         "adaptive": whole,
         "semantic PGD": whole,
         "Neurotoxin": whole,
+        "Chameleon": whole,
+        "Anticipate": whole,
         "DBA": lambda poison: poison["parts"],
     }
     return [parts.get(name, lambda poison: ()) for name in kinds]
@@ -396,6 +423,8 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
         "constrain-and-scale": {"alpha": grid.alpha},
         "adaptive": {"alpha": grid.alpha_adaptive},
         "Neurotoxin": {"gamma": float(grid.attackers)},
+        "Chameleon": {"gamma": float(grid.attackers)},
+        "Anticipate": {"gamma": float(grid.attackers)},
         "DBA": {"gamma": full / grid.attackers},
     }
     repeat = lambda data: tasks.repeated(data, (pixel, semantic))

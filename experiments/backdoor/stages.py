@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import Config
@@ -229,18 +230,16 @@ def on_host(rows):
 def client_of(config: Config, task: tasks.Task) -> client.Client:
     """What an honest participant does, or the server on a root set."""
     return client.make(
-        task.train_loss,
-        optimizer.make(
-            optimizer.Optimizer(
-                "sgd",
-                rate=config.rate,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-            )
-        ),
-        epochs=config.epochs,
-        batch_size=config.batch,
+        task.train_loss, optimizer_of(config), epochs=config.epochs, batch_size=config.batch
     )
+
+
+def optimizer_of(config: Config) -> optax.GradientTransformation:
+    """Of an honest participant."""
+    sgd = optimizer.Optimizer(
+        "sgd", rate=config.rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    return optimizer.make(sgd)
 
 
 def attack_of(config: Config, task: tasks.Task, *, attackers: int = 1, shared: bool = True):

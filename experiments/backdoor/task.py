@@ -53,6 +53,7 @@ class Task(NamedTuple):
     population: population.Population
     test: dict[str, np.ndarray]
     pool: dict[str, np.ndarray]  # all clean training examples
+    features: Any  # (variables, x) -> what the network's last layer sees
     splits: tuple[dict[str, Backdoor], ...]  # of the images; the first has the pixel pattern too
 
     @property
@@ -95,9 +96,9 @@ def make(config: Config) -> Task:
             x = augment.crop_and_flip(key, x, pad=config.crop, flip=config.flip)
         return x
 
-    net = network.from_nnx(
-        functools.partial(_network, *images.train_x.shape[2:], images.classes, config)
-    )
+    build = functools.partial(_network, *images.train_x.shape[2:], images.classes, config)
+    net = network.from_nnx(build)
+    encoder = network.from_nnx(build, method="features")
     plain = lambda key, x: prepare(x)
     return Task(
         origin=images.origin,
@@ -108,6 +109,7 @@ def make(config: Config) -> Task:
         population=population.make({"x": x, "y": y}, shares),
         test=test,
         pool={"x": x, "y": y},
+        features=lambda variables, x: encoder.apply(*variables, prepare(x))[0],
         splits=(
             {"pixel pattern": _pixels(config, x, y, test, high), **semantic},
             *(_semantic(config, images, s)[0] for s in range(1, config.splits)),

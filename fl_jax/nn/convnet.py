@@ -37,10 +37,15 @@ class ConvNet(nnx.Module):
         self.dense = nnx.Linear(side * side * channels, hidden, rngs=rngs)
         self.head = nnx.Linear(hidden, classes, rngs=rngs)
 
+    def features(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch hidden"]:
+        """What the last layer sees."""
+        for layer in self.layers:
+            x = jax.nn.relu(layer(x))
+        return jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))
+
     def __call__(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch classes"]:
-        for layer in self.layers:
-            x = jax.nn.relu(layer(x))
-        x = jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))
-        return self.head(x)
+        return self.head(self.features(x))

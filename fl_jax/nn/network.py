@@ -19,7 +19,7 @@ class Network(NamedTuple):
     """(params, batch_stats, x, *, train=False, mask=None, key=None) -> (output, batch_stats)"""
 
 
-def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
+def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], *, method: str = "__call__") -> Network:
     """The network that a `flax.nnx` module is.
 
     The module is split once into plain dictionaries, so that it can be trained under `vmap`,
@@ -29,6 +29,8 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
     Args:
         make: rngs -> module, as in `lambda rngs: MLP(8, rngs=rngs)`.
+        method: which of the module's methods `apply` runs: `features`, where there is one, gives
+            what its last layer sees, from the same arrays.
 
     Raises:
         ValueError: the module holds variables other than parameters and batch statistics.
@@ -45,7 +47,12 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         (5, 2)
     """
     abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
-    accepts = inspect.signature(type(abstract).__call__).parameters
+    if not hasattr(abstract, method):
+        raise errors.ConfigError(
+            f"{type(abstract).__name__} has no method {method!r} to run; write one that takes the"
+            " inputs, or name another."
+        )
+    accepts = inspect.signature(getattr(type(abstract), method)).parameters
     graphs = {}
     for train in (True, False):
         (abstract.train if train else abstract.eval)()
@@ -75,7 +82,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
             )
         if "rngs" in accepts and key is not None:
             extra["rngs"] = nnx.Rngs(dropout=key)
-        output = module(x, **extra)
+        output = getattr(module, method)(x, **extra)
         return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
 
     return Network(init, apply)

@@ -64,13 +64,22 @@ class ResNet(nnx.Module):
         self.blocks = nnx.List(layers)
         self.head = nnx.Linear(inputs, classes, rngs=rngs)
 
+    def features(
+        self,
+        x: Float[Array, "batch height width channels"],
+        *,
+        mask: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch features"]:
+        """What the last layer sees."""
+        x = jax.nn.relu(self.norm(self.stem(x), mask=mask))
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        return jnp.mean(x, axis=(1, 2))
+
     def __call__(
         self,
         x: Float[Array, "batch height width channels"],
         *,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch classes"]:
-        x = jax.nn.relu(self.norm(self.stem(x), mask=mask))
-        for block in self.blocks:
-            x = block(x, mask=mask)
-        return self.head(jnp.mean(x, axis=(1, 2)))
+        return self.head(self.features(x, mask=mask))

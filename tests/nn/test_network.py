@@ -91,3 +91,26 @@ def test_statistics_without_a_mask_are_not_trained_on_padding(key):
     with pytest.raises(errors.ConfigError, match="Plain has batch statistics, in which the rows"):
         net.apply(params, stats, jnp.ones((4, 3)), train=True, mask=jnp.ones(4))
     net.apply(params, stats, jnp.ones((4, 3)), mask=jnp.ones(4))  # evaluation reads them alone
+
+
+def test_another_method_runs_on_the_same_arrays(key):
+    class Parts(nnx.Module):
+        def __init__(self, rngs):
+            self.body = nnx.Linear(3, 4, rngs=rngs)
+            self.head = nnx.Linear(4, 2, rngs=rngs)
+
+        def features(self, x):
+            return self.body(x)
+
+        def __call__(self, x):
+            return self.head(self.features(x))
+
+    whole, encoder = network.from_nnx(Parts), network.from_nnx(Parts, method="features")
+    variables, x = whole.init(key), jnp.ones((5, 3))
+    seen, _ = encoder.apply(*variables, x)
+    head = variables[0]["head"]
+    np.testing.assert_allclose(
+        seen @ head["kernel"] + head["bias"][None], whole.apply(*variables, x)[0], rtol=1e-6
+    )
+    with pytest.raises(errors.ConfigError, match="Parts has no method 'feature' to run"):
+        network.from_nnx(Parts, method="feature")

@@ -26,10 +26,10 @@ import numpy as np
 import optax
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.core.types import Array, Float, Int, PyTree
+from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.federated.aggregators.base import Aggregator, Stacked
 from fl_jax.federated.attacks import anomaly as scores
-from fl_jax.federated.attacks import replacement
+from fl_jax.federated.attacks import mixed, replacement
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.train import step
 from fl_jax.train.state import Variables
@@ -102,6 +102,8 @@ def constrain_and_scale(
     halvings: int = 0,
     radius: float | None = None,
     restrict: Callable[[View, PyTree], PyTree] | None = None,
+    aim: Callable[[View], step.Loss] | None = None,
+    start: Callable[[View, Key[Array, ""]], Variables] | None = None,
 ) -> Attack:
     """The attack; its data and knobs are a `Poison`, handed over in `View.data`.
 
@@ -123,6 +125,8 @@ def constrain_and_scale(
             is not above that of the most suspicious benign update.
         radius: X stays in a ball of this radius around G (projected gradient descent).
         restrict: (view, state) -> mask (1 or 0) of parameters that may move; None = all.
+        aim: view -> the loss that X is trained under in the place of `loss`.
+        start: (view, key) -> the model from which training starts; None = G.
     """
     test_loss = test_loss or loss
     if radius is not None:
@@ -171,12 +175,10 @@ def constrain_and_scale(
     def train(view: View, mask, epochs, key):
         base: Variables = view.variables
         data: Poison = view.data
-        count = jax.tree.leaves(data.clean)[0].shape[0]
-        held = jax.tree.leaves(data.backdoor)[0].shape[0]
-        steps = -(-count // batch_size)
+        classes = loss if aim is None else aim(view)
 
         def objective(variables, batch, step_key):
-            value, rest = loss(variables, batch, step_key)
+            value, rest = classes(variables, batch, step_key)
             score = suspicion(view, variables)
             return data.alpha * value + (1 - data.alpha) * score, rest
 
@@ -192,41 +194,21 @@ def constrain_and_scale(
             inside = tree.add(base.params, tree.scale(radius / jnp.maximum(size, radius), away))
             return tree.where(size > radius, inside, params)
 
-        def one(s, carry):
-            epoch, order, variables, opt_state = carry
-            place = s * batch_size + jnp.arange(batch_size)
-            clean = jax.tree.map(lambda a: a[order[jnp.minimum(place, count - 1)]], data.clean)
-            draws = rng.fold(key, "draw", epoch * steps + s)
-            drawn = jax.random.randint(draws, (batch_size,), 0, held)
-            poisoned = jnp.arange(batch_size) < data.per_batch
-
-            def mix(a, b):
-                return jnp.where(poisoned.reshape(-1, *[1] * (a.ndim - 1)), b[drawn], a)
-
-            batch = jax.tree.map(mix, clean, data.backdoor)
-            batch["mask"] = ((place < count) | poisoned).astype(jnp.float32)
-            step_key = rng.fold(key, "step", epoch * steps + s)
-            (_, (stats, _)), grads = step.gradient(objective, variables, batch, step_key)
-            updates, opt_state = optimizer.update(grads, opt_state, variables.params)
-            if mask is not None:
-                updates = jax.tree.map(jnp.multiply, updates, mask)
-            rate = data.rate * drop_factor ** (epoch // drop_every).astype(jnp.float32)
-            params = project(tree.add(variables.params, tree.scale(rate, updates)))
-            return epoch, order, Variables(params, stats), opt_state
-
-        def epoch_of(carry):
-            epoch, variables, opt_state = carry
-            order = jax.random.permutation(rng.fold(key, "shuffle", epoch), count)
-            carry = (epoch, order, variables, opt_state)
-            _, _, variables, opt_state = jax.lax.fori_loop(0, steps, one, carry)
-            return epoch + 1, variables, opt_state
-
-        def goes_on(carry):
-            epoch, variables, _ = carry
-            return (epoch < epochs) & (backdoor_loss(variables) >= data.stop)
-
-        start = (jnp.int32(0), base, optimizer.init(base.params))
-        taken, local, _ = jax.lax.while_loop(goes_on, epoch_of, start)
+        local, taken = mixed.train(
+            objective,
+            optimizer,
+            base if start is None else start(view, rng.fold(key, "start")),
+            data.clean,
+            data.backdoor,
+            key,
+            batch_size=batch_size,
+            per_batch=data.per_batch,
+            epochs=epochs,
+            rate=lambda e: data.rate * drop_factor ** (e // drop_every).astype(jnp.float32),
+            mask=mask,
+            project=project,
+            done=lambda variables: backdoor_loss(variables) < data.stop,
+        )
         return local, taken, backdoor_loss(local)
 
     def update(view: View, state, key):

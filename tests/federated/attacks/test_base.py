@@ -11,7 +11,15 @@ import pytest
 from fl_jax.core import tree
 from fl_jax.federated.aggregators import krum
 from fl_jax.federated.aggregators.base import Stacked
-from fl_jax.federated.attacks import choice, directed, distributed, neurotoxin, untargeted
+from fl_jax.federated.attacks import (
+    anticipate,
+    chameleon,
+    choice,
+    directed,
+    distributed,
+    neurotoxin,
+    untargeted,
+)
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.attacks.base import View
 from tests.federated import toy
@@ -35,6 +43,22 @@ ATTACKS = {
     ),
     "pgd": (single(radius=0.05), POISON),
     "neurotoxin": (neurotoxin.neurotoxin(toy.LOSS, SGD, share=0.2, **USUAL), POISON),
+    "anticipate": (
+        anticipate.anticipate(toy.LOSS, SGD, benign=SGD, cohort=5, attackers=2, **USUAL),
+        POISON,
+    ),
+    "chameleon": (
+        chameleon.chameleon(
+            toy.LOSS,
+            SGD,
+            lambda variables, x: x @ variables.params["kernel"],
+            contrastive_epochs=1,
+            contrastive_rate=0.1,
+            head="bias",
+            **USUAL,
+        ),
+        POISON,
+    ),
     "distributed": (distributed.distributed(single(), 2), TWO),
     "alie": (untargeted.little_is_enough(attackers=2), ()),
     "ipm": (untargeted.inner_product(attackers=2), ()),
