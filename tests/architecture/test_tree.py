@@ -32,7 +32,7 @@ TESTED_BY = {
     r"algorithmic/clrs/sparse/(evaluate|processors|segments)": (
         "algorithmic/clrs/sparse/test_net.py"
     ),
-    r"algorithmic/disks/(bdf|hand|kinetics|surface)": "algorithmic/disks/test_chemistry.py",
+    r"algorithmic/disks/(hand|kinetics|surface)": "algorithmic/disks/test_chemistry.py",
     r"algorithmic/disks/species": "algorithmic/disks/test_readers.py",
     r"algorithmic/disks/(ionisation|model|shielding)": "algorithmic/disks/test_radiation.py",
     r"algorithmic/disks/table": "algorithmic/disks/test_population.py",
