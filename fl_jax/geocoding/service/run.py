@@ -3,9 +3,9 @@
 import logging
 
 from fl_jax.geocoding.geocoder import Geocoder
-from fl_jax.geocoding.service import app
+from fl_jax.geocoding.service import app, limits
 
-CONNECTIONS = 2 * app.REQUESTS  # open at once; more are turned away by the server itself
+CONNECTIONS = 2 * limits.REQUESTS  # open at once; more are turned away by the server itself
 SETTINGS = {  # of uvicorn
     "access_log": False,  # it would hold the texts of queries
     "log_level": "warning",
