@@ -1,7 +1,7 @@
 """Privacy accounting in NumPy and SciPy: bounds, Renyi, loss distributions, ledger, calibration.
 
-Central mechanisms (DP-SGD, DP-FedAvg) in three lines; shuffled reports likewise, with the events
-of `privacy.shuffle.events`:
+Central mechanisms (DP-SGD, DP-FedAvg, Laplace, anything pure) in three lines; shuffled reports
+likewise, with the events of `privacy.shuffle.events`:
 
     >>> from privacy.accounting.bound import Adjacency
     >>> from privacy.accounting.events import SampledGaussian

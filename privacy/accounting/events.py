@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-from privacy.accounting import gaussian, rdp, sampling
+from privacy.accounting import gaussian, pure, rdp, sampling
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.errors import PrivacyError, fraction, positive
 from privacy.accounting.profile import Profile
@@ -78,3 +78,43 @@ class SampledGaussian:
                 "a subset of fixed size has no add-or-remove neighbours; use"
                 " Adjacency.REPLACE or Poisson sampling."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Laplace:
+    """A sum of vectors clipped to L1 norm C, plus Laplace noise of scale noise_multiplier C."""
+
+    noise_multiplier: float
+
+    def __post_init__(self):
+        positive("noise_multiplier", self.noise_multiplier)
+
+    def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
+        del tail
+        return [pure.laplace(self.noise_multiplier, adjacency)]
+
+    def rdp(self, alpha: float, adjacency: Adjacency) -> float:
+        """Renyi divergence of order alpha."""
+        return rdp.laplace(alpha, gaussian.sensitivity(adjacency) / self.noise_multiplier)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pure:
+    """Anything that is known to be eps-DP, and of which nothing else is known.
+
+    The guarantee must be for the neighbours of the ledger that records it.
+    """
+
+    eps: float
+
+    def __post_init__(self):
+        positive("eps", self.eps)
+
+    def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
+        del tail
+        return [pure.randomized_response(self.eps, adjacency)]
+
+    def rdp(self, alpha: float, adjacency: Adjacency) -> float:
+        """Renyi divergence of order alpha; the same for all neighbours."""
+        del adjacency
+        return rdp.pure(alpha, self.eps)

@@ -12,7 +12,7 @@ from scipy import special
 
 from privacy.accounting.bound import Adjacency, Status, adjacent
 from privacy.accounting.errors import PrivacyError, fraction, positive
-from privacy.accounting.profile import Profile
+from privacy.accounting.profile import Profile, between
 
 SOURCE = "Gaussian mechanism [Balle, Wang, ICML 2018, Theorem 8]"
 
@@ -89,13 +89,6 @@ def sampled_delta_replace(eps: np.ndarray | float, mu: float, rate: float) -> np
     return first + _density(x + mu, log_rate + eps) * (_mills(x) - _mills(x + mu))
 
 
-def _between(function, eps, slack):
-    """(lower, upper) around a falling function of eps known to a relative error."""
-    nudge = 4e-16 * (1 + np.abs(eps))  # rounding of eps itself, where delta ends steeply
-    low = function(eps + nudge) * (1 - slack)
-    return np.maximum(low, 0.0), np.minimum(function(np.maximum(eps - nudge, 0)) * (1 + slack), 1.0)
-
-
 def sensitivity(adjacency: Adjacency) -> float:
     """How far apart sums of vectors of norm <= 1 can be for neighbours."""
     return {Adjacency.ADD_REMOVE: 1.0, Adjacency.REPLACE: 2.0}[adjacent(adjacency)]
@@ -110,7 +103,7 @@ def profile(noise_multiplier: float, adjacency: Adjacency) -> Profile:
     """
     adjacency = adjacent(adjacency)
     mu = sensitivity(adjacency) / positive("noise_multiplier", noise_multiplier)
-    curve = lambda eps: _between(lambda e: delta(e, mu), eps, rounding(eps, mu))
+    curve = lambda eps: between(lambda e: delta(e, mu), eps, rounding(eps, mu))
     return Profile(curve, adjacency, Status.UNIVERSAL, SOURCE)
 
 
@@ -133,8 +126,8 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
     source = "Poisson-sampled Gaussian [Zhu, Dong, Wang, AISTATS 2022]"
     # the inner eps of the sampled forms carries the rounding of log q, over mu
     slack = lambda eps: 8 * rounding(_shift(eps, q), mu) * (1 - math.log(q))
-    between = lambda function: (
-        lambda eps: _between(lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1.0))
+    certified = lambda function: (
+        lambda eps: between(lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1.0))
     )
     common = (adjacency, Status.UNIVERSAL, source)
     if adjacency == Adjacency.REPLACE:
@@ -143,6 +136,6 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
                 f"a noise multiplier of {s:g} leaves double range under sampling; use the"
                 " unsampled Gaussian mechanism, whose bound is valid for the sampled one too."
             )
-        return [Profile(between(sampled_delta_replace), *common)]
-    remove, add = between(sampled_delta_remove), between(sampled_delta_add)
+        return [Profile(certified(sampled_delta_replace), *common)]
+    remove, add = certified(sampled_delta_remove), certified(sampled_delta_add)
     return [Profile(remove, *common, backward=add), Profile(add, *common, backward=remove)]

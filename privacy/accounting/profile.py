@@ -62,3 +62,16 @@ class Profile:
                 high = min(points[~over].min(initial=high), high)
             found.append(float(high if side else low))
         return found[0], found[1]
+
+
+def between(function, eps: np.ndarray, slack: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Certified (lower, upper) of a delta that is computed to a relative error.
+
+    Args:
+        function: eps (vector, >= 0) -> delta, falling.
+        eps: where.
+        slack: the relative error.
+    """
+    nudge = 4e-16 * (1 + np.abs(eps))  # rounding of eps itself, where delta ends steeply
+    low = function(eps + nudge) * (1 - slack)
+    return np.maximum(low, 0.0), np.minimum(function(np.maximum(eps - nudge, 0)) * (1 + slack), 1.0)

@@ -77,6 +77,21 @@ def gaussian(alpha: float, mu: float) -> float:
     return alpha * mu * mu / 2
 
 
+def laplace(alpha: float, mu: float) -> float:
+    """Renyi divergence of Laplace(mu, 1) from Laplace(0, 1) [Mironov, CSF 2017, Table II]."""
+    s = alpha - 1
+    ends = [np.log(alpha / (2 * alpha - 1)) + s * mu, np.log(s / (2 * alpha - 1)) - alpha * mu]
+    return float(np.logaddexp(*ends)) / s
+
+
+def pure(alpha: float, eps: float) -> float:
+    """Renyi divergence of binary randomized response at eps, the largest that eps-DP allows
+    [Kairouz, Oh, Viswanath, ICML 2015; Mironov, CSF 2017, Table II]."""
+    s = alpha - 1
+    yes, no = -np.log1p(np.exp(-eps)), -np.log1p(np.exp(eps))
+    return float(np.logaddexp(alpha * yes - s * no, alpha * no - s * yes)) / s
+
+
 def sampled_gaussian(alpha: float, noise_multiplier: float, rate: float) -> float:
     """Renyi divergence of the Poisson-sampled Gaussian, add-or-remove neighbours, real order.
 
