@@ -21,6 +21,7 @@ from fl_jax.federated import detection, round, sampling
 from fl_jax.federated.aggregators import (
     centred_clip,
     choice,
+    crfl,
     deepsight,
     dnc,
     flame,
@@ -76,6 +77,7 @@ class Grid:
     # momentum, are outside the stable region: the server's own update is then noise.
     root: int = 28
     probes: int = 256  # random images of each of DeepSight's three sets; the paper's are 20,000
+    smoothing: float = 0.15  # CRFL's noise of the model, in norms of the model
     window: int = 3  # rounds that FLDetector looks back, and waits before it starts
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
     attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
@@ -149,8 +151,10 @@ class Found(NamedTuple):
     before: dict[str, np.ndarray]  # main (seeds,), backdoor (attacks, seeds)
 
 
-def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str, Any]:
-    """The defences by name; `unit` is the norm of a benign update."""
+def rules(
+    grid: Grid, task: tasks.Task, unit: float, dimension: int, length: float
+) -> dict[str, Any]:
+    """The defences by name; `unit` is the norm of a benign update, `length` of a model."""
     f, bound = grid.attackers, grid.clip * unit
     plain = mean.mean(weight="uniform")
     deviation = grid.noise * unit / dimension**0.5
@@ -170,6 +174,7 @@ def rules(grid: Grid, task: tasks.Task, unit: float, dimension: int) -> dict[str
         "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
+        "CRFL": crfl.crfl(plain, bound=length, noise=grid.smoothing * length / dimension**0.5),
         "DnC": dnc.dnc(attackers=f),
         "SignGuard": signguard.signguard(),
         "RFLBAT": rflbat.rflbat(),
@@ -261,7 +266,8 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
     unit = benign_norm(grid, task, models, keys)
     trigger = jax.jit(lambda models, keys: optimise_trigger(grid, task, models, keys))(models, keys)
     material = Material(models, keys, trigger)
-    defences = rules(grid, task, unit, dimension)
+    length = float(jnp.median(jax.vmap(tree.norm)(models)))
+    defences = rules(grid, task, unit, dimension, length)
     for name in grid.defences:
         errors.one_of("defence", name, tuple(defences))
     defences = {k: v for k, v in defences.items() if k in grid.defences or not grid.defences}

@@ -15,7 +15,7 @@ GRID = dataclasses.replace(grids.SMOKE_GRID, examples=16)
 
 def test_every_attack_has_a_program_and_its_data():
     task = tasks.make(GRID.config)
-    chosen = grids.rules(GRID, task, 1.0, 100)
+    chosen = grids.rules(GRID, task, 1.0, 100, 10.0)
     kinds = grids.programs(GRID, task, chosen["median"])
     assert {grids.program_of(attack) for attack in grids.ATTACKS} == set(kinds)
     keys = jnp.stack([jax.random.key(s) for s in range(2)])
