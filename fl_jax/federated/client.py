@@ -22,6 +22,9 @@ class Client(NamedTuple):
     gradient"""
     steps: Callable[[Int[Array, "..."]], Int[Array, "..."]]
     """share size -> optimizer steps it takes: what a client costs"""
+    remember: Callable[[Variables], PyTree] | None = None
+    """global variables -> what a participant keeps from round to round, at the start; `train` then
+    takes it as `own=` and returns (local variables, info, what it keeps)"""
 
 
 class ClientInfo(NamedTuple):

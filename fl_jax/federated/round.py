@@ -38,6 +38,7 @@ class RoundState(NamedTuple):
     defence: PyTree
     attack: PyTree
     dropped: Int[Array, ""]  # updates left out so far because they were not finite
+    clients: PyTree = ()  # what the participants keep, leaves (participants, ...)
 
 
 class RoundData(NamedTuple):
@@ -125,6 +126,8 @@ def make(
         _check_secure(aggregator, defence, inspect, stacks, attack)
 
     def init(variables: Variables) -> RoundState:
+        many = lambda a: jnp.broadcast_to(a[None], (sampler.participants, *a.shape))
+        kept = () if client.remember is None else client.remember(variables)
         # Two counters, two buffers: a state whose leaves share one cannot be donated.
         return RoundState(
             round=jnp.zeros((), jnp.int32),
@@ -134,6 +137,7 @@ def make(
             defence=defence.init(variables),
             attack=() if attack is None else attack.init(variables),
             dropped=jnp.zeros((), jnp.int32),
+            clients=jax.tree.map(many, kept),
         )
 
     def weigh(update, size, counts, state):
@@ -170,21 +174,23 @@ def make(
         """The honest updates as Summed or Stacked, and what their clients report."""
 
         def one(item, state, population, key):
-            place, ident, counts, arrives = item
+            place, ident, counts, arrives, own = item
             size = population.size[ident]
-            trained, info = client.train(
+            trained, info, *kept = client.train(
                 state.variables,
                 population.examples,
                 population.start[ident],
                 jnp.where(counts & arrives, size, 0),  # steps that nobody will see are not taken
                 rng.fold(key, "client", ident),
                 longest=population.longest,
+                **({} if client.remember is None else {"own": own}),
             )
             update = tree.sub(trained, state.variables)
             size_of_update = tree.norm(update)
             update = defence.client(update, state.defence)
             update, weight, finite = weigh(update, size, counts & arrives, state)
-            report = (info.loss, size_of_update, finite, weight)
+            kept = tree.where(weight > 0, kept[0], own) if kept else own
+            report = (info.loss, size_of_update, finite, weight, kept)
             if stacks:
                 return (), (report, update, jnp.int32(0))
             sent, clipped = hand_over(update, weight, place, session, rng.fold(key, "secure"))
@@ -194,11 +200,12 @@ def make(
         # of the others, and with it every bit of their sum, as it is.
         steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
         places = jnp.arange(selected.ids.shape[0])
-        items = (places, selected.ids, honest, selected.active)
+        own = jax.tree.map(lambda a: a[selected.ids], state.clients)
+        items = (places, selected.ids, honest, selected.active, own)
         total, (report, updates, clipped) = cohort.sum(
             one,
             items,
-            shared=(state, population, key),
+            shared=(state._replace(clients=()), population, key),
             plan=plan,
             mesh=mesh,
             cost=steps,
@@ -266,7 +273,7 @@ def make(
         )
         size = selected.ids.shape[0]
         session = None if secure is None else secure_sums.session(secure, size)
-        seen, (loss, norm, finite, weight), clipped = train(
+        seen, (loss, norm, finite, weight, kept), clipped = train(
             state, data.population, selected, honest, session, key
         )
         attack_state, attack_info = state.attack, ()
@@ -301,6 +308,7 @@ def make(
             defence=defence_state,
             attack=attack_state,
             dropped=state.dropped + jnp.sum(~finite).astype(jnp.int32),
+            clients=jax.tree.map(lambda a, k: a.at[selected.ids].set(k), state.clients, kept),
         )
         metrics = evaluate(variables, data.evaluation)
         info = RoundInfo(
