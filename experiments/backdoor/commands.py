@@ -10,8 +10,11 @@ from fl_jax.core import errors
 def grid(argv: list[str]) -> int:
     """Every attack against every defence: grid.json, grid.png and, with the mean, roc.png."""
     what = "Every attack against every defence, seeds side by side."
+    presets = ("smoke", "small", "scratch")
     some = "some of them only, separated by commas"
-    asked, clock = _begin("grid", what, argv, options={"--defences": some, "--attacks": some})
+    asked, clock = _begin(
+        "grid", what, argv, presets=presets, options={"--defences": some, "--attacks": some}
+    )
 
     import jax
     import jax.numpy as jnp
@@ -21,20 +24,27 @@ def grid(argv: list[str]) -> int:
     from experiments.backdoor import task as tasks
     from fl_jax.train import cohort
 
-    chosen = {"smoke": grids.SMOKE_GRID, "small": grids.SMALL_GRID}[asked.preset]
+    chosen = {
+        "smoke": grids.SMOKE_GRID,
+        "small": grids.SMALL_GRID,
+        "scratch": grids.SCRATCH_GRID,
+    }[asked.preset]
     config = _seeds(chosen.config, asked)
     listed = lambda text: tuple(name.strip() for name in text.split(",") if name.strip())
-    defences, attacks = listed(asked.defences), listed(asked.attacks)
+    defences = listed(asked.defences) or chosen.defences
+    attacks = listed(asked.attacks) or chosen.attacks
     chosen = dataclasses.replace(chosen, config=config, defences=defences, attacks=attacks)
     grids.attacks_of(chosen)  # refuses a wrong name before anything is trained
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
     stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
+    rounds = config.pretrain_rounds if chosen.pretrained else 0
     state, stride = stage.start(), stages.stride(config, config.pretrain_rounds)
-    for done in range(0, config.pretrain_rounds, stride):
+    for done in range(0, rounds, stride):
         state, _ = stage.advance(state, done)
     jax.block_until_ready(state)
-    print(f"pre-trained {config.seeds} models in {clock()['seconds']:.0f} s", flush=True)
+    seconds = clock()["seconds"]
+    print(f"{config.seeds} models, {rounds} rounds of pre-training: {seconds:.0f} s", flush=True)
     found, defences = grids.run(
         chosen,
         state.variables,

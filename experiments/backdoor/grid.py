@@ -2,8 +2,8 @@
 
 The program holds all attacks and all rules as branches; a cell of the grid is a pair of numbers.
 Seeds run side by side (`vmap`), cells one after another. Each cell starts from the converged model
-of the main experiment: in the first rounds the same participants attack together, then only
-honest ones train.
+of the main experiment, or (preset scratch) from an untrained one: in the first rounds the same
+participants attack together, then only honest ones train.
 """
 
 import dataclasses
@@ -61,6 +61,7 @@ class Grid:
     cohort: int = 12  # m, participants a round
     attackers: int = 2  # k = f, compromised participants in every round of the attack
     attacked: int = 8  # rounds of the attack
+    pretrained: bool = True  # False: the attack begins with the training itself
     after: int = 6  # honest rounds after it
     epochs: int = 2  # of the attackers
     examples: int = 320  # clean examples of the attackers
@@ -121,6 +122,10 @@ UNTARGETED = (
     "Fang Krum",
     "Fang trim",
     "noise",
+)
+# The setting of the untargeted papers: a fifth is compromised, and attacks from the first round.
+SCRATCH_GRID = Grid(
+    pretrained=False, cohort=20, attackers=4, attacked=60, after=0, attacks=("none", *UNTARGETED)
 )
 # What each attack is made of: a program, of which several attacks are settings.
 PROGRAMS = {
@@ -338,12 +343,16 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
 def attacks_of(grid: Grid) -> tuple[str, ...]:
     """The attacks of this grid, in the order of ATTACKS.
 
+    Without pre-training "none" is always among them: the others are held against it.
+
     Raises:
         ConfigError: one that there is not.
     """
     for name in grid.attacks:
         errors.one_of("attack", name, ATTACKS)
-    return tuple(a for a in ATTACKS if a in grid.attacks or not grid.attacks)
+    wanted = grid.attacks or ATTACKS
+    wanted = wanted if grid.pretrained else ("none", *wanted)
+    return tuple(a for a in ATTACKS if a in wanted)
 
 
 def program_of(attack: str) -> str:

@@ -36,6 +36,7 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
                 }
             )
     return {
+        "pretrained": grid.pretrained,
         "rounds": {"attacked": grid.attacked, "after": grid.after},
         "cohort": grid.cohort,
         "attackers": grid.attackers,
@@ -99,9 +100,16 @@ def names(summary) -> list[str]:
 
 
 def damage(summary, defences, suffix: str = "") -> np.ndarray:
-    """(attacks, defences): backdoor accuracy, or what the main accuracy lost, in percent."""
+    """(attacks, defences): backdoor accuracy, or what the main accuracy lost, in percent.
+
+    Lost is what it was before the attack and is no more; of models that were not pre-trained, what
+    training without an attack reaches under the same defence, and training with it does not.
+    """
     backdoor = matrix(summary, defences, "backdoor" + suffix)
-    lost = summary["main before"][0] - matrix(summary, defences, "main" + suffix)
+    main = matrix(summary, defences, "main" + suffix)
+    unharmed = main[names(summary).index("none")] if "none" in names(summary) else None
+    before = summary["main before"][0] if summary["pretrained"] else unharmed
+    lost = before - main
     rows = np.array([a in UNTARGETED for a in names(summary)])[:, None]
     return np.where(rows, np.maximum(lost, 0), backdoor)
 

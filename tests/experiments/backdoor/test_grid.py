@@ -33,8 +33,8 @@ def test_every_attack_has_a_program_and_its_data():
 
 
 def test_cohorts_fit_every_rule():
-    f = GRID.attackers
-    assert GRID.cohort >= 4 * f + 3
+    for grid in (GRID, grids.SMALL_GRID, grids.SCRATCH_GRID):
+        assert grid.cohort >= 4 * grid.attackers + 3
 
 
 def test_a_data_set_without_a_grid_is_refused():
@@ -47,6 +47,8 @@ def test_some_attacks_only_keep_their_order():
     some = dataclasses.replace(GRID, attacks=("IPM", "DBA"))
     assert grids.attacks_of(some) == ("DBA", "IPM")
     assert grids.attacks_of(GRID) == grids.ATTACKS
+    scratch = dataclasses.replace(some, pretrained=False)
+    assert grids.attacks_of(scratch) == ("none", "DBA", "IPM")
     with pytest.raises(errors.ConfigError, match="unknown attack 'DBQ'; did you mean 'DBA'"):
         grids.attacks_of(dataclasses.replace(GRID, attacks=("DBQ",)))
 

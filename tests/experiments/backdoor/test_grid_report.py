@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -59,3 +60,10 @@ def test_a_report_of_some_attacks(tmp_path):
     )
     text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, some, {})
     assert text.splitlines()[2:] == ["| DBA | 100 / 90 | 0 / 90 |", "| IPM | 75 / 20 | 5 / 90 |"]
+
+
+def test_without_pretraining_the_loss_is_against_training_in_peace():
+    scratch = dataclasses.replace(SMOKE_GRID, pretrained=False)
+    summary = grid_report.summarise(scratch, DEFENCES, found())
+    hurt = grid_report.damage(summary, DEFENCES)
+    assert hurt[ATTACKS.index("IPM")].tolist() == [70.0, 0.0]  # 90 % without an attack, 20 with it
