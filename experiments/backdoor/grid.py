@@ -78,7 +78,8 @@ class Grid:
     # momentum, are outside the stable region: the server's own update is then noise.
     root: int = 28
     probes: int = 256  # random images of each of DeepSight's three sets; the paper's are 20,000
-    smoothing: float = 0.15  # CRFL's noise of the model, in norms of the model
+    longest: float = 1.25  # CRFL's bound of the model, in norms of the model at the start
+    smoothing: float = 0.15  # its noise, likewise
     window: int = 3  # rounds that FLDetector looks back, and waits before it starts
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
     attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
@@ -179,7 +180,9 @@ def rules(
         "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
-        "CRFL": crfl.crfl(plain, bound=length, noise=grid.smoothing * length / dimension**0.5),
+        "CRFL": crfl.crfl(
+            plain, bound=grid.longest * length, noise=grid.smoothing * length / dimension**0.5
+        ),
         "DnC": dnc.dnc(attackers=f),
         "SignGuard": signguard.signguard(),
         "RFLBAT": rflbat.rflbat(),
