@@ -70,7 +70,6 @@ class Grid:
     radius: float = 3.0  # of the ball of the projected attacker
     noise: float = 0.02  # weak DP and FLAME: noise of the aggregate per coordinate x sqrt(d)
     deviation: float = 0.1  # of the attack by noise, per coordinate
-    contrastive_rate: float = 0.005  # of Chameleon's first stage
     ahead: int = 3  # global models that Anticipate foresees
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
     alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
@@ -233,7 +232,7 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
             task.features,
             attackers=k,
             contrastive_epochs=grid.epochs,
-            contrastive_rate=grid.contrastive_rate,
+            contrastive_rate=grid.rate,
             **usual,
         ),
         "Anticipate": anticipate.anticipate(

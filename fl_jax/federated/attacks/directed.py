@@ -148,7 +148,7 @@ def against_trimmed_mean(*, attackers: int, reach: float = 2.0, of: str = "model
             up = jnp.where(high > 0, high * reach, high / reach)
             grows = mean > 0
             edge, far = jnp.where(grows, low, high), jnp.where(grows, down, up)
-            share = jax.random.uniform(key, (attackers, *base.shape), base.dtype)
+            share = jax.random.uniform(key, (attackers, *base.shape)).astype(base.dtype)
             sent = edge[None] + share * (far - edge)[None] - base[None]
             return jnp.where(jnp.any(there), sent, 0)
 

@@ -161,7 +161,32 @@ def test_bad_settings_are_refused(make, said):
         make()
 
 
-@pytest.mark.parametrize("make", [directed.against_krum, directed.against_trimmed_mean])
+BOTH = pytest.mark.parametrize("make", [directed.against_krum, directed.against_trimmed_mean])
+
+
+@BOTH
+def test_seeds_side_by_side_and_half_precision(make):
+    attack = make(attackers=2)
+    half = lambda a: jnp.asarray(a, jnp.bfloat16)
+    benign = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), BENIGN.updates)
+
+    def one(x, key):
+        view = View(MODEL, jnp.int32(2), jnp.int32(0), BENIGN._replace(updates=x), ())
+        return attack.update(view, (), key)[0]
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    both = jax.jit(jax.vmap(one))(benign, keys)["w"]
+    for i in range(2):
+        alone = one({"w": benign["w"][i]}, keys[i])["w"]
+        np.testing.assert_allclose(both[i], alone, rtol=1e-5, atol=1e-6)
+    lower = BENIGN._replace(updates=jax.tree.map(half, BENIGN.updates))
+    view = View(jax.tree.map(half, MODEL), jnp.int32(2), jnp.int32(0), lower, ())
+    sent = attack.update(view, (), keys[0])[0]["w"]
+    assert sent.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(sent, np.float32), both[0], rtol=0.1, atol=0.1)
+
+
+@BOTH
 def test_a_sum_of_updates_is_not_enough(make):
     view = View(MODEL, jnp.int32(1), jnp.int32(0), Summed(MODEL, jnp.float32(3)), ())
     with pytest.raises(errors.ConfigError, match="must be `Stacked`, but Summed came"):
