@@ -165,6 +165,20 @@ def test_random_cells_of_several_levels(seed):
     assert not crossings(found)
 
 
+def test_large_cells_are_cut_only_where_fine_ones_lie_beside_them():
+    key, level = cell(*PARIS, 2)
+    beside = key ^ 1
+    fine = [(beside * 4**12 + n, 14) for n in (0, 5, 6)]
+    found = draw((key, level), *fine)
+    check(found, [(key, level), *fine])
+    start, _, _ = outline._edges(*map(np.array, zip((key, level), *fine, strict=True)), 14)
+    assert len(start) < 4 * 8 + 30  # not 2^12 a side
+    whole = draw(*children(key, level, 3), *fine)
+    assert sorted(map(sorted, (r for p in whole for r in p))) == sorted(
+        map(sorted, (r for p in found for r in p))
+    )
+
+
 def test_nothing_and_too_fine():
     assert outline.polygons(np.zeros(0, np.int64), np.zeros(0, np.int64)) == []
     with pytest.raises(errors.ConfigError, match="level 18"):
