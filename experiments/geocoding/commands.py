@@ -43,7 +43,7 @@ def calibrate(argv: list[str]) -> int:
     from experiments.geocoding import config, evaluation, task
 
     data = task.load(dataclasses.replace(config.SMALL, items=asked.items))
-    found = _load(asked.run, data.gazetteer)
+    found = _load(asked.run, data.gazetteer, calibrated=False)
     evaluation.calibrate(found, data.dev)
     found.save(_folder(asked.run))
     count = min(len(data.dev.lat), evaluation.DEV)
@@ -294,10 +294,10 @@ def _beside(taken: set[str], added: dict) -> dict:
     return {f"geocoded_{n}" if n in taken else n: v for n, v in added.items()}
 
 
-def _load(run, places=None):
+def _load(run, places=None, *, calibrated=True):
     from fl_jax.geocoding import geocoder
 
-    return geocoder.load(_folder(run), places)
+    return geocoder.load(_folder(run), places, calibrated=calibrated)
 
 
 def _folder(run) -> pathlib.Path:

@@ -5,11 +5,10 @@ import numpy as np
 from experiments.geocoding import baselines, checks
 from experiments.geocoding.config import Config
 from fl_jax.geocoding import calibrate as calibration
-from fl_jax.geocoding import cells, estimate, metrics, s2, sphere, texts, words
+from fl_jax.geocoding import cells, density, estimate, metrics, s2, sphere, texts, words
 from fl_jax.geocoding.geocoder import Geocoder, Inference
 
 MASSES = (0.5, 0.8, 0.9)
-AREA_MASSES = (0.5, 0.9)
 DEV = 4000  # items to calibrate with at most
 
 
@@ -43,7 +42,6 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
         for name, errors in km.items():
             if own.any():
                 distances[f"{group}, {name}"] = metrics.distances(errors[own])
-    node = cells.deepest(partition, test.lat, test.lon)
     leaf = cells.leaf(partition, test.lat, test.lon)
     scores = {"label and description": cell_scores(partition, found, leaf)}
     described = np.array([bool(d) for d in test.description])
@@ -72,7 +70,7 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
         "errors": {name: _histogram(e) for name, e in km.items()},
         "cells": scores,
         "checks": checks.score(np.array([a.lat for a in known]), np.array([a.lon for a in known])),
-        **probabilities(geocoder, found, answers, node, km["ours with snap"]),
+        **probabilities(geocoder, found, answers, test, km["ours with snap"]),
         "map": [[a.lat, a.lon, float(x), float(y)] for a, x, y in lines][:1500],
         "countries": country_accuracy(task.gazetteer, points, truth),
     }
@@ -126,23 +124,24 @@ def cell_scores(partition, found: list[Inference], leaf) -> dict:
     return metrics.cells(*([partition.label(n) for n in nodes] for nodes in (served, true)))
 
 
-def probabilities(geocoder, found, answers, node, km) -> dict:
+def probabilities(geocoder, found, answers, test, km) -> dict:
     """Coverage, calibration by level, log density, areas of regions, the confidence."""
     partition, calibrated = geocoder.partition, geocoder.calibration
-    before = calibration.masses_before(partition, found, node)
+    node = cells.deepest(partition, test.lat, test.lon)
+    keys = s2.key(test.lat, test.lon, s2.LEVELS)
     top, right = [[] for _ in range(partition.depth)], [[] for _ in range(partition.depth)]
-    nll, areas = [], {p: [] for p in AREA_MASSES}
-    for own, deepest in zip(found, node, strict=True):
+    before, nll, areas = [], [], {p: [] for p in MASSES}
+    for own, deepest, key in zip(found, node, keys, strict=True):
         way = cells.ancestors(partition, int(deepest))
         for depth, (best, p) in enumerate(estimate.nested(partition, own.logs)):
             top[depth].append(p)
             right[depth].append(depth < len(way) and way[depth] == best)
-        last = way[-1] if way else 0
-        nll.append(float(-own.logs[last] + np.log(partition.area[last])))
-        mass = estimate.distribution(own.logs, own.stopped)
+        spread = calibration.spread_of(geocoder, own)
+        before.append(density.mass_before(spread, key))
+        nll.append(-density.log_at(spread, key))
         for p, kept in areas.items():
-            nodes = estimate.region(partition, mass, calibrated.region_mass(p))
-            kept.append(estimate.spread_km2(partition, nodes))
+            kept.append(density.region_km2(spread, calibrated.region_mass(p)))
+    before, nll = np.array(before), np.array(nll)
     confidence = np.array([a.confidence for a in answers])
     point = cells.deepest(partition, *np.array([[a.lat, a.lon] for a in answers]).T)
     served = np.array([a.nested[-1][0] for a in answers])
@@ -158,8 +157,10 @@ def probabilities(geocoder, found, answers, node, km) -> dict:
         "coverage_of_a_cell": held(0.0),
         "reliability": [[p, held(calibrated.region_mass(p)), held(p)] for p in grid],
         "ece": errors,
-        "nll_per_km2": float(np.mean(nll)),
+        "nll_per_km2": float(np.mean(nll[np.isfinite(nll)])),
+        "in_no_cell": float(np.mean(np.isinf(nll))),
         "area_km2": {f"{p:.0%}": float(np.mean(a)) for p, a in areas.items()},
+        "median_area_km2": {f"{p:.0%}": float(np.median(a)) for p, a in areas.items()},
         "confidence_ece": metrics.calibration_error(confidence, km < 161),
         "point_in_leaf": float(np.mean(point == served)),
         "silent": float(np.mean(confidence < calibrated.abstain)),

@@ -48,15 +48,17 @@ def probability_table(details) -> str:
     lines.append("| published: t5-base, 8 M descriptions, 5000/8 | 0.515 | - | 0.791 | - |")
     covered = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage"].items())
     raw = ", ".join(f"{m}: {v:.1%}" for m, v in details["coverage_raw"].items())
-    areas = ", ".join(f"{m}: {v:,.0f}" for m, v in details["area_km2"].items())
+    areas = ", ".join(f"{m}: {v:,.0f}" for m, v in details["median_area_km2"].items())
+    means = ", ".join(f"{m}: {v:,.0f}" for m, v in details["area_km2"].items())
     ece = ", ".join("-" if e is None else f"{e:.3f}" for e in details["ece"])
     return "\n".join(lines) + (
         f"\n\nCoverage of the regions that are returned: {covered} (before calibration of masses:"
         f" {raw}); of the densest cell alone, the smallest region:"
         f" {details['coverage_of_a_cell']:.1%}."
-        f" Mean area, km2: {areas}. Expected calibration error by level: {ece}; of the"
-        f" confidence: {details['confidence_ece']:.3f}. Negative log density:"
-        f" {details['nll_per_km2']:.2f} nats to a km2. Right country: {details['countries']:.3f}."
+        f" Median area, km2: {areas}; mean: {means}. Expected calibration error by level: {ece};"
+        f" of the confidence: {details['confidence_ece']:.3f}. Negative log density:"
+        f" {details['nll_per_km2']:.2f} nats to a km2 ({details['in_no_cell']:.2%} of the items lie"
+        f" in no cell). Right country: {details['countries']:.3f}."
         f" Left without an answer: {details['silent']:.1%}. Point inside the likeliest leaf:"
         f" {details['point_in_leaf']:.1%}."
     )

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.geocoding import cells, estimate, examples, s2, sphere
+from fl_jax.geocoding import cells, density, estimate, examples, s2, sphere
 
 RIGHT_KM = 161.0  # an answer so near to the truth is right
+SAYS, STEPS = 10.0, 50  # texts that the spread's default counts for; steps towards the best
 GRID = np.exp(np.linspace(np.log(0.4), np.log(4.0), 41))
 
 
@@ -17,12 +18,13 @@ class Calibration(NamedTuple):
     """What a held-out split says about a model's probabilities."""
 
     temperature: np.ndarray  # (depth,) float32, that scores of each level are divided by
-    mass: np.ndarray  # (101,) what to ask `estimate.region` for so that n % hold the truth
+    mass: np.ndarray  # (101,) what to ask `density.region` for so that n % hold the truth
     pointer: float  # temperature of the pointer
     abstain: float  # probability of being within 161 km below which no place is answered
+    spread: np.ndarray  # (KINDS, scales) how the truth lies around a point, of `density.spread`
 
     def region_mass(self, wanted: float) -> float:
-        """The mass to ask `estimate.region` for: so many of its regions hold the truth.
+        """The mass to ask `density.region` for: so many of its regions hold the truth.
 
         No region is less than one cell: a wanted probability below that of the densest cell to
         hold the truth gives 0, which is that cell alone.
@@ -32,11 +34,12 @@ class Calibration(NamedTuple):
 
 def identity(depth: int) -> Calibration:
     """No calibration."""
-    return Calibration(np.ones(depth, np.float32), np.linspace(0, 1, 101), 1.0, 0.0)
+    ones = np.ones(depth, np.float32)
+    return Calibration(ones, np.linspace(0, 1, 101), 1.0, 0.0, np.array(density.SPREAD))
 
 
 def fit(geocoder, texts: Sequence[str], lat: np.ndarray, lon: np.ndarray) -> Calibration:
-    """Temperatures of levels and pointer first; then, with them, masses and the abstention.
+    """Temperatures of levels and pointer; with them the spread, the masses and the abstention.
 
     Args:
         geocoder: a `geocoder.Geocoder`, which is left with what was found.
@@ -61,7 +64,9 @@ def fit(geocoder, texts: Sequence[str], lat: np.ndarray, lon: np.ndarray) -> Cal
     )
     geocoder.calibrate(made)
     found = geocoder.infer(texts, 0.0)
-    made = made._replace(mass=masses(masses_before(partition, found, node)))
+    made = made._replace(spread=spread(geocoder, found, lat, lon))
+    geocoder.calibrate(made)
+    made = made._replace(mass=masses(masses_before(geocoder, found, lat, lon)))
     geocoder.calibrate(made)
     pairs = zip(texts, found, strict=True)
     answers = [geocoder.answer(text, own, abstain=False) for text, own in pairs]
@@ -73,17 +78,57 @@ def fit(geocoder, texts: Sequence[str], lat: np.ndarray, lon: np.ndarray) -> Cal
     return made
 
 
-def masses_before(partition: cells.Partition, found: Sequence, node: np.ndarray) -> np.ndarray:
-    """`estimate.mass_before` of each text.
+def spread(geocoder, found: Sequence, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """The weights of the scales around points that make held-out places likeliest.
+
+    Found by expectation maximisation, from `density.SPREAD` on, which counts as `SAYS` texts of
+    each kind of point.
 
     Args:
-        partition: of the cells.
+        geocoder: that the texts were asked of.
         found: what `Geocoder.infer` says of the texts.
-        node: (texts,) the deepest nodes that hold their places.
+        lat, lon: (texts,) where they are.
     """
-    pairs = zip(found, node, strict=True)
-    spread = ((estimate.distribution(own.logs, own.stopped), deepest) for own, deepest in pairs)
-    return np.array([estimate.mass_before(partition, mass, deepest) for mass, deepest in spread])
+    grid, partition = geocoder.grid, geocoder.partition
+    truth, keys = s2.xyz(lat, lon), s2.key(lat, lon, s2.LEVELS)
+    scales = np.array(density.SCALES_KM)
+    rest, around = np.zeros(len(found)), np.zeros((len(found), density.KINDS, len(scales)))
+    for n, (own, key) in enumerate(zip(found, keys, strict=True)):
+        cell = density.holding(grid, key)
+        if cell < 0:
+            continue
+        cells_of = estimate.distribution(own.logs, own.stopped)
+        mass = cells.leaf_mass(partition, cells_of.node, cells_of.mass)[grid.leaf[cell]]
+        points = own.pointed
+        rest[n] = density.left(points) * mass * grid.share[cell] / grid.area[cell]
+        km = sphere.chord_km(points.at, truth[n])[:, None]
+        each = points.p[:, None] * np.exp(-km / scales) / (2 * np.pi * scales**2)
+        np.add.at(around[n], points.kind, each)
+    weights = np.array(density.SPREAD)
+    prior = SAYS * weights
+    for _ in range(STEPS):
+        own = around * weights
+        total = rest + own.sum((1, 2))
+        counts = prior + (own / np.maximum(total, 1e-300)[:, None, None]).sum(0)
+        weights = counts / counts.sum(1, keepdims=True)
+    return weights
+
+
+def masses_before(geocoder, found: Sequence, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """`density.mass_before` of each text.
+
+    Args:
+        geocoder: that the texts were asked of.
+        found: what `Geocoder.infer` says of the texts.
+        lat, lon: (texts,) where they are.
+    """
+    pairs = zip(found, s2.key(lat, lon, s2.LEVELS), strict=True)
+    return np.array([density.mass_before(spread_of(geocoder, own), key) for own, key in pairs])
+
+
+def spread_of(geocoder, own) -> density.Density:
+    """The density of a text, of what `Geocoder.infer` says of it."""
+    return geocoder.inside(estimate.distribution(own.logs, own.stopped), own.pointed)
 
 
 def temperatures(logs: list[np.ndarray], true: list[np.ndarray]) -> np.ndarray:
@@ -111,7 +156,7 @@ def masses(mass_before: np.ndarray) -> np.ndarray:
     """The masses for `Calibration.mass`: quantiles of the mass before the truth [conformal].
 
     Args:
-        mass_before: of held-out items, from `estimate.mass_before`.
+        mass_before: of held-out items, from `density.mass_before`.
     """
     found = np.quantile(mass_before, np.linspace(0, 1, 101))
     found[0], found[-1] = 0.0, 1.0

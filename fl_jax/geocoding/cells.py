@@ -169,6 +169,24 @@ def ancestors(partition: Partition, node: int | np.integer) -> list[int]:
     return found[::-1]
 
 
+def leaf_mass(partition: Partition, node: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """(leaves,) the mass of disjoint nodes on leaves; of an inner one as the training points lie.
+
+    Args:
+        partition: of the nodes.
+        node: (nodes,) leaves and inner nodes.
+        mass: (nodes,) of each.
+    """
+    every = np.zeros(len(partition.level))
+    every[node] = mass
+    found = every[partition.leaves]
+    count = partition.count[partition.leaves].astype(np.float64)
+    for inner in node[partition.children[node].max(1) >= 0]:
+        own = slice(partition.first[inner], partition.last[inner])
+        found[own] += every[inner] * count[own] / count[own].sum()
+    return found
+
+
 def paths(partition: Partition) -> np.ndarray:
     """(leaves, depth) int32: the nodes from the face to each leaf, then -1."""
     found = np.full((len(partition.leaves), partition.depth), -1, np.int32)

@@ -1,4 +1,4 @@
-"""From a posterior over cells to answers: a point, a region, nested cells, a place."""
+"""From a posterior over cells to answers: a point, nested cells, a place."""
 
 from typing import NamedTuple
 
@@ -33,35 +33,6 @@ def distribution(logs: np.ndarray, stopped: np.ndarray) -> Cells:
     mass = np.exp(logs[node].astype(np.float64))
     order = np.argsort(-mass, kind="stable")
     return Cells(node[order].astype(np.int32), mass[order] / mass.sum())
-
-
-def region(partition: Partition, cells: Cells, mass: float) -> np.ndarray:
-    """The nodes of the smallest region of whole cells that holds so much of the mass.
-
-    These are the densest cells, the densest one in any case; what the last of them holds beyond
-    the mass is in the region too.
-    """
-    order, before = _entering(partition, cells)
-    kept = before < mass - 1e-12
-    kept[0] = True
-    return cells.node[order[kept]]
-
-
-def mass_before(partition: Partition, cells: Cells, node: int | np.integer) -> float:
-    """Mass of the cells that enter a region before the one that a node lies in.
-
-    `region` holds the node if it is asked for more than this, and in any case where this is 0;
-    1 for a node that lies in none of the cells.
-    """
-    order, before = _entering(partition, cells)
-    own = np.flatnonzero(np.isin(cells.node[order], ancestors(partition, node)))
-    return float(before[own[0]]) if len(own) else 1.0
-
-
-def _entering(partition: Partition, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """(cells in the order in which they enter a region, mass of those before each)."""
-    order = np.argsort(-cells.mass / partition.area[cells.node], kind="stable")
-    return order, np.concatenate([[0.0], np.cumsum(cells.mass[order])[:-1]])
 
 
 def nested(partition: Partition, logs: np.ndarray) -> list[tuple[int, float]]:
@@ -128,11 +99,6 @@ def choose(
     best = int(np.argmax(value))
     near = float(weight[km[best] < 161].sum() / weight.sum())
     return Choice(options[best], best if best < len(spots) else -1, near)
-
-
-def spread_km2(partition: Partition, nodes: np.ndarray) -> float:
-    """Area of cells in km^2."""
-    return float(partition.area[nodes].sum())
 
 
 def coordinates(point: np.ndarray) -> tuple[float, float]:

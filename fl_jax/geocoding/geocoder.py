@@ -1,5 +1,6 @@
 """The geocoder: texts in, places with probabilities out; saved in one folder."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from fl_jax.geocoding import (
     area,
     calibrate,
     cells,
+    density,
     estimate,
     evidence,
     examples,
@@ -47,6 +49,7 @@ class Answer(NamedTuple):
     alternatives: tuple[tuple[int, float], ...]  # (row, probability) of the places named
     nested: tuple[tuple[int, float], ...]  # (node, p) from the face down
     cells: estimate.Cells  # the posterior
+    points: density.Points  # that the text points at
     residual: float  # mass on inner cells
 
     @property
@@ -65,6 +68,11 @@ class Inference(NamedTuple):
     pointer: np.ndarray  # (candidates,) probability that one is the place
     places: np.ndarray  # (candidates,) row of the gazetteer, -1 where none
     evidence: bool  # whether anything in the text is known
+
+    @property
+    def pointed(self) -> density.Points:
+        """The candidates as a density takes them."""
+        return density.Points(self.points, self.pointer, (self.places < 0).astype(np.int64))
 
 
 class Mention(NamedTuple):
@@ -108,13 +116,24 @@ class Geocoder:
         """The places."""
         return self.known.gazetteer
 
+    @functools.cached_property
+    def grid(self) -> density.Grid:
+        """The leaves divided where the gazetteer's places lie: made when it is first asked for."""
+        return density.grid(self.partition, self.gazetteer.lat, self.gazetteer.lon)
+
+    def inside(self, own: estimate.Cells, points: density.Points) -> density.Density:
+        """How the mass of an answer (`Answer.cells`, `Answer.points`) lies inside the cells."""
+        mass = cells.leaf_mass(self.partition, own.node, own.mass)
+        return density.spread(self.grid, mass, points, self.calibration.spread)
+
     def calibrate(self, calibration: calibrate.Calibration) -> None:
         """Takes these temperatures and masses from now on."""
         self.calibration = calibration
         self.tables = network.tables(self.known, calibration.temperature)
 
     def warm(self, *, lengths: Sequence[int] = LENGTHS, batches: Sequence[int] = BATCHES) -> None:
-        """Compiles everything that a service may need, so that no query waits for it."""
+        """Makes everything that a service may need, so that no query waits for it."""
+        _ = self.grid
         for length in lengths:
             for size in batches:
                 data = examples.encode(self.known, self.words, ["London"] * size, length=length)
@@ -287,7 +306,10 @@ class Geocoder:
         named.sort(key=lambda pair: -pair[1])
         place = -1 if choice.spot < 0 else int(found.places[choice.spot])
         nested = tuple(estimate.nested(self.partition, found.logs))
-        return Answer(text, lat, lon, choice.near, place, tuple(named), nested, own, found.residual)
+        return Answer(
+            text, lat, lon, choice.near, place, tuple(named), nested, own, found.pointed,
+            found.residual,
+        )  # fmt: skip
 
     def _chunks(self, texts):
         """Rows that are computed together: texts of one length class, in sizes that pay."""
@@ -339,15 +361,17 @@ def take(encoded: network.Encoded, rows: np.ndarray) -> network.Encoded:
     )
 
 
-def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
+def load(folder, places: gazetteer.Gazetteer | None = None, *, calibrated: bool = True) -> Geocoder:
     """The geocoder that `Geocoder.save` wrote.
 
     Args:
         folder: what it wrote.
         places: the gazetteer that it was made with; read anew if not given.
+        calibrated: False leaves its calibration out, for one that is calibrated anew.
 
     Raises:
-        DataError: no geocoder, or another gazetteer than it was made with.
+        DataError: no geocoder, another gazetteer than it was made with, or a calibration of
+            regions of whole leaves, as they were once.
     """
     folder = pathlib.Path(folder)
     if not (folder / "geocoder.json").is_file():
@@ -393,13 +417,23 @@ def load(folder, places: gazetteer.Gazetteer | None = None) -> Geocoder:
     partition = cells.restore(read("partition/"))
     learned = phrases.Phrases(**read("phrases/"))
     known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
-    saved = read("calibration/")
-    calibration = calibrate.Calibration(
-        saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
-        saved["abstain"].item(),
-    )  # fmt: skip
     words = tokenizer.load(folder / "tokenizer.json")
-    return Geocoder(params, config, known, words, calibration)
+    made = Geocoder(params, config, known, words)
+    if not calibrated:
+        return made
+    saved = read("calibration/")
+    if np.shape(saved.get("spread")) != np.shape(density.SPREAD):
+        raise errors.DataError(
+            f"the geocoder in {folder} was calibrated for regions of whole leaves, which are"
+            " divided now; calibrate it again: python -m experiments geocoding calibrate RUN."
+        )
+    made.calibrate(
+        calibrate.Calibration(
+            saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
+            saved["abstain"].item(), saved["spread"],
+        )
+    )  # fmt: skip
+    return made
 
 
 def _windows(text: str, size: int = 300):

@@ -3,7 +3,6 @@
 import numpy as np
 
 from fl_jax.geocoding import outline
-from fl_jax.geocoding.cells import Partition
 
 DIGITS = 6  # of a coordinate: 0.1 m
 
@@ -18,9 +17,9 @@ def rings(key: int, level: int) -> list[list[list[float]]]:
     return [_closed(polygon[0]) for polygon in found]
 
 
-def multipolygon(partition: Partition, nodes: np.ndarray) -> dict:
-    """The cells as one MultiPolygon; those that share an edge are one polygon."""
-    found = outline.polygons(partition.key[nodes], partition.level[nodes])
+def multipolygon(keys: np.ndarray, levels: np.ndarray) -> dict:
+    """Disjoint cells as one MultiPolygon; those that share an edge are one polygon."""
+    found = outline.polygons(keys, levels)
     coordinates = [[_closed(ring) for ring in polygon] for polygon in found]
     return {"type": "MultiPolygon", "coordinates": coordinates}
 

@@ -57,7 +57,7 @@ def coverage(mass_before: np.ndarray, mass: float) -> float:
     """Share of items whose true place lies in their region of a mass.
 
     Args:
-        mass_before: for each item, `estimate.mass_before` of the true place.
+        mass_before: for each item, `density.mass_before` of the true place.
         mass: that the regions are asked for.
     """
     return float(np.mean((mass_before < mass) | (mass_before == 0)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.geocoding import calibrate, cells, estimate, metrics
+from fl_jax.geocoding import calibrate, density, metrics, s2, sphere
 
 
 def test_temperatures_are_found():
@@ -31,24 +31,48 @@ def test_masses_make_regions_hold_what_they_say():
 
 
 def test_the_regions_that_are_returned_hold_what_was_asked_for(geocoder, pieces):
-    train = pieces[0].train
-    asked = train.text[:1] + train.text[:-1]  # texts of other places: no cell is sure of them
-    asked[::2] = train.text[::2]
+    train, dev = pieces[0].train, pieces[0].dev
+    mixed = lambda texts: [t if n % 2 else texts[n - 1] for n, t in enumerate(texts)]
+    asked, fresh = mixed(train.text[:600]), mixed(dev.text)  # half are texts of other places
+    lat, lon = train.lat[:600], train.lon[:600]
     geocoder = copy.copy(geocoder)
-    made = calibrate.fit(geocoder, asked, train.lat, train.lon)
+    made = calibrate.fit(geocoder, asked, lat, lon)
     assert geocoder.calibration is made
-    node = cells.deepest(geocoder.partition, train.lat, train.lon)
-    answers = geocoder.geocode(asked, residual=0.0)
-    before = calibrate.masses_before(geocoder.partition, geocoder.infer(asked, 0.0), node)
-    for p in (0.6, 0.8, 0.9):
-        mass = made.region_mass(p)
-        regions = [estimate.region(geocoder.partition, a.cells, mass) for a in answers]
-        held = np.mean([n in own for n, own in zip(node, regions, strict=True)])
-        assert held == pytest.approx(p, abs=0.03)
-        assert held == metrics.coverage(before, mass)
+    answers, keys = geocoder.geocode(asked, residual=0.0), s2.key(lat, lon, 30)
+    before = calibrate.masses_before(geocoder, geocoder.infer(asked, 0.0), lat, lon)
+    held_out = calibrate.masses_before(geocoder, geocoder.infer(fresh, 0.0), dev.lat, dev.lon)
+    for p in (0.5, 0.8, 0.9):
+        mass, held = made.region_mass(p), []
+        for answer, key in zip(answers, keys, strict=True):
+            cell, level = density.region(geocoder.inside(answer.cells, answer.points), mass)
+            held.append((key >> 2 * (30 - level) == cell).any())
+        assert np.mean(held) == pytest.approx(p, abs=0.03)
+        assert np.mean(held) == metrics.coverage(before, mass)
+        assert metrics.coverage(held_out, mass) == pytest.approx(p, abs=0.1)
     least = metrics.coverage(before, 0.0)
-    assert 0.3 < least < 0.6
-    assert metrics.coverage(before, made.region_mass(0.2)) == least  # the densest cell alone
+    assert metrics.coverage(before, made.region_mass(least / 2)) == least  # the densest cell alone
+
+
+def test_the_spread_around_points_is_found(geocoder, pieces):
+    dev = pieces[0].dev
+    geocoder = copy.copy(geocoder)
+    draws = np.random.default_rng(0)
+    found = geocoder.infer(dev.text, 0.0)
+    place = [n for n, own in enumerate(found) if (own.places >= 0).any()]
+    sure = []
+    for n in place:  # the first place of the gazetteer is meant, and 4 km is how far off it is
+        own = found[n]
+        row = np.flatnonzero(own.places >= 0)[:1]
+        sure.append(
+            own._replace(points=own.points[row], pointer=np.ones(1), places=own.places[row])
+        )
+    lat, lon = s2.latlon(np.concatenate([own.points for own in sure]))
+    km = draws.gamma(2, density.SCALES_KM[2], len(lat))
+    lat, lon = sphere.move(lat, lon, draws.uniform(0, 360, len(lat)), km)
+    made = calibrate.spread(geocoder, sure, lat, lon)
+    assert made.sum(1) == pytest.approx([1, 1])
+    assert made[0, 2] > 0.6 and made[0].argmax() == 2
+    np.testing.assert_allclose(made[1], density.SPREAD[1], atol=1e-6)  # of others it saw none
 
 
 def test_calibrating_twice_is_calibrating_once(geocoder, pieces):
@@ -58,6 +82,7 @@ def test_calibrating_twice_is_calibrating_once(geocoder, pieces):
     assert (first.temperature != 1).any()
     second = calibrate.fit(geocoder, dev.text, dev.lat, dev.lon)
     np.testing.assert_array_equal(first.temperature, second.temperature)
+    np.testing.assert_allclose(first.spread, second.spread, atol=1e-6)
     np.testing.assert_allclose(first.mass, second.mass, atol=1e-6)
     with pytest.raises(errors.DataError, match="a place for each"):
         calibrate.fit(geocoder, [], dev.lat, dev.lon)

@@ -92,3 +92,15 @@ def test_reference_counts(name, column, cases):
     lat, lon = np.array(rows, np.float64).T
     for threshold, max_level, leaves in cases:
         assert len(cells.build(lat, lon, threshold=threshold, max_level=max_level).leaves) == leaves
+
+
+def test_mass_of_inner_nodes_lies_on_their_leaves_as_the_points_do():
+    lat, lon = np.array([48.8, 48.9, 48.9, 51.5, -33.9]), np.array([2.3, 2.4, 2.4, -0.1, 151.2])
+    partition = cells.build(lat, lon, threshold=2, max_level=9)
+    leaf = cells.leaf(partition, lat, lon)
+    inner = cells.ancestors(partition, partition.leaves[leaf[0]])[0]
+    assert leaf[0] != leaf[1] and inner in cells.ancestors(partition, partition.leaves[leaf[3]])
+    alone = partition.leaves[leaf[4]]
+    found = cells.leaf_mass(partition, np.array([inner, alone]), np.array([0.8, 0.2]))
+    assert found[leaf[4]] == 0.2 and found.sum() == pytest.approx(1)
+    assert found[leaf[[0, 1, 3]]] == pytest.approx([0.2, 0.4, 0.2])

@@ -1,9 +1,9 @@
-"""Points and regions out of a posterior."""
+"""Points and nested cells out of a posterior."""
 
 import numpy as np
 import pytest
 
-from fl_jax.geocoding import cells, estimate, metrics, s2
+from fl_jax.geocoding import cells, estimate, s2
 
 LAT = np.array([48.8, 48.9, 51.5, 40.7, -33.9])
 LON = np.array([2.3, 2.4, -0.1, -74.0, 151.2])
@@ -16,41 +16,6 @@ def posterior(masses):
     stopped = np.zeros(len(logs), bool)
     stopped[PARTITION.leaves] = True
     return estimate.distribution(logs, stopped)
-
-
-def test_the_region_is_the_smallest():
-    masses = np.array([0.4, 0.3, 0.2, 0.1])[: len(PARTITION.leaves)]
-    masses = masses / masses.sum()
-    own = posterior(masses)
-
-    for wanted in (0.3, 0.5, 0.9):
-        nodes = estimate.region(PARTITION, own, wanted)
-        chosen = own.mass[np.isin(own.node, nodes)].sum()
-        assert chosen >= wanted - 1e-9
-        density = own.mass / PARTITION.area[own.node]
-        left = ~np.isin(own.node, nodes)
-        assert not left.any() or density[left].max() <= density[~left].min()
-    assert estimate.spread_km2(PARTITION, nodes) > 0
-
-
-def test_mass_before_says_which_regions_hold_a_node():
-    draws = np.random.default_rng(0)
-    for _ in range(50):
-        own = posterior(draws.dirichlet(np.ones(len(PARTITION.leaves))))
-        for leaf in PARTITION.leaves:
-            before = estimate.mass_before(PARTITION, own, leaf)
-            for wanted in (0.0, 0.2, 0.5, 0.9, 1.0):
-                held = leaf in estimate.region(PARTITION, own, wanted)
-                assert held == (metrics.coverage(np.array([before]), wanted) == 1)
-
-
-def test_a_cell_that_was_not_expanded_holds_what_lies_below_it():
-    leaf = PARTITION.leaves[0]
-    above = PARTITION.parent[leaf]
-    own = estimate.Cells(np.array([above], np.int32), np.ones(1))
-    assert estimate.mass_before(PARTITION, own, leaf) == 0
-    assert estimate.mass_before(PARTITION, own, PARTITION.leaves[-1]) == 1
-    assert estimate.mass_before(PARTITION, own, cells.ROOT) == 1  # a hole of the whole Earth
 
 
 def test_nested_cells_end_in_the_likeliest_leaf():

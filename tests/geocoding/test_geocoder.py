@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
+from fl_jax.data import safetensors
+from fl_jax.geocoding import cells, density, outline, posterior, s2
 from fl_jax.geocoding import geocoder as geocoders
-from fl_jax.geocoding import posterior
+from fl_jax.geocoding.service import formats
 
 
 def test_places_are_found(geocoder):
@@ -45,6 +47,35 @@ def test_saved_and_loaded(geocoder, tmp_path):
         geocoders.load(tmp_path, geocoder.gazetteer)
     with pytest.raises(errors.DataError, match="no geocoder"):
         geocoders.load(tmp_path / "nowhere", geocoder.gazetteer)
+
+
+def test_a_calibration_of_whole_leaves_is_made_anew(geocoder, tmp_path):
+    geocoder.save(tmp_path)
+    path = tmp_path / "knowledge.safetensors"
+    file = safetensors.File(path)
+    kept = {n: np.array(file.tensor(n)) for n in file.entries if n != "calibration/spread"}
+    safetensors.write(path, kept)
+    with pytest.raises(errors.DataError, match="calibrate it again"):
+        geocoders.load(tmp_path, geocoder.gazetteer)
+    back = geocoders.load(tmp_path, geocoder.gazetteer, calibrated=False)
+    back.save(tmp_path)
+    assert geocoders.load(tmp_path, geocoder.gazetteer).calibration.region_mass(0.5) == 0.5
+
+
+def test_regions_are_finer_than_leaves(geocoder):
+    (answer,) = geocoder.geocode(["Lyon"], residual=0.0)
+    found = geocoder.inside(answer.cells, answer.points)
+    assert found.mass.sum() == pytest.approx(1)
+    leaf = cells.leaf(geocoder.partition, *s2.latlon(s2.centre(found.key, found.level)))
+    own = np.bincount(leaf, found.mass, len(geocoder.partition.leaves))
+    nodes = geocoder.partition.leaves
+    assert own[np.argsort(nodes)] == pytest.approx(answer.cells.mass[np.argsort(answer.cells.node)])
+    half = density.region_km2(found, 0.5)
+    assert half < geocoder.partition.area[answer.cells.node[0]] / 10
+    body = formats.ours(geocoder, answer, polygon=0.5)["region"]["geometry"]
+    drawn = [outline.area([tuple(p) for p in r[:-1]]) for c in body["coordinates"] for r in c]
+    scale = (np.pi * s2.EARTH_KM / 180) ** 2 * np.cos(np.deg2rad(45.76))
+    assert sum(drawn) * scale == pytest.approx(half, rel=0.05)
 
 
 def test_mentions_have_offsets(geocoder):

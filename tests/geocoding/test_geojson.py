@@ -42,12 +42,12 @@ def test_rings_are_valid(lat, lon, level):
 
 def test_cells_that_share_an_edge_are_one_polygon(pieces):
     partition = pieces[1].partition
-    found = geojson.multipolygon(partition, partition.leaves)
+    keys, levels = partition.key[partition.leaves], partition.level[partition.leaves]
+    found = geojson.multipolygon(keys, levels)
     assert found["type"] == "MultiPolygon"
     rings = [ring for polygon in found["coordinates"] for ring in polygon]
     lines = [frozenset(map(tuple, e)) for r in rings for e in itertools.pairwise(r)]
     assert len(lines) == len(set(lines)) and all(r[0] == r[-1] for r in rings)
     assert len(found["coordinates"]) < len(partition.leaves)
-    one = geojson.multipolygon(partition, partition.leaves[:1])["coordinates"]
-    key, level = int(partition.key[partition.leaves[0]]), int(partition.level[partition.leaves[0]])
-    assert one == [[ring] for ring in geojson.rings(key, level)]
+    one = geojson.multipolygon(keys[:1], levels[:1])["coordinates"]
+    assert one == [[ring] for ring in geojson.rings(int(keys[0]), int(levels[0]))]

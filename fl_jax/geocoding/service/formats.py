@@ -4,7 +4,7 @@ import math
 import time
 from typing import NamedTuple
 
-from fl_jax.geocoding import estimate, geojson, s2
+from fl_jax.geocoding import density, geojson, s2
 from fl_jax.geocoding.area import Area
 from fl_jax.geocoding.geocoder import Answer, Geocoder
 
@@ -88,8 +88,8 @@ def label(geocoder: Geocoder, answer: Answer) -> tuple[str, str]:
 def region(geocoder: Geocoder, answer: Answer, mass: float = REGION) -> dict:
     """The smallest region that holds the truth with this probability, as a MultiPolygon."""
     needed = geocoder.calibration.region_mass(mass)
-    nodes = estimate.region(geocoder.partition, answer.cells, needed)
-    return geojson.multipolygon(geocoder.partition, nodes)
+    spread = geocoder.inside(answer.cells, answer.points)
+    return geojson.multipolygon(*density.region(spread, needed))
 
 
 def outline(geocoder: Geocoder, hit: Hit) -> dict:

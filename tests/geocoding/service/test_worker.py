@@ -7,11 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from fl_jax.geocoding import area, estimate
+from fl_jax.geocoding import area, density, estimate
 from fl_jax.geocoding.geocoder import Answer
 from fl_jax.geocoding.service import parameters, worker
 
 NONE = estimate.Cells(np.zeros(0, np.int32), np.zeros(0))
+NOWHERE = density.Points(np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64))
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def slow(geocoder):
     def geocode(texts, residual, within):
         time.sleep(0.2)
         found.asked.append((list(texts), residual, within))
-        return [Answer(t, 0.0, 0.0, 0.0, -1, (), (), NONE, 0.0) for t in texts]
+        return [Answer(t, 0.0, 0.0, 0.0, -1, (), (), NONE, NOWHERE, 0.0) for t in texts]
 
     found.geocode = geocode
     return found
