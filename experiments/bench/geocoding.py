@@ -40,6 +40,7 @@ SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
 }  # fmt: skip
 TURNS, REPEATS = 2, 4
 SINGLE, SETTLED, MANY = 10_000, 1000, 512  # one after another; memory counts from `SETTLED` on
+REGIONS = 210  # answers whose regions are drawn
 TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, France", "Москва",
          "whisky distillery in Highland, Scotland, UK", "50 km north of Lyon", "village in Iran",
          "東京", "castle ruin in Saxony", "river in Kirov Oblast, Russia",
@@ -84,7 +85,7 @@ def cells() -> None:
 
 
 def service() -> None:
-    """Latency of one query after another, throughput of a batch, memory over many requests."""
+    """Latency of queries and of regions, throughput of a batch, memory over many requests."""
     from fl_jax.geocoding import geocoder
     from fl_jax.geocoding.service.worker import Worker
 
@@ -120,6 +121,7 @@ def service() -> None:
         f" after {SETTLED} of them {memory[0]:.0f} MB were in use, at the end {memory[1]:.0f}",
         flush=True,
     )
+    regions(found, found.geocode(texts[:REGIONS], residual=0.05))
     for residual in (0.05, 1e-3, 0.0):
         found.geocode(texts[:64], residual=residual)
         start, used = time.perf_counter(), time.process_time()
@@ -129,6 +131,25 @@ def service() -> None:
         print(
             f"batch of {MANY}, residual {residual:g} (worst left {left:.4f}): {MANY / wall:.0f}"
             f" texts/s, {MANY / used:.0f} per CPU second",
+            flush=True,
+        )
+
+
+def regions(found, answers) -> None:
+    """What the regions of answers cost, as the service writes them: beside the query itself."""
+    from fl_jax.geocoding.service import formats
+
+    for mass in (0.5, 0.8, 0.95):
+        times, used, size = [], time.process_time(), []
+        for answer in answers:
+            start = time.perf_counter()
+            size.append(len(json.dumps(formats.region(found, answer, mass))))
+            times.append(time.perf_counter() - start)
+        used = time.process_time() - used
+        print(
+            f"{mass:.0%} region of an answer as GeoJSON: median {1e3 * np.median(times):.1f} ms,"
+            f" p99 {1e3 * np.quantile(times, 0.99):.1f} ms, {1e3 * used / len(times):.1f} CPU-ms"
+            f" each; {np.median(size) / 1e3:.1f} kB, at most {max(size) / 1e3:.0f}",
             flush=True,
         )
 

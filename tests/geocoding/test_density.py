@@ -118,7 +118,7 @@ def test_regions_hold_what_they_say_where_the_density_is_known():
     draws = np.random.default_rng(3)
     inside = np.flatnonzero(WIDE.leaf == HOME.argmax())
     before, held = {p: [] for p in (0.5, 0.8, 0.9)}, {p: [] for p in (0.5, 0.8, 0.9)}
-    for _ in range(400):
+    for _ in range(250):
         rows = draws.choice(np.flatnonzero(sphere.distance(48.8, 2.3, LAT, LON) < 15), 2)
         found = density.spread(WIDE, HOME, points(LAT[rows], LON[rows], [0.5, 0.3]), WEIGHTS)
         what = draws.choice(3, p=[0.5, 0.3, 0.2])
