@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
+from fl_jax.federated import round, sampling
 from fl_jax.federated.aggregators import krum, median
 from fl_jax.federated.aggregators.base import Stacked, Summed
 from fl_jax.federated.attacks import directed
 from fl_jax.federated.attacks.base import View
+from tests.federated import toy
 
 MANY, FEATURES = 9, 30  # places of the cohort that are not the attackers'
 DRAW = np.random.default_rng(3)
@@ -81,6 +83,29 @@ def test_krum_takes_the_crafted_update_and_goes_the_other_way(spread):
     away = X[THERE][np.argmin(krum_scores(X[THERE], 3))]  # what it would have taken
     far = np.abs(away) > spread
     np.testing.assert_array_equal(np.sign(np.asarray(chosen["w"]))[far], -np.sign(away)[far])
+
+
+def test_a_whole_round_by_krum_goes_where_the_attackers_want(key):
+    made = round.make(
+        client=toy.trainer(epochs=1),
+        sampler=sampling.single_shot(toy.PARTICIPANTS, 9, attackers=[0, 1, 2], rounds=[0]),
+        aggregator=krum.krum(attackers=3),
+        attack=directed.against_krum(attackers=3),
+        inspect=lambda seen: seen.updates,
+    )
+    g = toy.variables(key)
+    state, info = jax.jit(made.step)(made.init(g), round.RoundData(toy.people()), key)
+    moved = np.concatenate([np.ravel(a) for a in jax.tree.leaves(tree.sub(state.variables, g))])
+    np.testing.assert_allclose(np.abs(moved), float(info.attack.scale), rtol=1e-3)
+    honest = np.concatenate(
+        [
+            np.asarray(a)[~np.asarray(info.malicious)].reshape(6, -1)
+            for a in jax.tree.leaves(info.inspection)
+        ],
+        axis=1,
+    )
+    best = honest[np.argmin(krum_scores(honest, 3))]
+    np.testing.assert_array_equal(np.sign(moved), -np.sign(best))
 
 
 def test_a_lone_attacker_whom_krum_ignores_ends_at_the_least_lambda():
