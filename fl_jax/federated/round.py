@@ -6,6 +6,7 @@ Everything stays on the device: a round is one program, `repeat` makes R rounds 
 `jax.jit(..., donate_argnums=0)` lets it work in place. Attack, defence and aggregator are slots.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,9 +94,9 @@ def make(
         attack: what compromised participants send, from `attacks`; None = they train honestly
             like everyone else.
         defence: what the server does to updates and aggregate, from `defences`.
-        server: optimizer of the server, which takes minus the aggregate for a gradient (FedAdam
-            and its kin [Reddi et al. 2021, Algorithm 2]); batch statistics are always moved by
-            the aggregate itself. None adds the aggregate.
+        server: optimizer of the server, which takes minus the aggregate for a gradient, from
+            `server.adaptive` or `train.optimizer`; batch statistics are always moved by the
+            aggregate itself. None adds the aggregate.
         evaluate: (variables, RoundData.evaluation) -> metrics of the new global model.
         inspect: looks at all updates of the round, reported as `RoundInfo.inspection`.
         secure: secure aggregation, from `secure_aggregation.make`: the server gets the sum of
@@ -125,206 +126,254 @@ def make(
     if secure is not None:
         _check_secure(aggregator, defence, inspect, stacks, attack)
 
-    def init(variables: Variables) -> RoundState:
-        many = lambda a: jnp.broadcast_to(a[None], (sampler.participants, *a.shape))
-        kept = () if client.remember is None else client.remember(variables)
-        # Two counters, two buffers: a state whose leaves share one cannot be donated.
-        return RoundState(
-            round=jnp.zeros((), jnp.int32),
-            variables=variables,
-            server=() if server is None else server.init(variables.params),
-            aggregator=aggregator.init(variables),
-            defence=defence.init(variables),
-            attack=() if attack is None else attack.init(variables),
-            dropped=jnp.zeros((), jnp.int32),
-            clients=jax.tree.map(many, kept),
+    parts = _Parts(
+        client,
+        sampler,
+        rule,
+        attack,
+        defence,
+        server,
+        evaluate,
+        inspect,
+        secure,
+        plan,
+        mesh,
+        stacks,
+    )
+    return Round(functools.partial(_init, parts), functools.partial(_step, parts))
+
+
+class _Parts(NamedTuple):
+    """What a round is made of."""
+
+    client: Client
+    sampler: Sampler
+    rule: Aggregator  # that sees the stack wherever anything does
+    attack: Attack | None
+    defence: Defence
+    server: optax.GradientTransformation | None
+    evaluate: Callable[[Variables, Any], PyTree]
+    inspect: Callable[[Stacked], PyTree] | None
+    secure: secure_sums.SecureAggregation | None
+    plan: cohort.Plan
+    mesh: Mesh | None
+    stacks: bool
+
+
+class _Arrived(NamedTuple):
+    """What has come from the cohort."""
+
+    seen: Summed | Stacked
+    loss: Float[Array, " cohort"]
+    norm: Float[Array, " cohort"]
+    finite: Bool[Array, " cohort"]
+    weight: Float[Array, " cohort"]
+    kept: PyTree  # what participants remember, leaves (cohort, ...)
+    clipped: Int[Array, ""]  # coordinates beyond the range of secure aggregation
+
+
+def _init(parts: _Parts, variables: Variables) -> RoundState:
+    many = lambda a: jnp.broadcast_to(a[None], (parts.sampler.participants, *a.shape))
+    kept = () if parts.client.remember is None else parts.client.remember(variables)
+    # Two counters, two buffers: a state whose leaves share one cannot be donated.
+    return RoundState(
+        round=jnp.zeros((), jnp.int32),
+        variables=variables,
+        server=() if parts.server is None else parts.server.init(variables.params),
+        aggregator=parts.rule.init(variables),
+        defence=parts.defence.init(variables),
+        attack=() if parts.attack is None else parts.attack.init(variables),
+        dropped=jnp.zeros((), jnp.int32),
+        clients=jax.tree.map(many, kept),
+    )
+
+
+def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]):
+    sampler, rule, attack, secure = parts.sampler, parts.rule, parts.attack, parts.secure
+    sampling.check_population(data.population, sampler)
+    key = rng.fold(key, "round", state.round)
+    selected = sampler.draw(rng.fold(key, "sample"), state.round)
+    session = None if secure is None else secure_sums.session(secure, selected.ids.shape[0])
+    state = state._replace(
+        aggregator=rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
+    )
+    arrived = _train(parts, state, data.population, selected, session, key)
+    attack_state, attack_info = state.attack, ()
+    if attack is not None:
+        state = state._replace(attack=attack.observe(state.variables, state.attack))
+        arrived, attack_state, attack_info = _strike(
+            parts, state, data, selected, arrived, session, key
         )
+    seen, told = arrived.seen, ()
+    if session is not None:
+        seen, told = _reveal(parts, state, arrived, session, key)
+    inspection = () if parts.inspect is None else parts.inspect(seen)
+    aggregate, aggregator_state = rule.update(seen, state.aggregator)
+    aggregate, defence_state = parts.defence.server(
+        aggregate, state.defence, rng.fold(key, "defence")
+    )
+    variables, server_state = _advance(state, aggregate, parts.server)
+    put = lambda all, new: all.at[selected.ids].set(new)
+    new = RoundState(
+        round=state.round + 1,
+        variables=variables,
+        server=server_state,
+        aggregator=aggregator_state,
+        defence=defence_state,
+        attack=attack_state,
+        dropped=state.dropped + jnp.sum(~arrived.finite).astype(jnp.int32),
+        clients=jax.tree.map(put, state.clients, arrived.kept),
+    )
+    info = RoundInfo(
+        ids=selected.ids,
+        malicious=selected.malicious,
+        finite=arrived.finite,
+        loss=arrived.loss,
+        norm=arrived.norm,
+        attack=attack_info,
+        metrics=parts.evaluate(variables, data.evaluation),
+        inspection=inspection,
+        secure=told,
+    )
+    return new, info
 
-    def weigh(update, size, counts, state):
-        """(update or zeros, weight, finite): what is not counted leaves no trace."""
-        finite = tree.all_finite(update)
-        base = size.astype(jnp.float32) if aggregator.weight == "examples" else jnp.float32(1)
-        weight = jnp.where(finite & counts, base, 0.0)
-        update = tree.where(weight > 0, update, tree.zeros_like(update))
-        if rule.arrive is not None:
-            update, factor = rule.arrive(update, state.aggregator)
-            weight = weight * factor
-            update = tree.where(weight > 0, update, tree.zeros_like(update))
-        return update, weight, finite
 
-    def summand(state: RoundState):
-        """Shapes and dtypes of what one client adds to the sum."""
-        if rule.arrive is None:
-            return state.variables
-        return jax.eval_shape(
-            lambda update: rule.arrive(update, state.aggregator)[0], state.variables
-        )
+def _train(
+    parts: _Parts, state: RoundState, population: Population, selected, session, key
+) -> _Arrived:
+    """The honest updates, and what their clients report."""
+    client = parts.client
 
-    def hand_over(update, weight, place, session, key):
-        """What reaches the server's sum from one client: its weighted update, masked if secure."""
-        if session is None:
-            return Summed(tree.scale(weight, update), weight), jnp.int32(0)
-        encoded, clipped = secure_sums.encode(session, update)
-        masked = secure_sums.mask(session, key, place, encoded)
-        silent = tree.zeros_like(masked)
-        sent = tree.where(weight > 0, masked, silent)
-        return Summed(sent, weight), jnp.where(weight > 0, clipped, 0)
-
-    def train(state: RoundState, population: Population, selected, honest, session, key):
-        """The honest updates as Summed or Stacked, and what their clients report."""
-
-        def one(item, state, population, key):
-            place, ident, counts, arrives, own = item
-            size = population.size[ident]
-            trained, info, *kept = client.train(
-                state.variables,
-                population.examples,
-                population.start[ident],
-                jnp.where(counts & arrives, size, 0),  # steps that nobody will see are not taken
-                rng.fold(key, "client", ident),
-                longest=population.longest,
-                **({} if client.remember is None else {"own": own}),
-            )
-            update = tree.sub(trained, state.variables)
-            size_of_update = tree.norm(update)
-            update = defence.client(update, state.defence)
-            update, weight, finite = weigh(update, size, counts & arrives, state)
-            kept = tree.where(weight > 0, kept[0], own) if kept else own
-            report = (info.loss, size_of_update, finite, weight, kept)
-            if stacks:
-                return (), (report, update, jnp.int32(0))
-            sent, clipped = hand_over(update, weight, place, session, rng.fold(key, "secure"))
-            return sent, (report, (), clipped)
-
-        # By whom is selected, not by whose update arrives: a client that is lost leaves the order
-        # of the others, and with it every bit of their sum, as it is.
-        steps = client.steps(jnp.where(honest, population.size[selected.ids], 0))
-        places = jnp.arange(selected.ids.shape[0])
-        own = jax.tree.map(lambda a: a[selected.ids], state.clients)
-        items = (places, selected.ids, honest, selected.active, own)
-        total, (report, updates, clipped) = cohort.sum(
-            one,
-            items,
-            shared=(state._replace(clients=()), population, key),
-            plan=plan,
-            mesh=mesh,
-            cost=steps,
-            stage="local training",
-        )
-        seen = Stacked(updates, report[3], selected.ids) if stacks else total
-        return seen, report, jnp.sum(clipped)
-
-    def strike(state, data, seen, selected, malicious, session, key):
-        """Adds what the compromised participants send."""
-        count = jnp.sum(malicious).astype(jnp.int32)
-        # The places of the attackers in the cohort; those beyond `count` fall off its end.
-        length = malicious.shape[0]
-        places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
-        ids = selected.ids[jnp.minimum(places, length - 1)]
-        benign = seen if session is None else ()  # masked: nobody can read it
-        view = View(
+    def one(item, state, population, key):
+        place, ident, counts, arrives, own = item
+        size = population.size[ident]
+        trained, info, *kept = client.train(
             state.variables,
-            count,
-            state.round,
-            benign,
-            data.attack,
-            ids,
-            data.population,
-            state.aggregator,
+            population.examples,
+            population.start[ident],
+            jnp.where(counts & arrives, size, 0),  # steps that nobody will see are not taken
+            rng.fold(key, "client", ident),
+            longest=population.longest,
+            **({} if client.remember is None else {"own": own}),
         )
+        update = tree.sub(trained, state.variables)
+        norm = tree.norm(update)
+        update, weight, finite = _weigh(parts, state, update, size, counts & arrives)
+        kept = tree.where(weight > 0, kept[0], own) if kept else own
+        report = (info.loss, norm, finite, weight, kept)
+        if parts.stacks:
+            return (), (report, update, jnp.int32(0))
+        sent, clipped = _hand_over(update, weight, place, session, rng.fold(key, "secure"))
+        return sent, (report, (), clipped)
 
-        def attacked(view):
-            return attack.update(view, state.attack, rng.fold(key, "attack"))
+    # By whom is selected, not by whose update arrives: a client that is lost leaves the order
+    # of the others, and with it every bit of their sum, as it is.
+    honest = ~selected.malicious if parts.attack is not None else jnp.ones_like(selected.malicious)
+    own = jax.tree.map(lambda a: a[selected.ids], state.clients)
+    total, (report, updates, clipped) = cohort.sum(
+        one,
+        (jnp.arange(selected.ids.shape[0]), selected.ids, honest, selected.active, own),
+        shared=(state._replace(clients=()), population, key),
+        plan=parts.plan,
+        mesh=parts.mesh,
+        cost=client.steps(jnp.where(honest, population.size[selected.ids], 0)),
+        stage="local training",
+    )
+    loss, norm, finite, weight, kept = report
+    seen = Stacked(updates, weight, selected.ids) if parts.stacks else total
+    return _Arrived(seen, loss, norm, finite, weight, kept, jnp.sum(clipped))
 
-        def quiet(view):
-            updates, _, info = jax.eval_shape(attacked, view)
-            _check_sent(updates, state.variables, attack.most)
-            return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
-        sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
-        norms = jax.vmap(tree.norm)(sent)
-        size = data.population.size[ids]
+def _strike(
+    parts: _Parts, state: RoundState, data: RoundData, selected, arrived: _Arrived, session, key
+):
+    """(arrived, attack's state, its info): what the compromised participants send is added."""
+    attack = parts.attack
+    malicious = selected.malicious & selected.active
+    count = jnp.sum(malicious).astype(jnp.int32)
+    # The places of the attackers in the cohort; those beyond `count` fall off its end.
+    length = malicious.shape[0]
+    places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
+    ids = selected.ids[jnp.minimum(places, length - 1)]
+    view = View(
+        variables=state.variables,
+        count=count,
+        round=state.round,
+        benign=arrived.seen if session is None else (),  # masked: nobody can read it
+        data=data.attack,
+        ids=ids,
+        population=data.population,
+        aggregator=state.aggregator,
+    )
 
-        def arrive(update, size, counts):
-            return weigh(defence.client(update, state.defence), size, counts, state)
+    def attacked(view):
+        return attack.update(view, state.attack, rng.fold(key, "attack"))
 
-        sent, weights, finite = jax.vmap(arrive)(sent, size, places < length)
-        clipped = jnp.int32(0)
-        if stacks:
-            put = lambda all, new: all.at[places].set(new, mode="drop")
-            updates = jax.tree.map(put, seen.updates, sent)
-            seen = seen._replace(updates=updates, weights=put(seen.weights, weights))
-        else:
-            hand = lambda u, w, p: hand_over(u, w, p, session, rng.fold(key, "secure"))
-            handed, clipped = jax.lax.map(lambda item: hand(*item), (sent, weights, places))
-            seen = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0, dtype=t.dtype), seen, handed)
-        return seen, attack_state, info, (places, norms, finite, weights, jnp.sum(clipped))
+    def quiet(view):
+        updates, _, info = jax.eval_shape(attacked, view)
+        _check_sent(updates, state.variables, attack.most)
+        return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
-    def step(state: RoundState, data: RoundData, key: Key[Array, ""]):
-        sampling.check_population(data.population, sampler)
-        key = rng.fold(key, "round", state.round)
-        selected = sampler.draw(rng.fold(key, "sample"), state.round)
-        attacks = attack is not None
-        malicious = selected.malicious & selected.active & attacks
-        honest = ~(selected.malicious & attacks)
+    sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
+    norms = jax.vmap(tree.norm)(sent)
+    weigh = lambda update, size, counts: _weigh(parts, state, update, size, counts)
+    sent, weights, finite = jax.vmap(weigh)(sent, data.population.size[ids], places < length)
+    put = lambda all, new: all.at[places].set(new, mode="drop")
+    seen, clipped = arrived.seen, arrived.clipped
+    if parts.stacks:
+        updates = jax.tree.map(put, seen.updates, sent)
+        seen = seen._replace(updates=updates, weights=put(seen.weights, weights))
+    else:
+        hand = lambda item: _hand_over(*item, session, rng.fold(key, "secure"))
+        handed, more = jax.lax.map(hand, (sent, weights, places))
+        seen = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0, dtype=t.dtype), seen, handed)
+        clipped += jnp.sum(more)
+    arrived = arrived._replace(
+        seen=seen,
+        norm=put(arrived.norm, norms),
+        finite=put(arrived.finite, finite),
+        weight=put(arrived.weight, weights),
+        clipped=clipped,
+    )
+    return arrived, attack_state, info
 
-        state = state._replace(
-            aggregator=rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
-        )
-        size = selected.ids.shape[0]
-        session = None if secure is None else secure_sums.session(secure, size)
-        seen, (loss, norm, finite, weight, kept), clipped = train(
-            state, data.population, selected, honest, session, key
-        )
-        attack_state, attack_info = state.attack, ()
-        if attack is not None:
-            state = state._replace(attack=attack.observe(state.variables, state.attack))
-            seen, attack_state, attack_info, (places, norms, good, weights, more) = strike(
-                state, data, seen, selected, malicious, session, key
-            )
-            norm = norm.at[places].set(norms, mode="drop")
-            finite = finite.at[places].set(good, mode="drop")
-            weight = weight.at[places].set(weights, mode="drop")
-            clipped += more
-        told = ()
-        if session is not None:
-            total, recovered = secure_sums.unmask(
-                session, rng.fold(key, "secure"), seen.total, weight > 0
-            )
-            seen = Summed(secure_sums.decode(session, total, summand(state)), seen.weight)
-            told = secure_sums.SecureInfo(clipped.astype(jnp.int32), recovered)
 
-        inspection = () if inspect is None else inspect(seen)
-        aggregate, aggregator_state = rule.update(seen, state.aggregator)
-        aggregate, defence_state = defence.server(
-            aggregate, state.defence, rng.fold(key, "defence")
-        )
-        variables, server_state = _advance(state, aggregate, server)
-        new = RoundState(
-            round=state.round + 1,
-            variables=variables,
-            server=server_state,
-            aggregator=aggregator_state,
-            defence=defence_state,
-            attack=attack_state,
-            dropped=state.dropped + jnp.sum(~finite).astype(jnp.int32),
-            clients=jax.tree.map(lambda a, k: a.at[selected.ids].set(k), state.clients, kept),
-        )
-        metrics = evaluate(variables, data.evaluation)
-        info = RoundInfo(
-            selected.ids,
-            selected.malicious,
-            finite,
-            loss,
-            norm,
-            attack_info,
-            metrics,
-            inspection,
-            told,
-        )
-        return new, info
+def _weigh(parts: _Parts, state: RoundState, update, size, counts):
+    """(update or zeros, weight, finite) of one sender: what is not counted leaves no trace."""
+    rule = parts.rule
+    update = parts.defence.client(update, state.defence)
+    finite = tree.all_finite(update)
+    base = size.astype(jnp.float32) if rule.weight == "examples" else jnp.float32(1)
+    weight = jnp.where(finite & counts, base, 0.0)
+    update = tree.where(weight > 0, update, tree.zeros_like(update))
+    if rule.arrive is not None:
+        update, factor = rule.arrive(update, state.aggregator)
+        weight = weight * factor
+        update = tree.where(weight > 0, update, tree.zeros_like(update))
+    return update, weight, finite
 
-    return Round(init, step)
+
+def _hand_over(update, weight, place, session, key):
+    """What reaches the server's sum from one client: its weighted update, masked if secure."""
+    if session is None:
+        return Summed(tree.scale(weight, update), weight), jnp.int32(0)
+    encoded, clipped = secure_sums.encode(session, update)
+    masked = secure_sums.mask(session, key, place, encoded)
+    sent = tree.where(weight > 0, masked, tree.zeros_like(masked))
+    return Summed(sent, weight), jnp.where(weight > 0, clipped, 0)
+
+
+def _reveal(parts: _Parts, state: RoundState, arrived: _Arrived, session, key):
+    """(the sum without its masks, `SecureInfo`)."""
+    rule, variables = parts.rule, state.variables
+    total, recovered = secure_sums.unmask(
+        session, rng.fold(key, "secure"), arrived.seen.total, arrived.weight > 0
+    )
+    one = variables  # shapes and dtypes of what one client adds to the sum
+    if rule.arrive is not None:
+        one = jax.eval_shape(lambda update: rule.arrive(update, state.aggregator)[0], variables)
+    seen = Summed(secure_sums.decode(session, total, one), arrived.seen.weight)
+    return seen, secure_sums.SecureInfo(arrived.clipped.astype(jnp.int32), recovered)
 
 
 def _check_sent(updates: PyTree, variables: Variables, most: int) -> None:
