@@ -14,7 +14,7 @@ import numpy as np
 
 from fl_jax.core import errors
 from fl_jax.data import sources
-from fl_jax.geocoding import embedded, s2, sphere, words
+from fl_jax.geocoding import embedded, historic, s2, sphere, words
 
 NOTICES = (
     "Places: GeoNames (geonames.org), CC BY 4.0.",
@@ -85,12 +85,8 @@ def load() -> Gazetteer:
     try:
         path = sources.require("countries-mledoze") / "countries.json.gz"
         alpha3, countries = zip(*_countries(path), strict=True)
-        with gzip.open(folder / "admin1CodesASCII.txt.gz", "rt", encoding="utf-8") as file:
-            divisions = {}
-            for line in file:
-                code, name, plain = line.rstrip("\n").split("\t")[:3]
-                divisions[code] = [name] if plain == name else [name, plain]
-        return from_rows(_places(folder / "cities500.tsv.gz"), countries, divisions, NOTICES,
+        own = divisions(folder / "admin1CodesASCII.txt.gz")
+        return from_rows(_places(folder / "cities500.tsv.gz"), countries, own, NOTICES,
                          "$FL_JAX_DATA: geonames-cities500, countries-mledoze",
                          dict(zip(alpha3, (c[0] for c in countries), strict=True)))  # fmt: skip
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -168,6 +164,16 @@ def _codes(regions: list[Region]) -> dict[str, list[int]]:
         own = region.code.partition(".")[2]
         if len(own) == 2 and own.isalpha() and own.isascii():
             found.setdefault(own.upper(), []).append(n)
+    return found
+
+
+def divisions(path: pathlib.Path) -> dict[str, list[str]]:
+    """COUNTRY.CODE -> names of each first-level division: GeoNames', then those of `historic`."""
+    found, besides = {}, historic.names()
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            code, name, plain = line.rstrip("\n").split("\t")[:3]
+            found[code] = list(dict.fromkeys([name, plain, *besides.get(code, ())]))
     return found
 
 
