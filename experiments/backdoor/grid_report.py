@@ -67,13 +67,19 @@ def areas(found: Found, d: int) -> dict[str, dict[str, float]]:
 
 
 def _pairs(found: Found, d: int, a: int):
-    """detector -> (scores, who was malicious), of the rounds in which the attack took place."""
+    """detector -> (scores, who was malicious), of the rounds in which the attack took place.
+
+    Rounds of a model that an attack has made diverge have no scores (NaN), and do not count; a
+    detector with no other rounds is left out.
+    """
     malicious = found.malicious[d, a]
-    attacked = malicious.any(axis=-1)
-    return {
-        name: (s[d, a][attacked].ravel(), malicious[attacked].ravel())
-        for name, s in found.scores.items()
-    }
+    out = {}
+    for name, all_scores in found.scores.items():
+        scores = all_scores[d, a]
+        told = malicious.any(axis=-1) & ~np.isnan(scores).any(axis=-1)
+        if told.any():
+            out[name] = (scores[told].ravel(), malicious[told].ravel())
+    return out
 
 
 def write(
@@ -168,7 +174,10 @@ def curves(found: Found, d: int, path: pathlib.Path) -> None:
     for axis, name in zip(axes, detectors, strict=True):
         above: list[str] = []
         for attack in shown:
-            curve = roc.curve(*_pairs(found, d, found.attacks.index(attack))[name])
+            pairs = _pairs(found, d, found.attacks.index(attack))
+            if name not in pairs:
+                continue
+            curve = roc.curve(*pairs[name])
             axis.plot(curve.fpr, curve.tpr, lw=1.8, label=attack)
             above.append(f"{curve.area:.2f}")
         axis.text(0.98, 0.03, "areas " + ", ".join(above), ha="right", fontsize=7)

@@ -67,3 +67,16 @@ def test_without_pretraining_the_loss_is_against_training_in_peace():
     summary = grid_report.summarise(scratch, DEFENCES, found())
     hurt = grid_report.damage(summary, DEFENCES)
     assert hurt[ATTACKS.index("IPM")].tolist() == [70.0, 0.0]  # 90 % without an attack, 20 with it
+
+
+def test_rounds_of_a_diverged_model_have_no_scores(tmp_path):
+    broken = found()
+    dba, ipm = ATTACKS.index("DBA"), ATTACKS.index("IPM")
+    broken.scores["norm"][0, dba, :, 1, 5] = np.nan  # the second of two rounds
+    broken.scores["norm"][0, ipm] = np.nan
+    broken.scores["norm"][0, ATTACKS.index("adaptive")] = np.nan  # one of those that are drawn
+    grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, broken, {})
+    areas = json.loads((tmp_path / "grid.json").read_text())["detection"]
+    assert areas["DBA"]["norm"] == 1.0
+    assert "norm" not in areas["IPM"]
+    assert "cosine" in areas["IPM"]
