@@ -138,7 +138,7 @@ def heat(summary, defences, path: pathlib.Path) -> None:
     plt = plots.pyplot()
     hurt, main = damage(summary, defences), matrix(summary, defences, "main")
     attacks = names(summary)
-    figure, axis = plt.subplots(figsize=(11.5, 1.6 + 0.38 * len(attacks)))
+    figure, axis = plt.subplots(figsize=(2.3 + 0.66 * len(defences), 1.6 + 0.38 * len(attacks)))
     axis.imshow(hurt, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
     for a in range(len(attacks)):
         for d in range(len(defences)):
