@@ -185,6 +185,18 @@ def test_the_stack_gives_what_the_running_sum_gives(name):
     )
 
 
+@pytest.mark.parametrize("name", ["dnc", "signguard", "rflbat", "deepsight"])
+def test_rounds_side_by_side_are_those_one_by_one(name):
+    """Loops that end by the data, and draws, under `vmap`."""
+    rounds = np.stack([UPDATES, 3 * UPDATES[::-1] - 1])
+    there = np.array([np.ones(COHORT), [1, 1, 0, 1, 1, 1, 0]], np.float32)
+    rounds = (rounds * there[:, :, None]).astype(np.float32)
+    found = flat(jax.vmap(compiled(name))(cut(rounds), jnp.asarray(there)))
+    for i in range(2):
+        alone = compiled(name)(cut(rounds[i]), jnp.asarray(there[i]))
+        np.testing.assert_allclose(found[i], flat(alone), rtol=1e-4, atol=1e-5)
+
+
 def test_nothing_arrives_and_nothing_moves(name):
     gone = np.zeros(COHORT, np.float32)
     np.testing.assert_array_equal(aggregate(name, np.zeros_like(UPDATES), gone), 0)
