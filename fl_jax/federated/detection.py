@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import tree
 from fl_jax.core.types import Array, Float, PyTree
-from fl_jax.federated.aggregators import gram
 from fl_jax.federated.aggregators.base import Stacked
+from fl_jax.federated.statistics import gram
 
 
 def norms(seen: Stacked) -> Float[Array, " cohort"]:

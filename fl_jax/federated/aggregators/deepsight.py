@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.federated.aggregators import gram, hdbscan
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.federated.statistics import gram, hdbscan
 
 
 class Layer(NamedTuple):

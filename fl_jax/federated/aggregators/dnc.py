@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators import coordinates, gram, principal
 from fl_jax.federated.aggregators.base import (
     Aggregator,
     Keyed,
@@ -17,6 +16,7 @@ from fl_jax.federated.aggregators.base import (
     needs,
     only_if,
 )
+from fl_jax.federated.statistics import coordinates, gram, principal
 
 
 def projections(

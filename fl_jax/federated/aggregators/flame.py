@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators import gram
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, keyed, keyless
+from fl_jax.federated.statistics import gram
 
 
 def majority(

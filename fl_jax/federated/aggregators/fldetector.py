@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
-from fl_jax.federated.aggregators import gap, lbfgs
-from fl_jax.federated.aggregators import gram as grams
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.federated.statistics import gap, lbfgs
+from fl_jax.federated.statistics import gram as grams
 
 
 class Memory(NamedTuple):

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
-from fl_jax.federated.aggregators import gram
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, stateless
+from fl_jax.federated.statistics import gram
 
 
 def weights(

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
-from fl_jax.federated.aggregators import gram, ordered
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, average, stateless, summed
+from fl_jax.federated.statistics import gram, ordered
 
 
 def geometric_median(

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int
-from fl_jax.federated.aggregators import gram, ordered
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if, stateless
+from fl_jax.federated.statistics import gram, ordered
 
 ROBUST = frozenset({"permutation", "equal", "translation", "scale", "outlier"})
 LARGE = 1e38  # behind every real score, before every excluded one

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
-from fl_jax.federated.aggregators import ordered
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, needs, only_if, stateless
+from fl_jax.federated.statistics import ordered
 
 ROBUST = frozenset({"permutation", "equal", "translation", "scale", "outlier"})
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators import gram, k_means, principal
 from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, keyed, keyless, only_if
+from fl_jax.federated.statistics import gram, k_means, principal
 
 COMPONENTS = 2
 

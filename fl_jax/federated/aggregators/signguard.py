@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float
-from fl_jax.federated.aggregators import coordinates, gram, mean_shift
 from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, keyed, keyless, only_if
+from fl_jax.federated.statistics import coordinates, gram, mean_shift
 
 SOFT = 0.1  # of the others' root mean square: where the score's sign turns from -1 to 1
 

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.federated.aggregators import gram, krum
+from fl_jax.federated.aggregators import krum
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.attacks.base import Attack, View, others
 from fl_jax.federated.attacks.untargeted import SentInfo, moments
+from fl_jax.federated.statistics import gram
 
 
 def against_krum(

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, PyTree
-from fl_jax.federated.aggregators import gram
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.attacks.base import Attack, View, others
 from fl_jax.federated.client import Client
+from fl_jax.federated.statistics import gram
 
 
 class SentInfo(NamedTuple):

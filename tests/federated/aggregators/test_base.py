@@ -13,7 +13,6 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
-    coordinates,
     deepsight,
     dnc,
     flame,
@@ -29,6 +28,7 @@ from fl_jax.federated.aggregators import (
 )
 from fl_jax.federated.aggregators.base import Stacked, Summed
 from fl_jax.federated.defences import norm_clip
+from fl_jax.federated.statistics import coordinates
 from tests.federated.aggregators import reference
 
 COHORT, SIZE = 7, 13

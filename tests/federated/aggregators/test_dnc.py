@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.federated.aggregators import coordinates, dnc
+from fl_jax.federated.aggregators import dnc
 from fl_jax.federated.aggregators.base import Stacked
+from fl_jax.federated.statistics import coordinates
 from tests.federated.aggregators import reference
 
 X = np.random.default_rng(5).normal(size=(11, 40)).astype(np.float32)

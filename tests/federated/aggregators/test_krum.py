@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.federated.aggregators import gram, krum
+from fl_jax.federated.aggregators import krum
 from fl_jax.federated.aggregators.base import Stacked
+from fl_jax.federated.statistics import gram
 from tests.federated.aggregators import reference
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.federated.aggregators import coordinates, signguard
+from fl_jax.federated.aggregators import signguard
 from fl_jax.federated.aggregators.base import Stacked
+from fl_jax.federated.statistics import coordinates
 from tests.federated.aggregators import reference
 
 X = np.random.default_rng(2).normal(size=(11, 300)).astype(np.float32) + np.float32(0.3)

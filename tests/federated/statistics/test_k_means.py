@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.cluster import KMeans
 
-from fl_jax.federated.aggregators import k_means
+from fl_jax.federated.statistics import k_means
 from tests.federated.aggregators import reference
 
 MOST = 5

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.federated.aggregators import ordered
+from fl_jax.federated.statistics import ordered
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 16, 21])

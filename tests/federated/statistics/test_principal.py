@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.federated.aggregators import gram, principal
+from fl_jax.federated.statistics import gram, principal
 
 X = np.random.default_rng(0).normal(size=(7, 20)).astype(np.float32) + np.float32(2)
 

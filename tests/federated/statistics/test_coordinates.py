@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.federated.aggregators import coordinates
+from fl_jax.federated.statistics import coordinates
 
 
 def test_different_coordinates_are_drawn_and_each_as_often():

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.federated.aggregators import mean_shift
+from fl_jax.federated.statistics import mean_shift
 from tests.federated.aggregators import reference
 
 

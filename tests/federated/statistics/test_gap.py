@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.federated.aggregators import gap
+from fl_jax.federated.statistics import gap
 from tests.federated.aggregators import reference
 
 means = jax.jit(gap.two_means)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
-from fl_jax.federated.aggregators import gram
+from fl_jax.federated.statistics import gram
 
 
 def centred(

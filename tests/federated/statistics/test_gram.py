@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fl_jax.core import tree
-from fl_jax.federated.aggregators import gram
+from fl_jax.federated.statistics import gram
 
 X = np.random.default_rng(3).normal(size=(5, 9)).astype(np.float32)
 UPDATES = {"a": jnp.asarray(X[:, :6].reshape(5, 2, 3)), "b": jnp.asarray(X[:, 6:])}

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.federated.aggregators import lbfgs
+from fl_jax.federated.statistics import lbfgs
 from tests.federated.aggregators import reference
 
 D, PAIRS = 9, 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import HDBSCAN
 
-from fl_jax.federated.aggregators import hdbscan
+from fl_jax.federated.statistics import hdbscan
 
 
 def distances(seed, m):
