@@ -107,3 +107,11 @@ def test_a_step_that_is_too_inexact_is_not_taken():
         new, report = ndf.attempt(equations, rate, state, jnp.ones(1, bool))
         assert not report.accepted and report.factored and new.t == 0 and new.h < h
         np.testing.assert_array_equal(new.differences[:, 0], state.differences[:, 0])
+
+
+@pytest.mark.parametrize("count", [1, 16, 179])
+def test_the_permutation_is_that_of_the_pivots(count):
+    with jax.enable_x64(True):
+        matrix = jnp.asarray(np.random.default_rng(2).normal(size=(3, count, count)))
+        _, pivots, wanted = jax.lax.linalg.lu(matrix)
+        np.testing.assert_array_equal(jax.jit(ndf.permutation)(pivots), wanted)
