@@ -33,6 +33,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], *, method: str = "__call__"
             what its last layer sees, from the same arrays.
 
     Raises:
+        ConfigError: the module has no such method.
         ValueError: the module holds variables other than parameters and batch statistics.
         ConfigError: `apply` is given a mask by a training loss, but the module has batch
             statistics and takes none: the rows that fill up a short batch would count in them.
