@@ -89,6 +89,17 @@ SMOKE_GRID = Grid(
     dataclasses.replace(SMOKE, seeds=2), cohort=12, attacked=2, after=1, epochs=1, examples=32
 )
 
+UNTARGETED = (
+    "label flip",
+    "sign flip",
+    "ALIE",
+    "IPM",
+    "Min-Max",
+    "Min-Sum",
+    "Fang Krum",
+    "Fang trim",
+    "noise",
+)
 ATTACKS = (
     "none",
     "data poisoning",
@@ -102,26 +113,7 @@ ATTACKS = (
     "A3FL",
     "Chameleon",
     "Anticipate",
-    "label flip",
-    "sign flip",
-    "ALIE",
-    "IPM",
-    "Min-Max",
-    "Min-Sum",
-    "Fang Krum",
-    "Fang trim",
-    "noise",
-)
-UNTARGETED = (
-    "label flip",
-    "sign flip",
-    "ALIE",
-    "IPM",
-    "Min-Max",
-    "Min-Sum",
-    "Fang Krum",
-    "Fang trim",
-    "noise",
+    *UNTARGETED,
 )
 # The setting of the untargeted papers: a fifth is compromised, and attacks from the first round.
 SCRATCH_GRID = Grid(
