@@ -22,7 +22,7 @@ import optax
 
 from experiments.geocoding import evaluation, task
 from experiments.geocoding.config import SMALL, SMOKE, Config
-from fl_jax.core import rng, tree
+from fl_jax.core import rng, roc, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import dp_fedavg, mean
 from fl_jax.geocoding import examples, metrics, network, s2, sphere, texts, train
@@ -326,8 +326,8 @@ def attack(signal: np.ndarray, before: np.ndarray, users: Users) -> dict[str, An
     joins = users.joins[there]
     rate = attacks.tpr_at(mean_of, joins, 0.05) if (~joins).sum() >= 100 else None
     return {
-        "AUC of texts": attacks.auc(apart, users.joins[users.owner]),
-        "AUC of users": attacks.auc(mean_of, joins),
+        "AUC of texts": roc.area(apart, users.joins[users.owner]),
+        "AUC of users": roc.area(mean_of, joins),
         "TPR at 5 %": None if rate is None else list(rate),
     }
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.core.types import Bool, Float
+from fl_jax.core.types import Float
 
 
 class Curve(NamedTuple):
@@ -21,12 +21,12 @@ class Curve(NamedTuple):
         return float(np.trapezoid(self.tpr, self.fpr))
 
 
-def curve(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> Curve:
+def curve(scores: np.ndarray, positive: np.ndarray) -> Curve:
     """The curve over all thresholds, equal scores decided together.
 
     Args:
-        scores: higher = more likely positive.
-        positive: who is.
+        scores: (n,) higher = more likely positive.
+        positive: (n,) bool, who is.
 
     Raises:
         DataError: shapes that do not fit, NaN, or one of the two groups missing.
@@ -49,14 +49,12 @@ def curve(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> 
     )
 
 
-def area(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
+def area(scores: np.ndarray, positive: np.ndarray) -> float:
     """That under `curve(scores, positive)`; arguments and errors as there."""
     return curve(scores, positive).area
 
 
-def checked(
-    scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]
-) -> tuple[np.ndarray, np.ndarray]:
+def checked(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays, float64 and bool.
 
     Raises:
