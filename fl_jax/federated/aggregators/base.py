@@ -86,16 +86,25 @@ class Keyed(NamedTuple):
     key: Key[Array, ""]
 
 
-def keyless(variables: PyTree) -> Keyed:
-    """The `init` of a rule whose only memory is the round's key."""
-    del variables
-    return Keyed(jax.random.key(0))
+def drawing(
+    update: Callable[[Stacked, Keyed], tuple[PyTree, Keyed]],
+    score: Callable[[PyTree, Stacked, Keyed], Float[Array, ""]],
+    properties: frozenset[str],
+) -> Aggregator:
+    """A rule on the stack that draws anew in every round and remembers nothing else.
 
-
-def keyed(variables: PyTree, state: PyTree, key: Key[Array, ""]) -> Keyed:
-    """The `begin` of such a rule."""
-    del variables, state
-    return Keyed(key)
+    Args:
+        update, score, properties: as of `Aggregator`, the state being the round's `Keyed`.
+    """
+    return Aggregator(
+        lambda variables: Keyed(jax.random.key(0)),
+        update,
+        Stacked,
+        begin=lambda variables, state, key: Keyed(key),
+        score=score,
+        memory="gram",
+        properties=properties,
+    )
 
 
 def as_stacked(rule: Aggregator) -> Aggregator:

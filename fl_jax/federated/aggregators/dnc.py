@@ -11,8 +11,7 @@ from fl_jax.federated.aggregators.base import (
     Aggregator,
     Keyed,
     Stacked,
-    keyed,
-    keyless,
+    drawing,
     needs,
     only_if,
 )
@@ -82,12 +81,4 @@ def dnc(
         return principal.distance(own, rows, others.weights > 0, 1)
 
     properties = {"permutation", "equal", "translation", "scale"}
-    return Aggregator(
-        keyless,
-        update,
-        Stacked,
-        begin=keyed,
-        score=score,
-        memory="gram",
-        properties=frozenset(properties | ({"outlier"} if attackers else set())),
-    )
+    return drawing(update, score, frozenset(properties | ({"outlier"} if attackers else set())))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, keyed, keyless
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, drawing
 from fl_jax.federated.statistics import gram
 
 
@@ -84,12 +84,4 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
 
     # With equal updates it returns them, but for the noise.
     properties = frozenset({"permutation", "scale"} | ({"equal"} if not noise else set()))
-    return Aggregator(
-        keyless,
-        update,
-        Stacked,
-        begin=keyed,
-        score=score,
-        memory="gram",
-        properties=properties,
-    )
+    return drawing(update, score, properties)

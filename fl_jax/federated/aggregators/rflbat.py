@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float
-from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, keyed, keyless, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, drawing, only_if
 from fl_jax.federated.statistics import gram, k_means, principal
 
 COMPONENTS = 2
@@ -74,12 +74,4 @@ def rflbat(
         del state
         return principal.distance(update, others.updates, others.weights > 0, COMPONENTS)
 
-    return Aggregator(
-        keyless,
-        update,
-        Stacked,
-        begin=keyed,
-        score=score,
-        memory="gram",
-        properties=frozenset({"permutation", "equal", "scale"}),
-    )
+    return drawing(update, score, frozenset({"permutation", "equal", "scale"}))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float
-from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, keyed, keyless, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, drawing, only_if
 from fl_jax.federated.statistics import coordinates, gram, mean_shift
 
 SOFT = 0.1  # of the others' root mean square: where the score's sign turns from -1 to 1
@@ -88,12 +88,4 @@ def signguard(
         longer = jax.nn.relu(tree.norm(update) / jnp.maximum(bound, 1e-30) - 1)
         return jnp.abs(balance(own)[0] - middle) / spread + longer
 
-    return Aggregator(
-        keyless,
-        update,
-        Stacked,
-        begin=keyed,
-        score=score,
-        memory="gram",
-        properties=frozenset({"permutation", "equal", "scale"}),
-    )
+    return drawing(update, score, frozenset({"permutation", "equal", "scale"}))
