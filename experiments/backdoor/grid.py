@@ -21,6 +21,7 @@ from fl_jax.federated import detection, round, sampling
 from fl_jax.federated.aggregators import (
     centred_clip,
     choice,
+    clipped_clustering,
     crfl,
     deepsight,
     dnc,
@@ -182,6 +183,7 @@ def rules(
             inputs=lambda key: probes(grid, task, key),
             select=lambda update: deepsight.Layer(**last_layer(update)),
         ),
+        "ClippedClustering": clipped_clustering.clipped_clustering(),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),

@@ -16,6 +16,7 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
+    clipped_clustering,
     crfl,
     deepsight,
     dnc,
@@ -76,6 +77,7 @@ def rules():
             inputs=lambda key: jax.random.uniform(key, (64, 1000)),
             select=lambda v: deepsight.Layer(v["hidden"], v["bias"][:999]),
         ),
+        "ClippedClustering": clipped_clustering.clipped_clustering(),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

@@ -13,11 +13,12 @@ from fl_jax.core import tree
 from fl_jax.core.types import Array, Float, PyTree
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.statistics import gram
+from fl_jax.federated.statistics import norms as lengths
 
 
 def norms(seen: Stacked) -> Float[Array, " cohort"]:
     """||D_i||."""
-    return jax.vmap(tree.norm)(seen.updates)
+    return lengths.of_each(seen.updates)
 
 
 def cosine(seen: Stacked) -> Float[Array, " cohort"]:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Stacked
 from fl_jax.federated.statistics import gram, hdbscan
+from fl_jax.federated.statistics import norms as lengths
 
 
 class Layer(NamedTuple):
@@ -149,11 +150,9 @@ def deepsight(
         energy = energies(last)
         same = groups(seen, last, energy, state)
         passed = accepted(same, exceedings(energy), arrived, share)
-        norms = jax.vmap(tree.norm)(seen.updates)
-        clip = jnp.minimum(1.0, gram.median_of(norms, arrived) / jnp.maximum(norms, 1e-30))
-        left = jnp.maximum(jnp.sum(passed), 1).astype(jnp.float32)
-        out = gram.combine(jnp.where(passed, clip, 0.0) / left, seen.updates)
-        return only_if(jnp.any(passed), out), state
+        norms = lengths.of_each(seen.updates)
+        bound = gram.median_of(norms, arrived)
+        return lengths.clipped_mean(seen.updates, passed, norms, bound), state
 
     def score(update, others: Stacked, state: Probe):
         """What its softened exceedings lack to half of the others' median, the cosine distance of
@@ -165,9 +164,8 @@ def deepsight(
         usual = gram.median_of(soft(energies(rest)), there)
         lacks = jax.nn.relu(1 - soft(energies(own)) / jnp.maximum(usual / 2, 1e-30))
         mean = there.astype(jnp.float32) @ rest.bias
-        bound = gram.median_of(jax.vmap(tree.norm)(others.updates), there)
-        longer = jax.nn.relu(tree.norm(update) / jnp.maximum(bound, 1e-30) - 1)
-        return lacks + 1 - tree.cosine(own.bias, mean) + longer
+        bound = gram.median_of(lengths.of_each(others.updates), there)
+        return lacks + 1 - tree.cosine(own.bias, mean) + lengths.beyond(update, bound)
 
     return Aggregator(
         init,

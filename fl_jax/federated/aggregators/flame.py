@@ -7,6 +7,7 @@ from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, drawing
 from fl_jax.federated.statistics import gram
+from fl_jax.federated.statistics import norms as lengths
 
 
 def majority(
@@ -64,9 +65,7 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
         chosen = majority(jnp.where(jnp.eye(len(apart), dtype=bool), 0.0, apart), arrived)
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(products), 0.0))
         bound = gram.median_of(norms, arrived)
-        clip = jnp.minimum(1.0, bound / jnp.maximum(norms, 1e-30))
-        share = jnp.where(chosen, clip, 0.0) / jnp.maximum(jnp.sum(chosen), 1).astype(jnp.float32)
-        out = gram.combine(share, seen.updates)
+        out = lengths.clipped_mean(seen.updates, chosen, norms, bound)
         if noise:
             out = tree.add(out, tree.normal(state.key, out, noise * bound))
         return out, state
@@ -75,12 +74,8 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
         """Mean cosine distance to the others, plus what is longer than their median norm."""
         del state
         there = others.weights > 0
-        cosine = jax.vmap(lambda other: tree.cosine(update, other))(others.updates)
-        apart = jnp.sum(jnp.where(there, 1 - cosine, 0.0)) / jnp.maximum(jnp.sum(there), 1).astype(
-            jnp.float32
-        )
-        bound = gram.median_of(jax.vmap(tree.norm)(others.updates), there)
-        return apart + jax.nn.relu(tree.norm(update) / jnp.maximum(bound, 1e-30) - 1)
+        bound = gram.median_of(lengths.of_each(others.updates), there)
+        return gram.apart(update, others.updates, there) + lengths.beyond(update, bound)
 
     # With equal updates it returns them, but for the noise.
     properties = frozenset({"permutation", "scale"} | ({"equal"} if not noise else set()))

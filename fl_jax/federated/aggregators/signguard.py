@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float
-from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, drawing, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Keyed, Stacked, drawing
 from fl_jax.federated.statistics import coordinates, gram, mean_shift
+from fl_jax.federated.statistics import norms as lengths
 
 SOFT = 0.1  # of the others' root mean square: where the score's sign turns from -1 to 1
 
@@ -59,17 +60,14 @@ def signguard(
 
     def update(seen: Stacked, state: Keyed):
         arrived = seen.weights > 0
-        norms = jax.vmap(tree.norm)(seen.updates)
+        norms = lengths.of_each(seen.updates)
         middle = gram.median_of(norms, arrived)
         usual = (norms >= lowest * middle) & (norms <= highest * middle)
         size = tree.size(seen.updates) // arrived.shape[0]
         found = shares(coordinates.take(seen.updates, index(state, size)))
         alike = mean_shift.largest(found, arrived, mean_shift.bandwidth(found, arrived, quantile))
         trusted = arrived & usual & alike
-        clip = jnp.minimum(1.0, middle / jnp.maximum(norms, 1e-30))
-        left = jnp.maximum(jnp.sum(trusted), 1).astype(jnp.float32)
-        out = gram.combine(jnp.where(trusted, clip, 0.0) / left, seen.updates)
-        return only_if(jnp.any(trusted), out), state
+        return lengths.clipped_mean(seen.updates, trusted, norms, middle), state
 
     def score(update, others: Stacked, state: Keyed):
         """How far the balance of its signs is from the others', in their deviations, and what its
@@ -84,8 +82,7 @@ def signguard(
         usual = balance(rows)
         middle = there @ usual / count
         spread = jnp.sqrt(there @ jnp.square(usual - middle) / count) + 1e-6
-        bound = gram.median_of(jax.vmap(tree.norm)(others.updates), others.weights > 0)
-        longer = jax.nn.relu(tree.norm(update) / jnp.maximum(bound, 1e-30) - 1)
-        return jnp.abs(balance(own)[0] - middle) / spread + longer
+        bound = gram.median_of(lengths.of_each(others.updates), others.weights > 0)
+        return jnp.abs(balance(own)[0] - middle) / spread + lengths.beyond(update, bound)
 
     return drawing(update, score, frozenset({"permutation", "equal", "scale"}))

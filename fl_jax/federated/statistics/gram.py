@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from fl_jax.core import tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
 
 
@@ -56,6 +57,13 @@ def to_each(update: PyTree, others: PyTree) -> Float[Array, " cohort"]:
         away = (leaf[None] - rows).astype(jnp.float32)
         total = total + jnp.sum(jnp.square(away).reshape(rows.shape[0], -1), axis=1)
     return total
+
+
+def apart(update: PyTree, others: PyTree, arrived: Bool[Array, " cohort"]) -> Float[Array, ""]:
+    """The mean of 1 - cos(x, x_j) over those who arrived; differentiable in x."""
+    cosine = jax.vmap(lambda other: tree.cosine(update, other))(others)
+    count = jnp.maximum(jnp.sum(arrived), 1).astype(jnp.float32)
+    return jnp.sum(jnp.where(arrived, 1 - cosine, 0.0)) / count
 
 
 def median_of(values: Float[Array, " cohort"], arrived: Bool[Array, " cohort"]):

@@ -1,7 +1,7 @@
 """Slow NumPy twins of the aggregators: one update a row, written as the papers have it."""
 
 import numpy as np
-from sklearn.cluster import HDBSCAN, MeanShift, estimate_bandwidth
+from sklearn.cluster import HDBSCAN, AgglomerativeClustering, MeanShift, estimate_bandwidth
 
 
 def trimmed_mean(x, trim):
@@ -105,10 +105,16 @@ def flame_members(x):
     raise AssertionError
 
 
+def clipped_to(x, bound):
+    return x * np.minimum(1, bound / np.linalg.norm(x, axis=1))[:, None]
+
+
+def usually_long(x):
+    return clipped_to(x, np.median(np.linalg.norm(x, axis=1)))
+
+
 def flame(x):
-    norms = np.linalg.norm(x, axis=1)
-    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
-    return clipped[flame_members(x)].mean(0)
+    return usually_long(x)[flame_members(x)].mean(0)
 
 
 def robust_rate(x, threshold):
@@ -143,9 +149,7 @@ def signguard_members(x, columns):
 
 
 def signguard(x, columns):
-    norms = np.linalg.norm(x, axis=1)
-    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
-    return clipped[signguard_members(x, columns)].mean(0)
+    return usually_long(x)[signguard_members(x, columns)].mean(0)
 
 
 def bfgs(moves, turns):
@@ -325,7 +329,21 @@ def deepsight_members(kernels, biases, model, batches):
 
 
 def deepsight(x, kernels, biases, model, batches):
-    norms = np.linalg.norm(x, axis=1)
-    clipped = x * np.minimum(1, np.median(norms) / norms)[:, None]
+    clipped = usually_long(x)
     members = deepsight_members(kernels, biases, model, batches)
     return clipped[members].mean(0) if len(members) else 0 * x[0]
+
+
+def larger_of_two(apart):
+    """The members of the larger cluster of average linkage; of equal halves the closer one."""
+    judge = AgglomerativeClustering(n_clusters=2, metric="precomputed", linkage="average")
+    labels = judge.fit(apart).labels_
+    groups = [np.flatnonzero(labels == label) for label in (0, 1)]
+    return min(groups, key=lambda g: (-len(g), apart[np.ix_(g, g)].sum()))
+
+
+def clipped_clustering(x, earlier=()):
+    norms = np.linalg.norm(x, axis=1)
+    unit = x / norms[:, None]
+    members = larger_of_two(1 - unit @ unit.T)
+    return clipped_to(x, np.median([*earlier, *norms]))[members].mean(0)

@@ -13,6 +13,7 @@ from fl_jax.federated.aggregators import (
     base,
     centred_clip,
     choice,
+    clipped_clustering,
     deepsight,
     dnc,
     flame,
@@ -113,6 +114,10 @@ RULES = {
     ),
     "rflbat": (rflbat.rflbat(), lambda u, n: reference.rflbat(u, UNIFORM[:, : len(u)])),
     "deepsight": (DEEPSIGHT, twin_of_deepsight),
+    "clipped clustering": (
+        clipped_clustering.clipped_clustering(kept=20),
+        lambda u, n: reference.clipped_clustering(u),
+    ),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),
@@ -185,7 +190,7 @@ def test_the_stack_gives_what_the_running_sum_gives(name):
     )
 
 
-@pytest.mark.parametrize("name", ["dnc", "signguard", "rflbat", "deepsight"])
+@pytest.mark.parametrize("name", ["dnc", "signguard", "rflbat", "deepsight", "clipped clustering"])
 def test_rounds_side_by_side_are_those_one_by_one(name):
     """Loops that end by the data, and draws, under `vmap`."""
     rounds = np.stack([UPDATES, 3 * UPDATES[::-1] - 1])

@@ -19,6 +19,14 @@ def test_products_distances_and_cosines_are_those_of_flat_vectors():
     np.testing.assert_allclose(gram.to_each(one, UPDATES), away[0], rtol=1e-4, atol=1e-5)
 
 
+def test_the_mean_distance_in_direction_is_of_those_who_arrived():
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    one, there = {"a": UPDATES["a"][0], "b": UPDATES["b"][0]}, jnp.array([0, 1, 1, 0, 1]) > 0
+    expected = np.mean(1 - unit[[1, 2, 4]] @ unit[0])
+    np.testing.assert_allclose(gram.apart(one, UPDATES, there), expected, rtol=1e-5)
+    assert float(gram.apart(one, UPDATES, jnp.zeros(5, bool))) == 0.0
+
+
 def test_a_centre_near_the_updates_keeps_small_distances():
     far = {k: v + 1e4 for k, v in UPDATES.items()}
     centre = {k: v[0] for k, v in far.items()}
