@@ -33,6 +33,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    multi_metrics,
     rflbat,
     robust_rate,
     signguard,
@@ -184,6 +185,7 @@ def rules(
             select=lambda update: deepsight.Layer(**last_layer(update)),
         ),
         "ClippedClustering": clipped_clustering.clipped_clustering(),
+        "MultiMetrics": multi_metrics.multi_metrics(),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),

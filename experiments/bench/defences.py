@@ -29,6 +29,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    multi_metrics,
     rflbat,
     robust_rate,
     signguard,
@@ -78,6 +79,7 @@ def rules():
             select=lambda v: deepsight.Layer(v["hidden"], v["bias"][:999]),
         ),
         "ClippedClustering": clipped_clustering.clipped_clustering(),
+        "MultiMetrics": multi_metrics.multi_metrics(),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

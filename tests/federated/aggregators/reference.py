@@ -347,3 +347,18 @@ def clipped_clustering(x, earlier=()):
     unit = x / norms[:, None]
     members = larger_of_two(1 - unit @ unit.T)
     return clipped_to(x, np.median([*earlier, *norms]))[members].mean(0)
+
+
+def multi_metrics_scores(x, model):
+    """The square of the paper's score."""
+    local = model + x
+    cosine = local @ model / np.linalg.norm(local, axis=1) / np.linalg.norm(model)
+    rows = np.stack([np.abs(x).sum(1), np.linalg.norm(x, axis=1), cosine], axis=1)
+    away = np.abs(rows[:, None] - rows[None]).sum(1)
+    inverse = np.linalg.inv(np.cov(away.T))
+    return np.array([row @ inverse @ row for row in away])
+
+
+def multi_metrics(x, model, share=0.3):
+    scores = multi_metrics_scores(x.astype(float), model.astype(float))
+    return x[np.argsort(scores)[: max(int(share * len(x)), 1)]].mean(0)

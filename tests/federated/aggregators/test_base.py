@@ -23,6 +23,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    multi_metrics,
     rflbat,
     robust_rate,
     signguard,
@@ -36,6 +37,7 @@ COHORT, SIZE = 7, 13
 DRAW = np.random.default_rng(0)
 UPDATES = (DRAW.normal(size=(COHORT, SIZE)) + 0.7).astype(np.float32)
 ROOT = (DRAW.normal(size=SIZE) + 0.7).astype(np.float32)
+MODEL = np.linspace(-2, 3, SIZE).astype(np.float32)
 SHARES = np.array([3, 1, 4, 1, 5, 9, 2], np.float32)
 
 
@@ -54,6 +56,13 @@ def towards_root(variables, examples, start, size, key, *, longest):
 
 
 SERVER = client.Client(towards_root, lambda size: size)
+
+
+def at_model(rule):
+    """The rule in a round whose global model is MODEL, whatever it is given."""
+    return rule._replace(begin=lambda variables, state, key: rule.begin(cut(MODEL), state, key))
+
+
 # The coordinates that rules with a draw see in `compiled`, as columns of `flat`.
 draw = lambda key, count: np.r_[10:SIZE, 0:10][coordinates.choose(key, SIZE, count)]
 DNC = draw(jax.random.split(jax.random.key(0), 1)[0], 8)
@@ -117,6 +126,10 @@ RULES = {
     "clipped clustering": (
         clipped_clustering.clipped_clustering(kept=20),
         lambda u, n: reference.clipped_clustering(u),
+    ),
+    "multi-metrics": (
+        at_model(multi_metrics.multi_metrics(share=0.5)),
+        lambda u, n: reference.multi_metrics(u, MODEL, 0.5),
     ),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
