@@ -19,6 +19,7 @@ from experiments.backdoor.config import SMALL, SMOKE, Config
 from fl_jax.core import errors, rng, tree
 from fl_jax.federated import detection, round, sampling
 from fl_jax.federated.aggregators import (
+    alignins,
     centred_clip,
     choice,
     clipped_clustering,
@@ -186,6 +187,7 @@ def rules(
         ),
         "ClippedClustering": clipped_clustering.clipped_clustering(),
         "MultiMetrics": multi_metrics.multi_metrics(),
+        "AlignIns": alignins.alignins(),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),

@@ -13,6 +13,7 @@ from experiments.bench import measure
 from fl_jax.core import tree
 from fl_jax.federated import client
 from fl_jax.federated.aggregators import (
+    alignins,
     base,
     centred_clip,
     choice,
@@ -80,6 +81,7 @@ def rules():
         ),
         "ClippedClustering": clipped_clustering.clipped_clustering(),
         "MultiMetrics": multi_metrics.multi_metrics(),
+        "AlignIns": alignins.alignins(),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

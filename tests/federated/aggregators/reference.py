@@ -362,3 +362,25 @@ def multi_metrics_scores(x, model):
 def multi_metrics(x, model, share=0.3):
     scores = multi_metrics_scores(x.astype(float), model.astype(float))
     return x[np.argsort(scores)[: max(int(share * len(x)), 1)]].mean(0)
+
+
+def alignins_measures(x, model, share=0.3):
+    """(cosines with the model, alignments of the largest coordinates' signs)."""
+    most, aligned = np.sign(np.sign(x).sum(0)), []
+    for row in x:
+        top = np.argsort(-np.abs(row))[: int(share * len(row))]
+        aligned.append(np.mean(np.sign(row[top]) == most[top]))
+    cosines = x @ model / np.linalg.norm(x, axis=1) / np.linalg.norm(model)
+    return cosines, np.array(aligned)
+
+
+def alignins_members(x, model, share=0.3, bounds=(1.0, 1.0)):
+    passed = np.ones(len(x), bool)
+    for values, bound in zip(alignins_measures(x, model, share), bounds, strict=True):
+        passed &= np.abs(values - np.median(values)) / values.std() < bound
+    return np.flatnonzero(passed)
+
+
+def alignins(x, model, share=0.3):
+    kept = x[alignins_members(x, model, share)]
+    return usually_long(kept).mean(0) if len(kept) else 0 * x[0]

@@ -10,6 +10,7 @@ import pytest
 from fl_jax.core import tree
 from fl_jax.federated import client
 from fl_jax.federated.aggregators import (
+    alignins,
     base,
     centred_clip,
     choice,
@@ -131,6 +132,7 @@ RULES = {
         at_model(multi_metrics.multi_metrics(share=0.5)),
         lambda u, n: reference.multi_metrics(u, MODEL, 0.5),
     ),
+    "alignins": (at_model(alignins.alignins()), lambda u, n: reference.alignins(u, MODEL)),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),
@@ -140,6 +142,15 @@ RULES = {
         lambda u, n: clipped(u).mean(0),
     ),
 }
+SIDE_BY_SIDE = (
+    "dnc",
+    "signguard",
+    "rflbat",
+    "deepsight",
+    "clipped clustering",
+    "multi-metrics",
+    "alignins",
+)
 NEEDS = {"krum": 5, "multi-krum": 5, "multi-krum of 2": 5, "bulyan": 7}
 
 
@@ -203,7 +214,7 @@ def test_the_stack_gives_what_the_running_sum_gives(name):
     )
 
 
-@pytest.mark.parametrize("name", ["dnc", "signguard", "rflbat", "deepsight", "clipped clustering"])
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
 def test_rounds_side_by_side_are_those_one_by_one(name):
     """Loops that end by the data, and draws, under `vmap`."""
     rounds = np.stack([UPDATES, 3 * UPDATES[::-1] - 1])
