@@ -179,6 +179,8 @@ def rules(
         ),
         "DnC": dnc.dnc(attackers=f),
         "SignGuard": signguard.signguard(),
+        "SignGuard-Sim": signguard.signguard(similarity="cosine"),
+        "SignGuard-Dist": signguard.signguard(similarity="distance"),
         "RFLBAT": rflbat.rflbat(),
         "DeepSight": deepsight.deepsight(
             apply=lambda v, x: task.network.apply(v.params, v.batch_stats, x)[0],

@@ -73,6 +73,8 @@ def rules():
         "CRFL": crfl.crfl(uniform, bound=1.0, noise=1e-3),
         "DnC": dnc.dnc(attackers=ATTACKERS),
         "SignGuard": signguard.signguard(),
+        "SignGuard-Sim": signguard.signguard(similarity="cosine"),
+        "SignGuard-Dist": signguard.signguard(similarity="distance"),
         "RFLBAT": rflbat.rflbat(),
         "DeepSight": deepsight.deepsight(
             apply=lambda v, x: x @ v["hidden"] + v["bias"][None, :999],

@@ -140,16 +140,34 @@ def largest_cluster(points, quantile):
     return labels == np.argmax(np.bincount(labels[labels >= 0]))
 
 
-def signguard_members(x, columns):
+def likeness(x, kind, last=None):
+    """SignGuard's fourth feature."""
+    norms = np.linalg.norm(x, axis=1)
+    if kind == "cosine":
+        if last is None:
+            cosines = np.median(x @ x.T / np.outer(norms, norms), axis=1)
+        else:
+            cosines = x @ last / norms / np.linalg.norm(last)
+        return np.clip(cosines, 0, np.median(cosines)) / np.median(cosines) / 5
+    if last is None:
+        apart = np.linalg.norm(x[:, None] - x[None], axis=-1)
+        away = np.sort(apart, axis=1)[:, : len(x) // 2].sum(1)
+    else:
+        away = np.linalg.norm(x - last, axis=1)
+    return (away >= 1.1 * np.median(away)) / 5
+
+
+def signguard_members(x, columns, fourth=None):
     part = np.sign(x[:, columns])
-    shares = np.stack([(part == sign).mean(1) for sign in (1, 0, -1)], axis=1)
+    features = [(part == sign).mean(1) for sign in (1, 0, -1)]
+    features += [] if fourth is None else [fourth]
     norms = np.linalg.norm(x, axis=1)
     usual = (norms >= 0.1 * np.median(norms)) & (norms <= 3.0 * np.median(norms))
-    return np.flatnonzero(usual & largest_cluster(shares, 0.5))
+    return np.flatnonzero(usual & largest_cluster(np.stack(features, axis=1), 0.5))
 
 
-def signguard(x, columns):
-    return usually_long(x)[signguard_members(x, columns)].mean(0)
+def signguard(x, columns, fourth=None):
+    return usually_long(x)[signguard_members(x, columns, fourth)].mean(0)
 
 
 def bfgs(moves, turns):

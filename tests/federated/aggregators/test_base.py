@@ -122,6 +122,14 @@ RULES = {
         signguard.signguard(drawn=9 / SIZE),
         lambda u, n: reference.signguard(u, SIGNS),
     ),
+    "signguard-sim": (
+        signguard.signguard(similarity="cosine", drawn=9 / SIZE),
+        lambda u, n: reference.signguard(u, SIGNS, reference.likeness(u, "cosine")),
+    ),
+    "signguard-dist": (
+        signguard.signguard(similarity="distance", drawn=9 / SIZE),
+        lambda u, n: reference.signguard(u, SIGNS, reference.likeness(u, "distance")),
+    ),
     "rflbat": (rflbat.rflbat(), lambda u, n: reference.rflbat(u, UNIFORM[:, : len(u)])),
     "deepsight": (DEEPSIGHT, twin_of_deepsight),
     "clipped clustering": (
@@ -145,6 +153,8 @@ RULES = {
 SIDE_BY_SIDE = (
     "dnc",
     "signguard",
+    "signguard-sim",
+    "signguard-dist",
     "rflbat",
     "deepsight",
     "clipped clustering",

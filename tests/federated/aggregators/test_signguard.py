@@ -43,6 +43,37 @@ def test_absent_updates_change_nothing():
     np.testing.assert_allclose(aggregate(X, there), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "distance"])
+def test_variants_compare_with_the_last_aggregate(similarity):
+    """Two attackers whose signs are split as the others' are, but elsewhere."""
+    common = np.random.default_rng(5).normal(size=300)
+    rule = signguard.signguard(similarity=similarity, drawn=0.2)
+    state, last = rule.init({"w": jnp.zeros(300)}), None
+    for scale in (1.0, 0.9, 0.8):
+        planted = (scale * (X + 1.5 * common)).astype(np.float32)
+        planted[[2, 7]] = planted[[2, 7]][:, ::-1]
+        state = rule.begin((), state, jax.random.key(3))
+        seen = Stacked({"w": jnp.asarray(planted)}, jnp.ones(11))
+        out, state = jax.jit(rule.update)(seen, state)
+        fourth = reference.likeness(planted, similarity, last)
+        expected = reference.signguard(planted, COLUMNS, fourth)
+        np.testing.assert_allclose(out["w"], expected, rtol=1e-5, atol=1e-6)
+        last = expected
+        np.testing.assert_allclose(state.last["w"], last, rtol=1e-5, atol=1e-6)
+    members = set(reference.signguard_members(planted, COLUMNS, fourth))
+    assert not {2, 7} & members
+    assert {2, 7} & set(reference.signguard_members(planted, COLUMNS))
+
+
+def test_a_round_that_nobody_is_trusted_in_is_not_remembered():
+    rule = signguard.signguard(similarity="distance")
+    state = rule.begin((), rule.init({"w": jnp.zeros(300)}), jax.random.key(0))
+    _, state = rule.update(Stacked({"w": jnp.asarray(X)}, jnp.ones(11)), state)
+    _, after = rule.update(Stacked({"w": jnp.zeros((11, 300))}, jnp.zeros(11)), state)
+    assert np.any(state.last["w"])
+    np.testing.assert_array_equal(after.last["w"], state.last["w"])
+
+
 def test_zeros_have_a_share_of_their_own():
     found = signguard.shares(jnp.array([[1.0, 0.0, -2.0, 3.0], [0.0, 0.0, 0.0, -1.0]]))
     np.testing.assert_array_equal(found, [[0.5, 0.25, 0.25], [0, 0.75, 0.25]])
@@ -51,5 +82,7 @@ def test_zeros_have_a_share_of_their_own():
 def test_bad_settings_are_refused():
     with pytest.raises(errors.ConfigError, match="lowest is 3 and highest 1"):
         signguard.signguard(lowest=3, highest=1)
+    with pytest.raises(errors.ConfigError, match="unknown similarity of SignGuard 'cosin'; did"):
+        signguard.signguard(similarity="cosin")
     with pytest.raises(errors.ConfigError, match=r"drawn is a share, in \(0, 1\], got 0"):
         signguard.signguard(drawn=0)
