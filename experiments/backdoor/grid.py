@@ -27,6 +27,7 @@ from fl_jax.federated.aggregators import (
     deepsight,
     dnc,
     flame,
+    flare,
     fldetector,
     fltrust,
     foolsgold,
@@ -76,8 +77,8 @@ class Grid:
     ahead: int = 3  # global models that Anticipate foresees
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
     alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
-    # Clean examples of the server, for FLTrust: two batches. Seven, at the participants' rate and
-    # momentum, are outside the stable region: the server's own update is then noise.
+    # Clean examples of the server, for FLTrust and FLARE: two batches. Seven, at the participants'
+    # rate and momentum, are outside FLTrust's stable region: its own update is then noise.
     root: int = 28
     probes: int = 256  # random images of each of DeepSight's three sets; the paper's are 20,000
     longest: float = 1.25  # CRFL's bound of the model, in norms of the model at the start
@@ -190,6 +191,7 @@ def rules(
         "ClippedClustering": clipped_clustering.clipped_clustering(),
         "MultiMetrics": multi_metrics.multi_metrics(),
         "AlignIns": alignins.alignins(),
+        "FLARE": flare.flare(features=task.features, root=root["x"]),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),

@@ -23,6 +23,7 @@ from fl_jax.federated.aggregators import (
     dnc,
     dp_fedavg,
     flame,
+    flare,
     fldetector,
     fltrust,
     foolsgold,
@@ -84,6 +85,10 @@ def rules():
         "ClippedClustering": clipped_clustering.clipped_clustering(),
         "MultiMetrics": multi_metrics.multi_metrics(),
         "AlignIns": alignins.alignins(),
+        "FLARE": flare.flare(
+            features=lambda v, x: jax.nn.relu(x @ v["hidden"]),
+            root=jax.random.uniform(jax.random.key(2), (28, 1000)),
+        ),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

@@ -1,7 +1,9 @@
 """Slow NumPy twins of the aggregators: one update a row, written as the papers have it."""
 
 import numpy as np
+from scipy.spatial.distance import pdist
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering, MeanShift, estimate_bandwidth
+from sklearn.metrics.pairwise import rbf_kernel
 
 
 def trimmed_mean(x, trim):
@@ -402,3 +404,28 @@ def alignins_members(x, model, share=0.3, bounds=(1.0, 1.0)):
 def alignins(x, model, share=0.3):
     kept = x[alignins_members(x, model, share)]
     return usually_long(kept).mean(0) if len(kept) else 0 * x[0]
+
+
+def discrepancy(x, y, width):
+    """The unbiased estimate of the squared maximum mean discrepancy of two samples."""
+    kernel = lambda a, b: rbf_kernel(a, b, gamma=1 / (2 * width**2))
+    between = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))
+    return between(kernel(x, x)) + between(kernel(y, y)) - 2 * kernel(x, y).mean()
+
+
+def flare_trust(found, usual):
+    """From every model's representations and the global model's."""
+    m, width = len(found), np.median(pdist(usual))
+    counts = np.zeros(m)
+    for i in range(m):
+        others = [j for j in range(m) if j != i]
+        apart = [discrepancy(found[i], found[j], width) for j in others]
+        for place in np.argsort(apart)[: m // 2]:
+            counts[others[place]] += 1
+    return softmax(counts)
+
+
+def flare(x, represent, model):
+    """`represent` takes a flat model."""
+    found = [represent(model + row).astype(float) for row in x]
+    return flare_trust(found, represent(model).astype(float)) @ x

@@ -18,6 +18,7 @@ from fl_jax.federated.aggregators import (
     deepsight,
     dnc,
     flame,
+    flare,
     fltrust,
     foolsgold,
     geometric_median,
@@ -78,6 +79,11 @@ DEEPSIGHT = deepsight.deepsight(
 INPUTS = [np.asarray(jax.random.normal(k, (40, 3))) for k in jax.random.split(jax.random.key(0), 3)]
 twin_of_deepsight = lambda u, n: reference.deepsight(
     u, u[:, :9].reshape(-1, 3, 3), u[:, 10:], (np.zeros((3, 3)), np.zeros(3)), INPUTS
+)
+# Features that saturate, of the same inputs as the classifier's.
+FLARE = flare.flare(features=lambda v, x: jnp.tanh(x @ v["w"][:9].reshape(3, 3)), root=INPUTS[0])
+twin_of_flare = lambda u, n: reference.flare(
+    u, lambda v: np.tanh(INPUTS[0] @ v[:9].reshape(3, 3)), MODEL
 )
 clipped = lambda u: u * np.minimum(1, 2.0 / np.linalg.norm(u, axis=1))[:, None]
 
@@ -141,6 +147,7 @@ RULES = {
         lambda u, n: reference.multi_metrics(u, MODEL, 0.5),
     ),
     "alignins": (at_model(alignins.alignins()), lambda u, n: reference.alignins(u, MODEL)),
+    "flare": (at_model(FLARE), twin_of_flare),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),
@@ -160,6 +167,7 @@ SIDE_BY_SIDE = (
     "clipped clustering",
     "multi-metrics",
     "alignins",
+    "flare",
 )
 NEEDS = {"krum": 5, "multi-krum": 5, "multi-krum of 2": 5, "bulyan": 7}
 
