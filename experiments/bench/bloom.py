@@ -1,4 +1,4 @@
-"""BLOOM beside transformers and torch: training, generation, memory of the loss.
+"""BLOOM beside transformers and torch: training, generation, the loss.
 
     python -m experiments bench bloom            about 3 minutes on two idle cores
 
@@ -45,7 +45,7 @@ def main() -> None:
     if jax.default_backend() != "cpu":
         accelerator()
         return
-    memory()
+    loss()
     for dtype in ("float32", "bfloat16"):
         compare("train", dtype, BATCH * LENGTH, "tokens/s of training", *TRAIN)
     for dtype in ("float32", "bfloat16"):
@@ -135,23 +135,42 @@ def generation(config, params, given):
     return lambda: np.asarray(generate.generate(weights, config, tokens, count=NEW)).tolist()
 
 
-def memory() -> None:
-    """Temporary memory of loss and gradient at BLOOM's vocabulary, outputs excluded."""
+def loss() -> None:
+    """Loss and gradient at BLOOM's vocabulary, chunked and naive: memory for 4,096 tokens, outputs
+    excluded, and time for the 512 that the naive one has memory for."""
 
     def naive(x, table, labels, weights):
         logits = jnp.einsum("bth,vh->btv", x, table)
         return jnp.sum(weights * cross_entropy(logits, labels))
 
     of = lambda shape, dtype="float32": jax.ShapeDtypeStruct(shape, dtype)
-    shapes = of((2, 2048, 256)), of((250_880, 256)), of((2, 2048), "int32"), of((2, 2048))
-    found = {}
-    for name, function in (("chunked", chunked_loss.summed), ("naive", naive)):
-        compiled = jax.jit(jax.value_and_grad(function, (0, 1))).lower(*shapes).compile()
-        found[name] = compiled.memory_analysis().temp_size_in_bytes
+    inputs = lambda *rows: (of((*rows, 256)), of((250_880, 256)), of(rows, "int32"), of(rows))
+    both = {
+        name: jax.jit(jax.value_and_grad(function, (0, 1)))
+        for name, function in (("chunked", chunked_loss.summed), ("naive", naive))
+    }
+    found = {
+        name: run.lower(*inputs(2, 2048)).compile().memory_analysis().temp_size_in_bytes
+        for name, run in both.items()
+    }
     print(
         f"temporary memory of the loss: {found['chunked'] / 1e6:.0f} MB, naive"
         f" {found['naive'] / 1e6:.0f} MB, ratio 1/{found['naive'] / found['chunked']:.0f}"
     )
+    key = jax.random.key(0)
+    arrays = [
+        jax.random.normal(key, like.shape)
+        if like.dtype == jnp.float32
+        else jnp.ones(like.shape, int)
+        for like in inputs(1, 512)
+    ]
+    times = {name: [] for name in both}
+    for _ in range(TRAIN[0]):
+        for name, run in both.items():
+            jax.block_until_ready(run(*arrays))
+            times[name] += measure.seconds(lambda run=run: run(*arrays), TRAIN[1])
+    chunked, plain = (measure.median(times[name]) for name in ("chunked", "naive"))
+    print(f"time of the loss: {chunked:.2f} s, naive {plain:.2f}, ratio {plain / chunked:.2f}")
 
 
 def accelerator(names: tuple[str, ...] = ("560m", "1b7"), length: int = 2048) -> None:

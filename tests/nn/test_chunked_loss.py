@@ -1,5 +1,7 @@
 """The chunked cross-entropy against the plain one: values, derivatives, memory, meshes."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,26 @@ def test_memory_is_an_eighth_of_the_naive_one():
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary(chunked_loss.summed) <= temporary(naive) / 8
+
+
+@pytest.mark.parametrize("batch", [1, 4, 512])
+def test_a_vocabulary_of_any_size_is_read_for_many_tokens_at_once(batch):
+    of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    reads = []
+    for vocab in (250_880, 2_508_800):
+        run = jax.jit(chunked_loss.summed).lower(
+            of(batch, 300, 8),
+            of(vocab, 8),
+            jax.ShapeDtypeStruct((batch, 300), jnp.int32),
+            of(batch, 300),
+        )
+        (rows,) = {
+            int(found)
+            for found in re.findall(rf"-> tensor<{batch}x(\d+)x{vocab}xf32>", run.as_text())
+        }
+        reads.append(rows)
+    assert reads[0] == reads[1]
+    assert batch * reads[0] >= min(128 * 3 // 4, batch * 300)
 
 
 def test_per_example_gradients_under_vmap():
