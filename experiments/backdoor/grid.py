@@ -39,6 +39,7 @@ from fl_jax.federated.aggregators import (
     rflbat,
     robust_rate,
     signguard,
+    snowball,
 )
 from fl_jax.federated.attacks import (
     a3fl,
@@ -192,6 +193,10 @@ def rules(
         "MultiMetrics": multi_metrics.multi_metrics(),
         "AlignIns": alignins.alignins(),
         "FLARE": flare.flare(features=task.features, root=root["x"]),
+        # The widths and epochs are a public benchmark's (BackFed); the authors' are for 50 clients.
+        "Snowball": snowball.snowball(
+            select=ends, suspects=grid.cohort // 5, hidden=64, latent=32, initial=50, tuning=10
+        ),
         "FLDetector": fldetector.fldetector(
             participants=grid.config.participants, window=grid.window
         ),
@@ -203,6 +208,12 @@ def probes(grid: Grid, task: tasks.Task, key: jax.Array):
     _, mean, deviation = tasks.SCALES[grid.config.dataset]
     shape = (grid.probes, *task.pool["x"].shape[1:])
     return (jax.random.uniform(key, shape) - mean[0]) / deviation[0]
+
+
+def ends(update: Variables):
+    """The first and the last layer's part of an update."""
+    params = update.params
+    return params["layers"][0] if "layers" in params else params["stem"], last_layer(update)
 
 
 def last_layer(update: Variables):

@@ -35,6 +35,7 @@ from fl_jax.federated.aggregators import (
     rflbat,
     robust_rate,
     signguard,
+    snowball,
 )
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.federated.defences import norm_clip
@@ -89,6 +90,7 @@ def rules():
             features=lambda v, x: jax.nn.relu(x @ v["hidden"]),
             root=jax.random.uniform(jax.random.key(2), (28, 1000)),
         ),
+        "Snowball, first election": snowball.snowball(final=0.0),
         "FLDetector": fldetector.fldetector(participants=CLIENTS),
     }
 

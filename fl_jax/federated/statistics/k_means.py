@@ -7,6 +7,7 @@ from fl_jax.core.types import Array, Bool, Float, Int, Key
 
 STEPS = 100  # of Lloyd's at most
 SMALL = 1e-9  # of a sum of squares of points in the unit box
+SPREAD = 1e-6  # of all squares: what is below it within groups is rounding
 
 
 def _apart(points, centres):
@@ -94,3 +95,57 @@ def number_of_groups(
     spread = jnp.std(logs[:, 1:], axis=1) * (1 + 1 / draws) ** 0.5
     enough = gaps[:-1] >= gaps[1:] - spread[1:]
     return jnp.where(jnp.any(enough), jnp.argmax(enough) + 1, most)
+
+
+def of_products(
+    products: Float[Array, "count count"],
+    among: Bool[Array, " count"],
+    starts: Int[Array, " number"],
+) -> tuple[Int[Array, " count"], Float[Array, ""]]:
+    """(group of every point, Calinski-Harabasz score) of k-means on inner products alone.
+
+    Lloyd's algorithm from these points as centres. A group that loses all its points keeps its
+    centre. The score is (B / (k - 1)) / (W / (n - k)), with B and W the sums of squares between
+    and within the k groups that have points; 1 where they are points (W = 0), as in scikit-learn.
+
+    Args:
+        products: <x_i, x_j>.
+        among: which count, at least k + 1; the others' group means nothing.
+
+    References:
+        Calinski, Harabasz 1974, "A dendrite method for cluster analysis".
+    """
+    squares, number = jnp.diagonal(products), starts.shape[0]
+
+    def apart(shares):
+        """||x_j - c_k||^2 with c_k = sum_i shares_ki x_i."""
+        along = jnp.matmul(shares, products, precision=jax.lax.Precision.HIGHEST)
+        own = jnp.sum(along * shares, axis=1)
+        return jnp.maximum(squares[None, :] - 2 * along + own[:, None], 0.0)
+
+    def means(labels, shares):
+        members = (labels[None, :] == jnp.arange(number)[:, None]) & among[None, :]
+        members = members.astype(products.dtype)
+        sizes = jnp.sum(members, axis=1)[:, None]
+        return jnp.where(sizes > 0, members / jnp.maximum(sizes, 1.0), shares), sizes[:, 0] > 0
+
+    def lloyd(loop):
+        step, labels, shares, _ = loop
+        moved, _ = means(labels, shares)
+        new = jnp.argmin(apart(moved), axis=0)
+        return step + 1, new, moved, jnp.any((new != labels) & among)
+
+    first = jax.nn.one_hot(starts, squares.shape[0], dtype=products.dtype)
+    begin = (0, jnp.argmin(apart(first), axis=0), first, jnp.bool_(True))
+    going = lambda loop: (loop[0] < STEPS) & loop[3]
+    _, labels, shares, _ = jax.lax.while_loop(going, lloyd, begin)
+
+    there = among.astype(products.dtype)
+    count, used = jnp.sum(there), jnp.sum(means(labels, shares)[1]).astype(products.dtype)
+    own = jnp.take_along_axis(apart(shares), labels[None, :], axis=0)[0]
+    within, whole = jnp.sum(own * there), apart((there / jnp.maximum(count, 1.0))[None, :])[0]
+    total = jnp.sum(whole * there)
+    spread = within > SPREAD * total
+    between = jnp.maximum(total - within, 0.0) / jnp.maximum(used - 1, 1.0)
+    inside = within / jnp.maximum(count - used, 1.0)
+    return labels, jnp.where(spread, between / jnp.where(spread, inside, 1.0), 1.0)

@@ -37,6 +37,13 @@ def test_cohorts_fit_every_rule():
         assert grid.cohort >= 4 * grid.attackers + 3
 
 
+def test_snowball_sees_the_first_and_the_last_layer():
+    task = tasks.make(GRID.config)
+    first, last = grids.ends(Variables(*task.network.init(jax.random.key(0))))
+    assert first["kernel"].shape[:3] == (3, 3, 1)
+    assert last["kernel"].shape[1] == 10
+
+
 def test_a_data_set_without_a_grid_is_refused():
     config = dataclasses.replace(GRID.config, dataset="cifar10")
     with pytest.raises(errors.ConfigError, match="the grid runs on digits or mnist"):

@@ -2,7 +2,14 @@
 
 import numpy as np
 from scipy.spatial.distance import pdist
-from sklearn.cluster import HDBSCAN, AgglomerativeClustering, MeanShift, estimate_bandwidth
+from sklearn.cluster import (
+    HDBSCAN,
+    AgglomerativeClustering,
+    KMeans,
+    MeanShift,
+    estimate_bandwidth,
+)
+from sklearn.metrics import calinski_harabasz_score
 from sklearn.metrics.pairwise import rbf_kernel
 
 
@@ -429,3 +436,27 @@ def flare(x, represent, model):
     """`represent` takes a flat model."""
     found = [represent(model + row).astype(float) for row in x]
     return flare_trust(found, represent(model).astype(float)) @ x
+
+
+def snowball_votes(layers, suspects):
+    """Of the bottom-up election; `layers` are (cohort, coordinates)."""
+    m = len(layers[0])
+    total = np.zeros(m)
+    for x in layers:
+        groups, scores = [], []
+        for i in range(m):
+            away = x - x[i]
+            farthest = np.argsort(-np.linalg.norm(away, axis=1))[:suspects]
+            starts = away[[i, *farthest]]
+            judge = KMeans(suspects + 1, init=starts, n_init=1, tol=0).fit(away)
+            groups.append(judge.labels_ == judge.labels_[i])
+            scores.append(calinski_harabasz_score(away, judge.labels_))
+        weight = (np.array(scores) - min(scores)) / (max(scores) - min(scores))
+        total += weight @ np.array(groups)
+    return total
+
+
+def snowball(x, layers, suspects, first):
+    """Of the bottom-up election alone."""
+    elected = np.argsort(-snowball_votes(layers, suspects))[: int(np.ceil(first * len(x)))]
+    return x[elected].mean(0)

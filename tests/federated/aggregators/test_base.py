@@ -29,6 +29,7 @@ from fl_jax.federated.aggregators import (
     rflbat,
     robust_rate,
     signguard,
+    snowball,
 )
 from fl_jax.federated.aggregators.base import Stacked, Summed
 from fl_jax.federated.defences import norm_clip
@@ -148,6 +149,10 @@ RULES = {
     ),
     "alignins": (at_model(alignins.alignins()), lambda u, n: reference.alignins(u, MODEL)),
     "flare": (at_model(FLARE), twin_of_flare),
+    "snowball, bottom-up": (
+        snowball.snowball(suspects=2, first=0.45, final=0.0),
+        lambda u, n: reference.snowball(u, [u[:, :10], u[:, 10:]], 2, 0.45),
+    ),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),
@@ -168,8 +173,9 @@ SIDE_BY_SIDE = (
     "multi-metrics",
     "alignins",
     "flare",
+    "snowball, bottom-up",
 )
-NEEDS = {"krum": 5, "multi-krum": 5, "multi-krum of 2": 5, "bulyan": 7}
+NEEDS = {"krum": 5, "multi-krum": 5, "multi-krum of 2": 5, "bulyan": 7, "snowball, bottom-up": 5}
 
 
 @functools.cache

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.metrics import calinski_harabasz_score
 
 from fl_jax.federated.statistics import k_means
 from tests.federated.aggregators import reference
@@ -45,3 +46,21 @@ def test_the_gap_statistic_counts_groups():
         uniform = np.asarray(jax.random.uniform(key, (5, 20, 2)))
         assert found == reference.number_of_groups(np.asarray(x), uniform, MOST) == k
     assert int(number(jax.random.key(0), jnp.ones((20, 2)), jnp.ones(20, bool))) == 1
+
+
+def test_inner_products_are_enough_for_groups_and_their_score():
+    find = jax.jit(k_means.of_products)
+    for seed in range(6):
+        x, there = blobs(seed, 3, spread=0.6), np.arange(20) != 7
+        starts = np.array([0, 4, 11, 17])
+        products = jnp.asarray(x @ x.T, jnp.float32)
+        labels, score = find(products, jnp.asarray(there), jnp.asarray(starts))
+        judge = KMeans(n_clusters=4, init=x[starts], n_init=1, tol=0).fit(x[there])
+        np.testing.assert_array_equal(np.asarray(labels)[there], judge.labels_)
+        np.testing.assert_allclose(score, calinski_harabasz_score(x[there], judge.labels_), 1e-3)
+
+
+def test_equal_points_score_one_and_share_a_group():
+    labels, score = k_means.of_products(jnp.ones((5, 5)), jnp.ones(5, bool), jnp.arange(2))
+    np.testing.assert_array_equal(labels, 0)
+    assert float(score) == 1.0
