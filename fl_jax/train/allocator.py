@@ -18,6 +18,12 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
     a process holds on to the most that it ever took, and takes it in pages of 2 MB where the
     kernel and the C library have them (glibc 2.35). Without effect on devices with memory of their
     own, and where the C library is not glibc.
+
+    One case is left: a heap other than the first holds 64 MB, and a thread of such a heap fetches a
+    larger array, as the temporary arrays of a program together are for XLA, from the kernel each
+    time, in large pages. Which heap XLA's threads have is luck. With pieces of 32 MB (XLA's option
+    `xla_multiheap_size_constraint_per_heap`) all is kept, but JAX cannot store such a program in
+    its compilation cache.
     """
     wanted = {
         "MALLOC_MMAP_MAX_": "0",
@@ -34,11 +40,9 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 def keep_memory() -> None:
     """Starts this program again with `settings`, unless it has them.
 
-    glibc reads them when a process starts, and only then does all of this hold: told later, it
-    would have no large pages, and threads with heaps of their own would still fetch arrays of
-    more than 64 MB from the kernel. To be called first of all, by a program and not by a module:
-    what was done before is done once more. A program of one's own can be given the same
-    variables by its shell.
+    glibc reads them when a process starts: told later, it would have no large pages. To be called
+    first of all, by a program and not by a module: what was done before is done once more. A
+    program of one's own can be given the same variables by its shell.
     """
     wanted = settings(os.environ)
     if sys.platform == "linux" and not wanted.items() <= os.environ.items():
