@@ -130,7 +130,7 @@ def compact(shadow: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarra
     A balanced design has one n for all records, and then nothing else need be carried.
     """
     count = mask.sum(1)
-    if count.min(initial=0) == count.max(initial=0) and count.size:
+    if count.size and count.min() == count.max():
         return shadow[mask].reshape(len(shadow), count[0]), None
     return shadow, mask
 

@@ -22,6 +22,7 @@ def test_the_compact_path_equals_the_masked_one(spread, centre, monkeypatch):
     member = np.zeros(shadow.shape, bool)
     member[:, ::2] = True
     scores = table.make(target, shadow, member)
+    assert lira.compact(shadow, member)[1] is None
     fast = lira.online(scores, spread=spread, centre=centre)
     monkeypatch.setattr(lira, "compact", lambda values, mask: (values, mask))
     slow = lira.online(scores, spread=spread, centre=centre)
