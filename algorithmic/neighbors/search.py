@@ -31,7 +31,8 @@ def knn(queries, points, k: int, *, index: tree.Index | None = None, threads: in
 
     Raises:
         ConfigError: k out of range, shapes that do not fit, or an index of other points.
-        DataError: a coordinate that is not finite.
+        DataError: a coordinate that is not finite, or points so far apart or so near together that
+            the squares of their distances leave float32 (some 1e19 and 1e-19).
 
     Example:
         >>> distances, indices = knn([[0.0, 0.0]], [[3.0, 4.0], [1.0, 0.0], [0.0, 1.0]], k=2)
@@ -59,7 +60,7 @@ def knn_traced(queries, points, k: int):
 
     Args:
         queries: (m, d) float32, finite.
-        points: (n, d) float32, finite; n >= k.
+        points: (n, d) float32, finite; n >= k. Squared distances must stay within float32.
         k: neighbours of each query, static.
 
     Returns:
@@ -119,7 +120,22 @@ def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:
                 f"{int(bad.sum())} of the {name} hold NaN or infinity, the first in row"
                 f" {int(bad.argmax())}; remove them: nothing is put in their place."
             )
+    if len(queries):
+        _in_range(queries, points)
     return queries, points
+
+
+def _in_range(queries, points) -> None:
+    """Refuses coordinates between which the largest squared distance is no float32 number."""
+    high = np.maximum(queries.max(axis=0), points.max(axis=0)).astype(np.float64)
+    low = np.minimum(queries.min(axis=0), points.min(axis=0))
+    across = float(np.linalg.norm(high - low))
+    limits = np.finfo(np.float32)
+    if across and not float(limits.tiny) <= across * across < float(limits.max):
+        raise errors.DataError(
+            f"the points and queries span {across:.3g}, whose square leaves the range of float32;"
+            " scale the features, or take their logarithms."
+        )
 
 
 def _in_tree(index, queries, points, k, threads):

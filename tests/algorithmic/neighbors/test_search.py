@@ -177,6 +177,14 @@ def test_bad_input_is_a_sentence():
     assert near.shape == at.shape == (0, 2)
 
 
+@pytest.mark.parametrize("size", [1e20, 1e-20])
+def test_squares_beyond_float32_are_refused(size):
+    points = np.array([[0.0], [2.0], [3.0]]) * size
+    with pytest.raises(errors.DataError, match="take their logarithms"):
+        neighbors.knn(points[2:] * 0.9, points, 1)
+    assert neighbors.knn(points[:2] * 0, points * 0, 1)[1].tolist() == [[0], [0]]
+
+
 @pytest.mark.parametrize("width", [2, 3, 5, 129, 130, 513])
 def test_leaves_within_a_limit_are_counted_by_halving(width):
     rng = np.random.default_rng(0)
