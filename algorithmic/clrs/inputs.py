@@ -29,8 +29,8 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
 
     Raises:
         ConfigError: an unknown algorithm or probe, or one that is missing.
-        DataError: a shape that does not fit, too few nodes, strings that do not fit, a cycle
-            where the algorithm needs none.
+        DataError: a shape that does not fit, too few nodes, numbers that are not finite, an index
+            of no node or letter, strings that do not fit, a cycle where the algorithm needs none.
     """
     spec = specs.stage(name, specs.INPUT)
     for probe in given:
@@ -59,7 +59,7 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
         if probe in values:
             out[probe] = _read(name, probe, p, values[probe], n, dtype)
     out.pop("adj", None)  # follows from A
-    _check(name, given)
+    _check(name, given, n)
     return out, n
 
 
@@ -80,10 +80,13 @@ def _read(name: str, probe: str, p: specs.Probe, value: Array, n: int, dtype):
     return value.astype(jnp.int8 if p.kind == specs.MASK else dtype)
 
 
-def _check(name: str, given: Values) -> None:
+def _check(name: str, given: Values, n: int) -> None:
     """What only values show; values under a transformation cannot be looked at."""
     if any(isinstance(v, jax.core.Tracer) for v in given.values()):
         return
+    for probe, p in specs.stage(name, specs.INPUT).items():
+        if probe in given:
+            _check_values(name, probe, p, np.asarray(given[probe]), n)
     if name in ("topological_sort", "dag_shortest_paths"):
         reach = np.asarray(given["A"]) != 0
         for _ in range(max(len(reach), 2).bit_length()):
@@ -102,6 +105,25 @@ def _check(name: str, given: Values) -> None:
             raise errors.DataError(
                 f"the needle of {name} has {second} letters and the haystack {first}; it does not"
                 " fit."
+            )
+
+
+def _check_values(name: str, probe: str, p: specs.Probe, value: np.ndarray, n: int) -> None:
+    if p.kind == specs.SCALAR and not np.isfinite(value).all():
+        raise errors.DataError(
+            f"{probe} of {name} holds NaN or infinity; give finite numbers, and 0 in A for no edge."
+        )
+    if p.kind == specs.MASK_ONE and value.ndim:
+        if np.sort(value).tolist() != [0] * (n - 1) + [1]:
+            raise errors.DataError(
+                f"{probe} of {name} marks one of {n} nodes: zeros and a single 1, or its index."
+            )
+    elif p.kind in (specs.MASK_ONE, specs.CATEGORICAL) and value.ndim <= 1:
+        many = n if p.kind == specs.MASK_ONE else p.classes
+        strange = value[~np.isin(value, np.arange(many))]
+        if strange.size:
+            raise errors.DataError(
+                f"{probe} of {name} must be from 0 to {many - 1}, got {strange[0]}."
             )
 
 

@@ -164,6 +164,11 @@ def test_a_cut_run_still_tells_its_length():
         ("topological_sort", {"A": np.ones((4, 4))}, "needs a graph without cycles"),
         ("kmp_matcher", {"string": np.array([0, 1, 1]), "key": np.zeros(3, int)}, "does not fit"),
         ("lcs_length", {"string": np.array([0, 1, 0]), "key": np.zeros(3, int)}, "zeros for the"),
+        ("bfs", {"A": np.eye(4), "s": 4}, "s of bfs must be from 0 to 3, got 4"),
+        ("bfs", {"A": np.eye(4), "s": np.zeros(4)}, "a single 1"),
+        ("dijkstra", {"A": np.full((4, 4), np.inf), "s": 0}, "0 in A for no edge"),
+        ("minimum", {"key": np.array([1.0, np.nan])}, "holds NaN"),
+        ("lcs_length", {"string": np.array([0, 1]), "key": np.array([4, 0])}, "from 0 to 3, got 4"),
     ],
 )
 def test_bad_inputs_are_refused_in_a_sentence(name, given, words):
