@@ -24,7 +24,7 @@ KINDS = (
     "photodesorption",
     "surface",
 )
-REACTANTS, PRODUCTS, FITS = 3, 5, 4  # at most
+REACTANTS, PRODUCTS = 3, 5  # at most
 
 
 class Reaction(NamedTuple):
@@ -47,18 +47,19 @@ class Reaction(NamedTuple):
 class Network:
     """N species and R reactions; -1 fills unused places.
 
-    A reaction may have several fits (alpha, beta, gamma) in different temperature ranges.
+    A reaction may have several fits (alpha, beta, gamma) in different temperature ranges, F of them
+    at most.
     """
 
     species: tuple[str, ...]
     reactants: np.ndarray  # (R, 3) int32, indices of species
     products: np.ndarray  # (R, 5) int32
     kind: np.ndarray  # (R,) int32, index into KINDS
-    alpha: np.ndarray  # (R, 4) float64, the fits; unused ones repeat the first
-    beta: np.ndarray  # (R, 4)
-    gamma: np.ndarray  # (R, 4)
-    t_min: np.ndarray  # (R, 4) [K]
-    t_max: np.ndarray  # (R, 4) [K]
+    alpha: np.ndarray  # (R, F) float64, the fits; unused ones repeat the first
+    beta: np.ndarray  # (R, F)
+    gamma: np.ndarray  # (R, F)
+    t_min: np.ndarray  # (R, F) [K]
+    t_max: np.ndarray  # (R, F) [K]
     always: np.ndarray  # (R,) bool, exempt from the policy "zero"
     ids: np.ndarray  # (R,) int32, of the source
 
@@ -110,8 +111,8 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
         check: refuse reactions that do not balance.
 
     Raises:
-        DataError: no reaction, one that does not balance, or more than three reactants, five
-            products or four fits.
+        DataError: no reaction, one that does not balance, or more than three reactants or five
+            products.
     """
     if not reactions:
         raise errors.DataError("a network needs at least one reaction, but none was found.")
@@ -124,7 +125,7 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
             balanced(reaction)
         key = (tuple(sorted(reaction.reactants)), tuple(sorted(reaction.products)), reaction.kind)
         for at in place.setdefault(key, []):
-            if len(merged[at]) < FITS and all(_fits(reaction, other) for other in merged[at]):
+            if all(_fits(reaction, other) for other in merged[at]):
                 merged[at].append(reaction)
                 break
         else:
@@ -132,6 +133,7 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
             merged.append([reaction])
     found = sorted({s for fits in merged for s in fits[0].reactants + fits[0].products})
     index = {name: i for i, name in enumerate(found)}
+    most = max(len(fits) for fits in merged)
 
     def side(which: str, width: int) -> np.ndarray:
         out = np.full((len(merged), width), -1, np.int32)
@@ -141,7 +143,7 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
         return out
 
     def fits(which: str) -> np.ndarray:
-        rows = [[getattr(f, which) for f in (*r, *[r[0]] * (FITS - len(r)))] for r in merged]
+        rows = [[getattr(f, which) for f in (*r, *[r[0]] * (most - len(r)))] for r in merged]
         return np.array(rows, np.float64)
 
     return Network(
@@ -235,7 +237,7 @@ def as_reactions(network: Network) -> list[Reaction]:
     side = lambda places: tuple(network.species[i] for i in places if i >= 0)
     for row in range(len(network)):
         seen = set()
-        for fit in range(FITS):
+        for fit in range(network.alpha.shape[1]):
             values = tuple(
                 float(getattr(network, k)[row, fit])
                 for k in ("alpha", "beta", "gamma", "t_min", "t_max")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from algorithmic.disks import hand, network, species, surface
+from algorithmic.disks import hand, network, rates, species, surface
 from algorithmic.disks.network import Reaction
 from fl_jax.core import errors
 
@@ -15,6 +15,20 @@ def test_fits_and_channels():
     found = network.build(twice)
     assert len(found) == 2  # two fits of one reaction, and a channel that overlaps both
     np.testing.assert_array_equal(found.alpha[0, :2], [1, 2])
+
+
+def test_a_reaction_has_as_many_fits_as_there_are():
+    fits = [
+        Reaction(("H", "N"), ("NH",), "arrhenius", k + 1.0, t_min=100.0 * k, t_max=100.0 * (k + 1))
+        for k in range(8)  # as H + N has in KIDA 2024
+    ]
+    found = network.build([*fits, Reaction(("C", "O"), ("CO",), "arrhenius", 1.0)])
+    assert len(found) == 2
+    np.testing.assert_array_equal(found.alpha, [range(1, 9), [1] * 8])
+    assert len(network.build(network.as_reactions(found))) == 2
+    rate = rates.make(found.select([0]))
+    for k in range(8):
+        assert rate(rates.conditions(1.0, 100.0 * k + 50, 0.0))[0] == k + 1
 
 
 def test_stoichiometry_conserves_elements_and_charge():
