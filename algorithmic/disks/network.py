@@ -25,6 +25,7 @@ KINDS = (
     "surface",
 )
 REACTANTS, PRODUCTS = 3, 5  # at most
+FITTED = ("arrhenius", "ionpol1", "ionpol2")  # forms that may share the temperatures of a reaction
 
 
 class Reaction(NamedTuple):
@@ -161,6 +162,32 @@ def _fits(a: Reaction, b: Reaction) -> bool:
     if a.id or b.id:
         return a.id == b.id
     return a.t_min >= b.t_max or b.t_min >= a.t_max
+
+
+def alternatives(network: Network) -> list[list[int]]:
+    """Rows that are fits of one reaction by different forms, of which one holds at a temperature.
+
+    KIDA gives many reactions of ions one formula for the cold and another for the warm. What makes
+    lines fits of one reaction is as in `build`.
+    """
+    groups: dict[tuple, list[list[int]]] = {}
+    sides = (network.reactants, network.products)
+    for row in np.flatnonzero(np.isin(network.kind, [KINDS.index(k) for k in FITTED])).tolist():
+        key = tuple(tuple(sorted(places[row].tolist())) for places in sides)
+        for group in groups.setdefault(key, []):
+            if all(_exclude(network, row, other) for other in group):
+                group.append(row)
+                break
+        else:
+            groups[key].append([row])
+    return [group for found in groups.values() for group in found if len(group) > 1]
+
+
+def _exclude(network: Network, a: int, b: int) -> bool:
+    if network.ids[a] or network.ids[b]:
+        return bool(network.ids[a] == network.ids[b])
+    low, high = network.t_min, network.t_max
+    return bool(((low[a][:, None] >= high[b]) | (low[b] >= high[a][:, None])).all())
 
 
 def _sizes(reaction: Reaction) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from algorithmic.disks import constants as c
 from algorithmic.disks import species as names
-from algorithmic.disks.network import KINDS, Network
+from algorithmic.disks.network import KINDS, Network, alternatives
 from fl_jax.core import errors
 
 POLICIES = ("extrapolate", "clip", "zero")
@@ -131,15 +131,32 @@ def make(network: Network, settings: Settings = Settings()):
             order.append(rows)
     place = np.argsort(np.concatenate(order), kind="stable")
     bodies = (network.reactants >= 0).sum(axis=1) - 1
+    groups = alternatives(network)
 
     def rates(cell: Conditions) -> Float[Array, " R"]:
         found = jnp.concatenate([form(rows, cell, settings) for form, rows in parts])[place]
+        if groups:
+            found = jnp.where(_chosen(network, groups, cell.temperature), found, 0.0)
         # H2 forms at R n_H n(H): the partner is a grain, whose number goes with n_H.
         further = np.where(network.kind == KINDS.index("h2 formation"), 1, bodies)
         on_ice = network.kind == KINDS.index("surface")  # their partners are counted per site
         return found * cell.density ** jnp.asarray(np.where(on_ice, 0, further), found.dtype)
 
     return rates
+
+
+def _chosen(network: Network, groups: list[list[int]], temperature):
+    """(R,) bool: of the rows of a group the one whose range holds T, or else is the nearest.
+
+    Ranges that touch: the first row wins.
+    """
+    most = max(len(group) for group in groups)
+    rows = np.array([group + [group[0]] * (most - len(group)) for group in groups])
+    low, high = network.t_min[rows], network.t_max[rows]  # (G, K, F)
+    away = jnp.maximum(jnp.maximum(low - temperature, temperature - high), 0.0).min(axis=2)
+    best = jnp.argmin(away, axis=1)
+    chosen = jnp.take_along_axis(jnp.asarray(rows), best[:, None], axis=1)
+    return jnp.ones(len(network), bool).at[rows].set(rows == chosen)
 
 
 class Rows(NamedTuple):

@@ -47,6 +47,33 @@ def one(kind="arrhenius", **fields):
     return network.build([Reaction(("C", "O"), ("CO",), kind, **fields)])
 
 
+@pytest.mark.parametrize("ids", [(7, 7), (0, 0)])
+@pytest.mark.parametrize("policy", rates.POLICIES)
+def test_forms_for_cold_and_warm_are_one_reaction(ids, policy):
+    warm = Reaction(
+        ("C+", "HS"), ("CS+", "H"), "ionpol2", 1.0, 2e-9, 3.0, t_min=156.0, t_max=800.0, id=ids[0]
+    )
+    cold = warm._replace(kind="ionpol1", t_min=10.0, t_max=155.0, id=ids[1])
+    both, of_cold, of_warm = (network.build(r) for r in ([warm, cold], [cold], [warm]))
+    for t in (5.0, 100.0, 155.4, 155.6, 300.0, 2000.0):
+        cell = conditions(1.0, t, 0.0)
+        total = coefficients(both, cell, Settings(policy=policy)).sum()
+        alone = coefficients(of_cold if t < 155.5 else of_warm, cell, Settings(policy=policy))
+        assert total == pytest.approx(alone[0], rel=1e-12), t
+    channels = network.build([warm._replace(id=1), cold._replace(id=2)])
+    assert (coefficients(channels, conditions(1.0, 100.0, 0.0)) > 0).all()
+
+
+@pytest.mark.data("astrochem")
+def test_no_reaction_of_kida_is_counted_twice():
+    net = readers.read_network(DATA / "networks" / "gas_reactions_kida.uva.2024.in")
+    rows = net.find("HS + C+ -> H + CS+")
+    assert len(rows) == 2
+    for t, which in ((100.0, "ionpol1"), (300.0, "ionpol2")):
+        k = coefficients(net.select(rows), conditions(1.0, t, 0.0))
+        assert [network.KINDS[net.kind[r]] for r, v in zip(rows, k, strict=True) if v] == [which]
+
+
 def test_temperature_policies():
     net = one(alpha=1.0, beta=0.0, gamma=100.0, t_min=50.0, t_max=200.0)
     at = lambda t, policy: coefficients(net, conditions(1.0, t, 0.0), Settings(policy=policy))[0]
