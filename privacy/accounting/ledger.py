@@ -131,16 +131,22 @@ class Ledger:
         return self._bound(low, high, [p for p, _ in rounds], "delta")
 
     def _renyi(self, delta, most):
-        """eps by Renyi composition; infinite where there is none.
+        """eps by Renyi composition where that is below `most`, a known bound; else `most`.
 
-        `most`: a known bound. An order that improves on it is not far above log(1/delta)/eps.
+        The best order is not far above log(1/delta)/eps: how far to look is
+        known better with every bound that is found.
         """
-        farthest = 1 + 20 * math.log(1 / delta) / max(most, 1e-12)
-        try:
-            value = self.rdp_epsilon(delta, rdp.ORDERS[max(farthest, 2.0) >= rdp.ORDERS][::2])
-        except PrivacyError:
-            return math.inf
-        return value + 1e-14 * (value + 5)  # a conversion's terms are at most eps and 5
+        best = most
+        while True:
+            farthest = 1 + 20 * math.log(1 / delta) / max(best, 1e-12)
+            try:
+                value = self.rdp_epsilon(delta, rdp.ORDERS[max(farthest, 2.0) >= rdp.ORDERS][::2])
+            except PrivacyError:
+                return best
+            value += 1e-14 * (value + 5)  # a conversion's terms are at most eps and 5
+            if value >= 0.9 * best:
+                return min(best, value)
+            best = value
 
     def rdp_epsilon(self, delta: float, orders: np.ndarray = rdp.ORDERS) -> float:
         """An upper bound of eps by Renyi composition: looser, for any number of rounds.

@@ -6,11 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import optimize, special, stats
 
 from privacy.accounting import calibrate, gaussian, interop, pld, rdp
 from privacy.accounting.bound import Adjacency, Status
 from privacy.accounting.errors import PrivacyError, WrongAccountantError
-from privacy.accounting.events import Gaussian, SampledGaussian
+from privacy.accounting.events import Gaussian, Pure, SampledGaussian
 from privacy.accounting.ledger import Ledger
 from privacy.shuffle.events import SampledShuffledReports, ShuffledReports
 from privacy.shuffle.mechanisms import RandomizedResponse
@@ -161,6 +162,16 @@ def test_calibration_returns_the_safe_end(eps):
     rounds = lambda e: Ledger(Adjacency.REPLACE).record(ShuffledReports(e, 10_000), 5)
     value, bound = calibrate.calibrate(rounds, eps, 1e-6, 0.01, 8.0, grows=True, rtol=1e-2)
     assert bound.upper <= eps and rounds(value * 1.03).epsilon(1e-6).upper > eps
+
+
+def test_a_million_rounds_of_randomized_response_are_near_the_truth():
+    rounds, eps0, target = 1_000_000, 1e-3, 1e-10
+    found = Ledger(Adjacency.REPLACE).record(Pure(eps0), rounds).epsilon(target)
+    loss = eps0 * (2 * np.arange(rounds + 1) - rounds)  # of so many answers that are true
+    mass = stats.binom.pmf(np.arange(rounds + 1), rounds, special.expit(eps0))
+    delta = lambda eps: float(mass @ -np.expm1(np.minimum(eps - loss, 0.0)))
+    truth = optimize.brentq(lambda eps: math.log(delta(eps) / target), 1, 20)
+    assert found.lower <= truth <= found.upper < 1.1 * truth
 
 
 def test_renyi_conversion_both_ways():
