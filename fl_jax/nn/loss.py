@@ -5,17 +5,33 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core.types import Array, Float, Int
+from fl_jax.core import errors
+from fl_jax.core.types import Array, Float
 from fl_jax.nn.network import Network
 
 
-def cross_entropy(
-    logits: Float[Array, "*shape classes"], labels: Int[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """-log softmax(logits)[label], in float32, one value per example."""
+def cross_entropy(logits: Float[Array, "*shape classes"], labels: Array) -> Float[Array, "*shape"]:
+    """-log softmax(logits)[label], in float32, one value per example.
+
+    Of a label beyond the classes it is NaN, and so is the derivative.
+
+    Args:
+        logits: over the classes.
+        labels: (*shape) integers.
+
+    Raises:
+        DataError: labels that are no whole numbers, or not one for each row of logits.
+    """
+    if labels.shape != logits.shape[:-1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise errors.DataError(
+            f"labels must be whole numbers of shape {logits.shape[:-1]}, one for each row of"
+            f" logits, got {labels.dtype} of shape {labels.shape}; give classes, not one-hot rows."
+        )
     logits = logits.astype(jnp.float32)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - picked
+    # The derivative of what is picked is 0 there: a step that looks at gradients alone would go on.
+    known = jnp.where(labels < logits.shape[-1], 1.0, jnp.nan)
+    return (jax.nn.logsumexp(logits, axis=-1) - picked) * known
 
 
 def masked_mean(values: Float[Array, " batch"], mask: Float[Array, " batch"] | None):

@@ -46,13 +46,15 @@ def recipes(
 
     Args:
         ids: one number a model, different ones.
-        rows: one array of row numbers a model.
+        rows: one array of row numbers a model (of a mask: `np.flatnonzero`).
         epochs, l2: of all, or one a model.
         capacity: length of the rows; that of the longest by default.
 
     Raises:
-        DataError: a model without rows, or an id given twice.
+        DataError: a model without rows, rows that are no whole numbers or more than the capacity,
+            or an id given twice.
     """
+    rows = [np.asarray(own) for own in rows]
     sizes = np.array([len(r) for r in rows], np.int32)
     if not len(sizes) or sizes.min() == 0:
         raise errors.DataError("every model needs at least one training record.")
@@ -60,7 +62,18 @@ def recipes(
         raise errors.DataError(
             f"models need different ids, one each: got {len(set(ids))} for {len(sizes)} models."
         )
+    strange = next((own.dtype for own in rows if not np.issubdtype(own.dtype, np.integer)), None)
+    if strange is not None:
+        raise errors.DataError(
+            f"rows are row numbers, whole numbers, but {strange} came; of a mask take"
+            " np.flatnonzero."
+        )
     capacity = int(sizes.max()) if capacity is None else capacity
+    if sizes.max() > capacity:
+        raise errors.DataError(
+            f"a capacity of {capacity} rows does not hold the {sizes.max()} of the largest model;"
+            " raise it, or leave it out."
+        )
     filled = np.zeros((len(rows), capacity), np.int32)
     for place, own in zip(filled, rows, strict=True):
         place[: len(own)] = own
@@ -163,8 +176,8 @@ def train(
         save_every: models between two saves.
 
     Raises:
-        DataError: rows that the examples do not have, labels below 0, or a model that is not
-            finite.
+        DataError: rows that the examples do not have, examples of several lengths, labels below 0,
+            or a model that is not finite.
     """
     _check(recipes, examples)
     count = len(recipes.id)
@@ -202,6 +215,10 @@ def train(
 def _check(recipes, examples):
     """Rows and labels once on the host: inside a program they would be clamped in silence."""
     rows, many = np.asarray(recipes.rows), len(examples["y"])
+    if len(examples["x"]) != many:
+        raise errors.DataError(
+            f"examples need a label each, but x has {len(examples['x'])} rows and y {many}."
+        )
     if rows.min() < 0 or rows.max() >= many:
         raise errors.DataError(
             f"rows must lie in 0..{many - 1}, the examples, but they range from {rows.min()} to"
@@ -243,7 +260,8 @@ def check_finite(models: Variables) -> None:
     if not good.all():
         raise errors.DataError(
             f"model {int(np.flatnonzero(~good)[0])} of {len(good)} is not finite"
-            f" ({int((~good).sum())} in all); lower the learning rate, or look at its data."
+            f" ({int((~good).sum())} in all); lower the learning rate, or look at its data:"
+            " features that are not finite, labels that the network has no output for."
         )
 
 

@@ -1,8 +1,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
+from fl_jax.core import errors
 from fl_jax.nn import loss, network
 from fl_jax.train.state import Variables
 
@@ -45,3 +47,16 @@ def test_inputs_are_augmented_with_their_own_key(key):
         noisy(variables, batch, key)[0], plain(variables, moved, key)[0], rtol=1e-6
     )
     assert len(seen) == 1
+
+
+def test_a_label_beyond_the_classes_is_nan_in_the_derivative_too():
+    logits, labels = jnp.array([[1.0, 2.0], [0.5, 0.0]]), jnp.array([1, 2])
+    loss_of = lambda a: jnp.sum(loss.cross_entropy(a, labels))
+    value, grads = jax.value_and_grad(loss_of)(logits)
+    assert np.isnan(value) and np.isnan(grads[1]).all() and np.isfinite(grads[0]).all()
+
+
+@pytest.mark.parametrize("labels", [jnp.zeros(2), jnp.zeros((2, 1), jnp.int32), jnp.eye(2)])
+def test_labels_that_are_no_classes_are_refused(labels):
+    with pytest.raises(errors.DataError, match=r"whole numbers of shape \(2,\)"):
+        loss.cross_entropy(jnp.zeros((2, 2)), labels)

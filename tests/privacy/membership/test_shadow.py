@@ -124,3 +124,17 @@ def test_rows_and_labels_that_are_not_there_are_refused(examples):
     bad = {**examples, "y": examples["y"].at[7].set(-1)}
     with pytest.raises(errors.DataError, match="labels must be >= 0, but one is -1"):
         shadow.train(FIT, shadow.recipes([0], [np.arange(5)], epochs=1), bad, KEY)
+    many = {**examples, "y": examples["y"].at[3].set(10)}
+    with pytest.raises(errors.DataError, match="no output for"):
+        shadow.train(FIT, shadow.recipes([0], [np.arange(5)], epochs=1), many, KEY)
+    short = {**examples, "x": examples["x"][:50]}
+    with pytest.raises(errors.DataError, match="x has 50 rows and y 60"):
+        shadow.train(FIT, shadow.recipes([0], [np.arange(5)], epochs=1), short, KEY)
+
+
+@pytest.mark.parametrize("rows", [np.ones(4, bool), np.arange(3) + 0.5])
+def test_rows_that_are_no_row_numbers_are_refused(rows):
+    with pytest.raises(errors.DataError, match=r"np\.flatnonzero"):
+        shadow.recipes([0], [rows], epochs=1)
+    with pytest.raises(errors.DataError, match="capacity of 3 rows does not hold the 4"):
+        shadow.recipes([0], [np.arange(4)], epochs=1, capacity=3)
