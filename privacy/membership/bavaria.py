@@ -54,15 +54,15 @@ def fit_prior(mean: np.ndarray, square: np.ndarray, count: np.ndarray) -> Prior:
         return Prior(centre, 1.0, whole / 2, FIRM)
     free = count[many] - 1.0
     variance = np.maximum(square[many] / free, 1e-12 * whole)
+    within = max(float(square[many].sum() / free.sum()), 1e-12 * whole)
     z = np.log(variance) - special.digamma(free / 2) + np.log(free / 2)
     rest = float(z.var() - special.polygamma(1, free / 2).mean())
     if rest <= special.polygamma(1, FIRM / 2):
         # no more spread than chance gives: one variance for all, the plain pooled one
-        freedom, scale = FIRM, float(square[many].sum() / free.sum())
+        freedom, scale = FIRM, within
     else:
         freedom = 2 * _inverse_trigamma(rest)
         scale = float(np.exp(z.mean() + special.digamma(freedom / 2) - np.log(freedom / 2)))
-    within = float(square[many].sum() / free.sum())
     between = max(float(mean.var() - within * np.mean(1 / count)), 1e-6 * whole)
     return Prior(centre, within / between, scale, freedom)
 

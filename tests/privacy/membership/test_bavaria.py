@@ -86,3 +86,11 @@ def test_many_models_make_it_lira():
 def test_one_model_a_side_is_enough():
     scores, truth = many(2000, 2)
     assert roc.area(bavaria.online(scores), truth) > 0.52
+
+
+@pytest.mark.parametrize("form", bavaria.FORMS)
+def test_models_that_all_say_the_same_say_nothing(form):
+    member = np.tile(np.arange(8) < 4, (3, 1))
+    scores = table.make(np.zeros(3), np.zeros((3, 8)), member)
+    np.testing.assert_array_equal(bavaria.online(scores, form=form), 0)
+    np.testing.assert_array_equal(bavaria.offline(scores, form=form), 0)
