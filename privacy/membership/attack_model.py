@@ -86,13 +86,18 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
         config: of the networks.
 
     Raises:
-        DataError: labels outside the classes, or a class without members or without non-members:
-            nothing can be learnt there.
+        DataError: labels outside the classes, a mask that is not boolean, answers that are not
+            finite, or a class without members or without non-members: nothing can be learnt there.
         ConfigError: unknown inputs.
     """
     errors.one_of("attack input", config.inputs, INPUTS)
     answers, labels, member = (np.asarray(a) for a in rows)
     classes = answers.shape[1]
+    _finite(answers)
+    if member.dtype != bool:
+        raise errors.DataError(
+            f"`member` must be a bool mask of the rows, got {member.dtype}; compare it with 0."
+        )
     signals.check_labels(labels, classes)
     members = np.bincount(labels[member], minlength=classes)
     others = np.bincount(labels[~member], minlength=classes)
@@ -108,6 +113,11 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
     x, y = jnp.asarray(_inputs(answers, config.inputs)), jnp.asarray(member.astype(np.int32))
     params = _train(x, y, walks.reshape(classes, config.steps, config.batch), key, config)
     return Attack(params, classes, config.inputs)
+
+
+def _finite(answers) -> None:
+    if not np.isfinite(answers).all():
+        raise errors.DataError("some answers are not finite; look for a model that diverged.")
 
 
 def _walks(labels, classes: int, count: int, key) -> np.ndarray:
@@ -187,13 +197,15 @@ def score(attack: Attack, answers: np.ndarray, labels: np.ndarray) -> np.ndarray
         labels: (records,) true classes.
 
     Raises:
-        DataError: another number of classes than the attack was trained on, or labels outside.
+        DataError: another number of classes than the attack was trained on, labels outside, or
+            answers that are not finite.
     """
     if answers.shape[1] != attack.classes:
         raise errors.DataError(
             f"the attack was trained on answers over {attack.classes} classes, got"
             f" {answers.shape[1]}."
         )
+    _finite(answers)
     x = jnp.asarray(_inputs(answers, attack.inputs))
     labels = signals.check_labels(labels, attack.classes)
     found = _score(attack.params, x, jnp.asarray(labels, jnp.int32))

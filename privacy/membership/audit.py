@@ -134,6 +134,9 @@ def extremes(scores: np.ndarray, member: np.ndarray, *, top: int, bottom: int) -
         scores: (canaries,) larger for members.
         member: (canaries,) bool, the coins.
         top, bottom: fixed before the coins are looked at.
+
+    Raises:
+        DataError: more guesses than canaries, a canary without a coin, or scores that are NaN.
     """
     scores, member = np.asarray(scores, np.float64), np.asarray(member, bool)
     count = len(scores)
@@ -142,9 +145,18 @@ def extremes(scores: np.ndarray, member: np.ndarray, *, top: int, bottom: int) -
             f"guessing {top} IN and {bottom} OUT needs as many canaries and a coin for each, got"
             f" scores {scores.shape} and coins {member.shape}."
         )
+    _no_nan(scores)
     order = np.argsort(scores, kind="stable")
     right = int(member[order[count - top :]].sum()) + int((~member[order[:bottom]]).sum())
     return Guesses(right, top + bottom, count)
+
+
+def _no_nan(scores: np.ndarray) -> None:
+    if np.isnan(scores).any():
+        raise errors.DataError(
+            f"{int(np.isnan(scores).sum())} scores are NaN, which no order has; look for a model"
+            " that diverged."
+        )
 
 
 def rates(
@@ -164,6 +176,7 @@ def rates(
         Jagielski, Ullman, Oprea, NeurIPS 2020.
     """
     scores, member = np.asarray(scores, np.float64), np.asarray(member, bool)
+    _no_nan(scores)
     half = np.random.default_rng(seed).random(len(scores)) < 0.5
     value = lambda part, cut: _from_rates(scores[part], member[part], cut, delta, significance)
     cuts = np.unique(np.quantile(scores[half], np.linspace(0.01, 0.99, 99)))

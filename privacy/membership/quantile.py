@@ -61,11 +61,17 @@ def fit(
 
     Raises:
         ConfigError: a quantile outside (0, 1).
+        DataError: features or scores that are not finite.
     """
     for alpha in config.alphas:
         if not 0 < alpha < 1:
             raise errors.ConfigError(f"quantiles lie between 0 and 1, got {alpha}.")
     x = np.asarray(x, np.float32).reshape(len(x), -1)
+    if not (np.isfinite(x).all() and np.isfinite(scores).all()):
+        raise errors.DataError(
+            "some features or scores are not finite; remove such records, or look for a model that"
+            " diverged."
+        )
     centre, scale = float(np.mean(scores)), float(np.std(scores)) or 1.0
     y = jnp.asarray((scores - centre) / scale, jnp.float32)
     params = _train(jnp.asarray(x), y, key, config)

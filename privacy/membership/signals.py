@@ -42,9 +42,11 @@ def check_labels(labels: np.ndarray, classes: int) -> np.ndarray:
     """The labels, if they lie in 0..classes-1.
 
     Raises:
-        DataError: they do not.
+        DataError: they do not, or are no whole numbers.
     """
     labels = np.asarray(labels)
+    if labels.size and not np.issubdtype(labels.dtype, np.integer):
+        raise errors.DataError(f"labels must be whole numbers, got {labels.dtype}; give classes.")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise errors.DataError(
             f"labels must lie in 0..{classes - 1}, but they range from {labels.min()} to"
@@ -55,6 +57,11 @@ def check_labels(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def _labels(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     labels = check_labels(labels, outputs.shape[-1])
+    if labels.shape != outputs.shape[-2:-1]:
+        raise errors.DataError(
+            f"answers of shape {outputs.shape}, (..., records, classes), need labels of shape"
+            f" {outputs.shape[-2:-1]}, got {labels.shape}."
+        )
     return np.broadcast_to(labels, outputs.shape[:-1])[..., None]
 
 
@@ -98,6 +105,7 @@ def logit_from_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """phi by log-sum-exp, finite where the softmax has already rounded to 1; shapes as `logit`."""
     logits = np.asarray(logits, np.float64)
     where = _labels(logits, labels)
+    _several(logits)
     others = logits.copy()
     np.put_along_axis(others, where, -np.inf, -1)
     return np.take_along_axis(logits, where, -1)[..., 0] - special.logsumexp(others, axis=-1)
@@ -105,9 +113,18 @@ def logit_from_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _rest(outputs, labels):
     """Sum over the other classes, added up rather than subtracted from 1."""
+    _several(outputs)
     others = outputs.copy()
     np.put_along_axis(others, _labels(outputs, labels), 0.0, -1)
     return others.sum(-1)
+
+
+def _several(outputs):
+    if outputs.shape[-1] < 2:
+        raise errors.DataError(
+            "phi compares a label's probability with that of the other classes, and there is one"
+            " class alone; give answers over two at least, (1 - p, p) for a single output p."
+        )
 
 
 def entropy(outputs: np.ndarray) -> np.ndarray:

@@ -69,3 +69,14 @@ def test_other_classes_are_refused(key):
         labels = np.where(np.arange(len(data.labels)) == 5, label, data.labels)
         with pytest.raises(errors.DataError, match=r"labels must lie in 0\.\.2"):
             attack_model.fit(data._replace(labels=labels), key)
+
+
+def test_a_mask_of_numbers_and_answers_that_are_nan_are_refused(key):
+    data = rows()
+    with pytest.raises(errors.DataError, match="bool mask of the rows, got int64"):
+        attack_model.fit(data._replace(member=data.member.astype(int)), key)
+    with pytest.raises(errors.DataError, match="not finite"):
+        attack_model.fit(data._replace(answers=data.answers * np.nan), key)
+    attack = attack_model.fit(data, key, attack_model.Config(steps=1))
+    with pytest.raises(errors.DataError, match="not finite"):
+        attack_model.score(attack, data.answers * np.nan, data.labels)

@@ -92,3 +92,11 @@ def test_the_eps_of_a_strong_leak_has_no_ceiling():
         eps = audit.gdp_epsilon(mu, 1e-5)
         assert eps > mu * mu / 2  # delta is above 1/2 - 1/mu there
         np.testing.assert_allclose(audit.gdp_delta(eps, mu), 1e-5, rtol=1e-6)
+
+
+def test_scores_that_are_nan_are_refused():
+    scores = np.array([1.0, np.nan, 2.0, 0.0])
+    with pytest.raises(errors.DataError, match="1 scores are NaN"):
+        audit.extremes(scores, scores > 0, top=1, bottom=1)
+    with pytest.raises(errors.DataError, match="1 scores are NaN"):
+        audit.rates(scores, scores > 0, delta=1e-5)

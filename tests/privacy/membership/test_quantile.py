@@ -32,3 +32,8 @@ def test_quantiles_follow_the_features(key):
 def test_a_quantile_out_of_range_is_refused(key):
     with pytest.raises(errors.ConfigError, match="between 0 and 1"):
         quantile.fit(np.zeros((2, 1)), np.zeros(2), key, quantile.Config(alphas=(1.0,)))
+
+
+def test_scores_that_are_nan_are_refused(key):
+    with pytest.raises(errors.DataError, match="not finite"):
+        quantile.fit(np.zeros((2, 1)), np.array([0.0, np.nan]), key)

@@ -65,3 +65,13 @@ def test_what_is_no_probability_is_refused(outputs, said):
 def test_labels_out_of_range_are_refused():
     with pytest.raises(errors.DataError, match=r"0\.\.1"):
         signals.loss(np.full((1, 2), 0.5), np.array([2]))
+    with pytest.raises(errors.DataError, match="whole numbers, got float64"):
+        signals.loss(np.full((1, 2), 0.5), np.zeros(1))
+    with pytest.raises(errors.DataError, match=r"labels of shape \(3,\), got \(2,\)"):
+        signals.loss(np.full((3, 2), 0.5), np.zeros(2, int))
+
+
+@pytest.mark.parametrize("phi", [signals.logit, signals.logit_from_logits])
+def test_phi_of_one_class_is_refused(phi):
+    with pytest.raises(errors.DataError, match="one class alone"):
+        phi(np.ones((3, 1)), np.zeros(3, int))
