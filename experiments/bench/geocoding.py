@@ -25,7 +25,7 @@ from experiments.bench import measure, peers
 from fl_jax.geocoding import s2
 from fl_jax.t5 import convert, loss, model
 from fl_jax.t5.config import Config
-from fl_jax.train import optimizer, state, step
+from fl_jax.train import optimizer, pieces, state, step
 
 POINTS, LEVEL = 100_000, 12
 SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
@@ -38,7 +38,7 @@ SHAPES = {  # a T5, and (rows, encoder tokens, decoder tokens) of a batch
                decoder_layers=4), (16, 64, 32),
     ),
 }  # fmt: skip
-TURNS, REPEATS = 2, 4
+TURNS, REPEATS = 4, 6
 SINGLE, SETTLED, MANY = 10_000, 1000, 512  # one after another; memory counts from `SETTLED` on
 REGIONS = 210  # answers whose regions are drawn
 TEXTS = ("Bemelen, town in the Netherlands", "commune in Meurthe-et-Moselle, France", "Москва",
@@ -168,7 +168,11 @@ def training(name: str) -> None:
     labels = draws.integers(3, shape.vocab, (rows, target)).astype(np.int32)
     params = model.init(jax.random.key(0), shape)
     rule = optimizer.make(optimizer.Optimizer("adamw", rate=1e-4))
-    compiled = jax.jit(step.make(loss.make(shape), rule), donate_argnums=0)
+    compiled = jax.jit(
+        step.make(loss.make(shape), rule),
+        donate_argnums=0,
+        compiler_options=pieces.compiler_options(params),
+    )
     current = state.init(state.Variables(jax.tree.map(jnp.copy, params), {}), rule)
     batch = {"tokens": jnp.asarray(tokens), "labels": jnp.asarray(labels)}
     current, info = compiled(current, batch, jax.random.key(0))

@@ -13,7 +13,7 @@ from fl_jax.bloom import loss as losses
 from fl_jax.bloom import model, recipe, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core.types import PyTree
-from fl_jax.train import accumulate
+from fl_jax.train import accumulate, pieces
 from fl_jax.train import mesh as meshes
 from fl_jax.train import state as states
 from fl_jax.train import step as steps
@@ -85,8 +85,9 @@ def make(
         if mesh is not None:
             sharding.check_rows(len(tokens), mesh)
 
+    options = pieces.compiler_options(abstract.variables.params)
     if mesh is None:
-        compiled = jax.jit(raw, donate_argnums=0)
+        compiled = jax.jit(raw, donate_argnums=0, compiler_options=options)
 
         @functools.wraps(compiled)
         def alone(state, batch: dict, key):
@@ -99,7 +100,9 @@ def make(
         return Trainer(own, alone, raw, lower)
     placed = sharding.state(abstract, config, mesh)
     rows = sharding.batch(mesh)
-    compiled = jax.jit(raw, out_shardings=(placed, None), donate_argnums=0)
+    compiled = jax.jit(
+        raw, out_shardings=(placed, None), donate_argnums=0, compiler_options=options
+    )
     lay = lambda shape, where: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
 
     def init(key, params=None) -> states.TrainState:

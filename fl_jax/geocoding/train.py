@@ -26,7 +26,7 @@ from fl_jax.geocoding import texts as texts_
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.geocoding.settings import Settings
 from fl_jax.t5.config import Config as T5
-from fl_jax.train import checkpoint, loop, metrics, optimizer, schedule, state, step
+from fl_jax.train import checkpoint, loop, metrics, optimizer, pieces, schedule, state, step
 
 SPECIAL = {"<pad>": 0, "</s>": 1, "<unk>": 2}
 NAMES = 6000  # places whose names the tokenizer is trained on at most
@@ -239,7 +239,9 @@ def fit(
     params = network.init(rng.fold(key, "init"), start.net)
     begun = state.init(state.Variables(params, {}), rule)
     losses = network.losses(start.net, network.tables(start.known))
-    compiled = jax.jit(step.make(losses, rule), donate_argnums=0)
+    compiled = jax.jit(
+        step.make(losses, rule), donate_argnums=0, compiler_options=pieces.compiler_options(params)
+    )
 
     def advance(current, at):
         infos = []

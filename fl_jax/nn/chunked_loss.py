@@ -22,7 +22,7 @@ from fl_jax.nn import barrier, tiles
 
 BATCH_AXES = ("data", "fsdp")
 VOCAB_AXIS = "tensor"
-CHUNK_LOGITS = {"cpu": 2**21}  # logits that exist at once, per device: 8 MB on a CPU
+CHUNK_LOGITS = {"cpu": 2**23}  # logits that exist at once, per device: 32 MB on a CPU
 CHUNK_LOGITS_ELSE = 2**27
 # Tokens of the batch in a chunk, whatever their logits take: every chunk reads the whole table and
 # adds to a gradient of its size. At V = 250,880 a CPU takes a third of the time it takes with 8.
@@ -48,7 +48,7 @@ def summed(
         labels: ids; where the weight is 0 they may be anything.
         weights: of the tokens, float32.
         chunk: tokens of each sequence that are taken at once; by default what keeps the chunk's
-            logits in cache on a CPU, and below 512 MB elsewhere, yet about 128 tokens of the
+            logits below 32 MB on a CPU and 512 MB elsewhere, yet about 128 tokens of the
             batch where that is more.
         valid: rows of the table that take part, from the first; None = all. BLOOM's last 200
             are no tokens.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 # library's eight a core large arrays are kept where the next step does not look.
 _HEAPS = 2
 _TUNABLES, _LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+HEAP = 2**26  # bytes that a heap can hold, all but the first
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -17,17 +18,13 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
     each step; where a step takes a second on a CPU, that is a sixth of it. With these variables
     a process holds on to the most that it ever took, and takes it in pages of 2 MB where the
     kernel and the C library have them (glibc 2.35). Without effect on devices with memory of their
-    own, and where the C library is not glibc.
-
-    One case is left: a heap other than the first holds 64 MB, and a thread of such a heap fetches a
-    larger array, as the temporary arrays of a program together are for XLA, from the kernel each
-    time, in large pages. Which heap XLA's threads have is luck. With pieces of 32 MB (XLA's option
-    `xla_multiheap_size_constraint_per_heap`) all is kept, but JAX cannot store such a program in
-    its compilation cache.
+    own, and where the C library is not glibc. Of arrays above 64 MB it holds on to those in the
+    first heap only: see `train.pieces`.
     """
     wanted = {
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(2**62),
+        "MALLOC_TOP_PAD_": str(HEAP),  # else a heap that empties goes back to the kernel
         "MALLOC_ARENA_MAX": str(_HEAPS * (os.cpu_count() or 1)),
     }
     found = {name: environment.get(name, value) for name, value in wanted.items()}
