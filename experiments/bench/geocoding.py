@@ -1,6 +1,6 @@
 """Geocoding beside its peers: S2 beside s2geometry, T5 training beside transformers, the service.
 
-    python -m experiments bench geocoding        about six minutes on two idle cores
+    python -m experiments bench geocoding        about seven minutes on two idle cores
 
 The service is measured with the newest geocoder in runs/ (`python -m experiments geocoding` makes
 one). CPU seconds stand beside wall seconds: on a machine that others use, only ratios of runs
