@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
@@ -12,7 +13,6 @@ from fl_jax.t5.config import Config
 NEVER = -1e9
 
 
-@functools.partial(jax.jit, static_argnames=("config", "count"))
 def greedy(
     params: PyTree,
     config: Config,
@@ -21,7 +21,18 @@ def greedy(
     *,
     count: int,
 ) -> Int[Array, "batch count"]:
-    """The likeliest next token, `count` times; after the end mark, pad."""
+    """The likeliest next token, `count` times; after the end mark, pad.
+
+    Raises:
+        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
+        ConfigError: a count below 1.
+    """
+    _check(tokens, config, count=count)
+    return _greedy(params, config, tokens, mask, count)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count"))
+def _greedy(params, config, tokens, mask, count):
     memory = _memory(params, config, tokens, mask)
     batch = tokens.shape[0]
     cache = model.empty_cache(config, batch, count)
@@ -39,7 +50,6 @@ def greedy(
     return out.T
 
 
-@functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
 def beam(
     params: PyTree,
     config: Config,
@@ -59,7 +69,22 @@ def beam(
 
     Returns:
         (token ids filled with pad, scores), best first.
+
+    Raises:
+        DataError, ConfigError: as `greedy`, or beams below 1.
     """
+    _check(tokens, config, count=count, beams=beams)
+    return _beam(params, config, tokens, mask, count, beams, length_penalty)
+
+
+def _check(tokens, config, **sizes: int) -> None:
+    model.check_tokens(tokens, config)
+    for name, size in sizes.items():
+        errors.positive(name, size)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
+def _beam(params, config, tokens, mask, count, beams, length_penalty):
     batch = tokens.shape[0]
     memory = _memory(params, config, tokens, mask)
     wide = lambda a: jnp.repeat(a, beams, axis=1)

@@ -37,7 +37,8 @@ def make(config: Config, *, z: float = 0.0):
 
     Returns:
         loss(variables, batch, key) -> (loss, ({}, {})), where `batch` has `tokens` (B, T),
-        `mask` (B, T) and `labels` (B, U), negative where none counts.
+        `mask` (B, T) and `labels` (B, U), negative where none counts. Loss and derivative are NaN
+        where a token or label is no id of the vocabulary.
     """
 
     def loss(variables, batch, key):
@@ -45,12 +46,14 @@ def make(config: Config, *, z: float = 0.0):
         given = model.shift_right(labels, config)
         key = key if config.dropout else None
         x = model.read(params, config, batch["tokens"], given, batch.get("mask"), key=key)
+        known = jnp.all((batch["tokens"] >= 0) & (batch["tokens"] < config.vocab))
+        known = jnp.where(known & jnp.all(labels < config.vocab), 1.0, jnp.nan)
         if z:
-            return cross_entropy(model.logits(params, config, x), labels, z=z), ({}, {})
+            return known * cross_entropy(model.logits(params, config, x), labels, z=z), ({}, {})
         counts = (labels >= 0).astype(jnp.float32)
         total = chunked_loss.summed(
             model.scale(x, config), model.head(params, config), labels, counts
         )
-        return total / jnp.maximum(jnp.sum(counts), 1), ({}, {})
+        return known * total / jnp.maximum(jnp.sum(counts), 1), ({}, {})
 
     return loss

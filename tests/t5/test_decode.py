@@ -63,3 +63,11 @@ def test_a_wide_beam_finds_the_best_of_all_sequences():
     assert tuple(np.asarray(beams)[0, 0].tolist()) == best
     np.testing.assert_allclose(scores[0, 0], logs[best], atol=1e-5)
     assert (np.diff(np.asarray(scores)[0]) <= 0).all()
+
+
+@pytest.mark.parametrize("search", [decode.greedy, decode.beam])
+def test_what_cannot_be_decoded_is_refused(search):
+    with pytest.raises(errors.DataError, match="ids from 0 to 7, but there is a 8"):
+        search(PARAMS, CONFIG, jnp.array([[5, 8]]), count=2)
+    with pytest.raises(errors.ConfigError, match="count must be above 0"):
+        search(PARAMS, CONFIG, TOKENS, count=0)

@@ -49,3 +49,19 @@ def test_the_loss_without_logits_is_the_loss(tied):
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
     for a, b in zip(*map(jax.tree.leaves, (found[1], expected[1])), strict=True):
         assert np.linalg.norm(a - b) <= 2e-6 * np.linalg.norm(b) + 1e-9
+
+
+@pytest.mark.parametrize("z", [0.0, 1e-4])
+@pytest.mark.parametrize("where", ["tokens", "labels"])
+def test_ids_beyond_the_vocabulary_are_nan_in_loss_and_derivative(z, where):
+    config = Config(vocab=8, width=8, head_width=4, hidden=8, heads=1, buckets=8, encoder_layers=1,
+                    decoder_layers=1)  # fmt: skip
+    params = model.init(jax.random.key(0), config)
+    batch = {"tokens": jnp.array([[1, 2]]), "labels": jnp.array([[7, -100]])}
+    run = jax.jit(
+        jax.value_and_grad(lambda p, b: loss.make(config, z=z)(p, b, jax.random.key(0))[0])
+    )
+    value, _ = run(state.Variables(params, {}), batch)
+    assert np.isfinite(value)
+    value, grads = run(state.Variables(params, {}), {**batch, where: batch[where].at[0, 0].set(8)})
+    assert np.isnan(value) and np.isnan(grads.params["decoder"]["norm"]).all()
