@@ -102,22 +102,34 @@ def standardise(features: Float[np.ndarray, "n f"]) -> Callable[[np.ndarray], np
 def _checked(fit: Callable[[np.ndarray, np.ndarray], Score]):
     """`fit` behind the checks that every classifier needs, on standardised features."""
 
-    def checked(features: Float[np.ndarray, "n f"], labels: Int[np.ndarray, " n"]) -> Score:
+    def checked(features: Float[np.ndarray, "n f"], labels: Int[np.ndarray, " labels"]) -> Score:
         if set(np.unique(labels)) != {0, 1}:
             raise errors.DataError(
                 "a property classifier learns from updates with (1) and without (0) the property,"
                 f" but the labels are {np.unique(labels).tolist()}; give it auxiliary data of both."
             )
-        if not np.all(np.isfinite(features)):
+        if len(features) != len(labels):
             raise errors.DataError(
-                "auxiliary updates hold NaN or infinity: the model has diverged; lower the"
-                " learning rate."
+                f"each update needs a label, got {len(features)} updates and {len(labels)} labels."
             )
+        _finite("auxiliary", features)
         prepare = standardise(features)
         score = fit(prepare(features), labels)
-        return lambda found: score(prepare(found))
+
+        def asked(found):
+            _finite("observed", found)
+            return score(prepare(found))
+
+        return asked
 
     return checked
+
+
+def _finite(what: str, features) -> None:
+    if not np.all(np.isfinite(features)):
+        raise errors.DataError(
+            f"{what} updates hold NaN or infinity: the model has diverged; lower the learning rate."
+        )
 
 
 def _network(hidden, seed, steps, rate, decay, batch=64):

@@ -47,9 +47,11 @@ def members(
 ) -> Bool[Array, " texts"]:
     """Whether every word of a text is in the vocabulary; tokens below 0 are padding.
 
-    A text without words is refused by nobody: it is a member of every batch.
+    A text without words is refused by nobody: it is a member of every batch. A word beyond the
+    vocabulary is in none.
     """
-    return jnp.all(support[jnp.maximum(texts, 0)] | (texts < 0), axis=1)
+    seen = support.at[jnp.maximum(texts, 0)].get(mode="fill", fill_value=False)
+    return jnp.all(seen | (texts < 0), axis=1)
 
 
 class Quality(NamedTuple):

@@ -57,6 +57,8 @@ def paired(better: Float[np.ndarray, " seeds"], worse: Float[np.ndarray, " seeds
         0.125
     """
     differences = np.asarray(better, float) - np.asarray(worse, float)
+    if not np.isfinite(differences).all():
+        raise errors.DataError("a paired test takes finite values; leave out seeds that diverged.")
     if differences.ndim != 1 or not 2 <= len(differences) <= 20:
         raise errors.DataError(
             f"a paired test takes 2 to 20 pairs of values, got shape {differences.shape}."

@@ -24,9 +24,7 @@ class Split(NamedTuple):
         return np.array([victim, *(len(share) for share in self.shares)])
 
 
-def balance(
-    labels: Int[np.ndarray, " n"], holds: Bool[np.ndarray, " n"], *, seed: int
-) -> np.ndarray:
+def balance(labels: Int[np.ndarray, " n"], holds: np.ndarray, *, seed: int) -> np.ndarray:
     """Indices of a subset in which the property is as frequent in every class.
 
     Property records of classes that have too many are left out, at random, so that labels and
@@ -40,6 +38,7 @@ def balance(
         >>> len(kept), round(correlation(labels[kept], holds[kept]), 2)
         (7, -0.09)
     """
+    _check(labels, holds)
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
     odds = min(np.sum(holds[labels == c]) / max(np.sum(~holds[labels == c]), 1) for c in classes)
@@ -56,6 +55,14 @@ def balance(
     return np.sort(np.concatenate(kept))
 
 
+def _check(labels, holds) -> None:
+    if holds.dtype != bool or holds.shape != labels.shape:
+        raise errors.DataError(
+            f"the property must be a bool mask of the {len(labels)} records, got {holds.dtype} of"
+            f" shape {holds.shape}; compare it with 0."
+        )
+
+
 def correlation(labels: Int[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) -> float:
     """Pearson's correlation of main label and property."""
     return float(np.corrcoef(labels.astype(float), holds.astype(float))[0, 1])
@@ -63,7 +70,7 @@ def correlation(labels: Int[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) ->
 
 def make(
     labels: Int[np.ndarray, " n"],
-    holds: Bool[np.ndarray, " n"],
+    holds: np.ndarray,
     participants: int,
     *,
     seed: int,
@@ -80,7 +87,7 @@ def make(
 
     Args:
         labels: main task.
-        holds: whether a record has the property.
+        holds: (n,) bool, whether a record has the property.
         participants: K.
         seed: of all draws.
         test: part of the records set aside [authors' code].
@@ -89,7 +96,9 @@ def make(
 
     Raises:
         ConfigError: K < 2, a share outside (0, 1], or too few records for so many participants.
+        DataError: a property that is no bool mask of the records.
     """
+    _check(labels, holds)
     if participants < 2:
         raise errors.ConfigError(f"inference needs K >= 2 participants, got K = {participants}.")
     if not 0 < share <= 1:

@@ -43,5 +43,9 @@ def test_what_cannot_be_learnt_from_is_refused():
     broken[0, 0] = np.nan
     with pytest.raises(errors.DataError, match="NaN or infinity: the model has diverged"):
         fit(broken, LABELS)
+    with pytest.raises(errors.DataError, match="observed updates hold NaN"):
+        fit(FEATURES[:50], LABELS[:50])(broken[:2])
+    with pytest.raises(errors.DataError, match="50 updates and 49 labels"):
+        fit(FEATURES[:50], LABELS[:49])
     with pytest.raises(errors.ConfigError, match="unknown classifier 'svm'"):
         classifiers.make("svm")

@@ -92,3 +92,8 @@ def test_truncation_hides_rare_words_only(text_model):
     np.testing.assert_array_equal(embedding.truncate(rows, 50), [[0, -1, 40], [9, -1, -1]])
     with pytest.raises(errors.ConfigError, match="at least one word, got 0"):
         embedding.truncate(rows, 0)
+
+
+def test_a_word_beyond_the_vocabulary_is_in_no_batch():
+    texts = jnp.array([[0, 2, -1], [0, 3, -1]])
+    assert embedding.members(jnp.ones(3, bool), texts).tolist() == [True, False]

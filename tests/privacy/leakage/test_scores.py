@@ -44,3 +44,5 @@ def test_what_cannot_be_scored_is_refused():
         scores.interval(np.zeros(3), np.zeros(3, bool))
     with pytest.raises(errors.DataError, match="2 to 20 pairs"):
         scores.paired(np.zeros(1), np.ones(1))
+    with pytest.raises(errors.DataError, match="seeds that diverged"):
+        scores.paired(np.array([0.9, np.nan]), np.zeros(2))

@@ -52,3 +52,8 @@ def test_bad_input_is_one_sentence():
         split.make(LABELS, np.zeros(3000, bool), 2, seed=0)
     with pytest.raises(errors.DataError, match="no record with the property"):
         split.balance(LABELS, HOLDS & (LABELS > 0), seed=0)
+    for holds in (HOLDS.astype(int), HOLDS[:-1]):
+        with pytest.raises(errors.DataError, match="bool mask of the 3000 records"):
+            split.make(LABELS, holds, 2, seed=0)
+        with pytest.raises(errors.DataError, match="bool mask of the 3000 records"):
+            split.balance(LABELS, holds, seed=0)
