@@ -34,7 +34,8 @@ def make(params: PyTree, *, limit: int = LIMIT, positions: str = "max") -> Extra
     """The extractor for updates of the form of `params`.
 
     Args:
-        params: arrays or shapes: (kh, kw, in, out) convolutions, (in, out) matrices, biases.
+        params: arrays or shapes: convolutions (kh, kw, in, out), of another number of axes too if
+            in and out are the last; (in, out) matrices; biases.
         limit: filters of a convolution, or entries of a matrix, up to which it is kept.
         positions: `max` or `mean` over the positions of a filter.
 
@@ -53,11 +54,12 @@ def make(params: PyTree, *, limit: int = LIMIT, positions: str = "max") -> Extra
 
     def reduce(leaf):
         size = jnp.abs(leaf.astype(jnp.float32))
-        if leaf.ndim == 4:
-            _, _, inputs, outputs = leaf.shape
+        if leaf.ndim > 2:
+            *places, inputs, outputs = leaf.shape
             if inputs * outputs > limit:
                 return jnp.zeros(0, jnp.float32)
-            return over(size, axis=(0, 1)).T.reshape(-1)  # (out, in), as in Theano and PyTorch
+            found = over(size, axis=tuple(range(len(places))))
+            return found.T.reshape(-1)  # (out, in), as in Theano and PyTorch
         if leaf.ndim == 2:
             return jnp.max(size, axis=-1) if leaf.size > limit else size.reshape(-1)
         return jnp.zeros(0, jnp.float32)

@@ -42,6 +42,15 @@ def test_every_rule_against_plain_loops(key):
     np.testing.assert_allclose(mean[:8] / mean[0], ratio / ratio[0], rtol=1e-5)
 
 
+def test_convolutions_of_one_and_three_dimensions_are_read_as_those_of_two(key):
+    kernel = jax.random.normal(key, (3, 1, 2, 4))
+    flat = features.make({"kernel": kernel})
+    for shape in ((3, 2, 4), (1, 3, 1, 2, 4)):
+        made = features.make({"kernel": kernel.reshape(shape)})
+        found = made.extract({"kernel": kernel.reshape(shape)})
+        np.testing.assert_array_equal(found, flat.extract({"kernel": kernel}))
+
+
 def test_a_zero_update_has_zero_features_and_no_nan():
     params = {"kernel": jnp.zeros((3, 4))}
     np.testing.assert_array_equal(features.make(params).extract(params), np.zeros(12))
