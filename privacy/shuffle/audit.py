@@ -34,6 +34,8 @@ def lower_bound(
     directions; the confidence is split between the two directions and the two rates.
     """
     delta = probability("delta", delta)
+    if np.isnan(with_first).any() or np.isnan(with_second).any():
+        raise PrivacyError("some scores are NaN, which no threshold tells apart; correct `score`.")
     if min(with_first.size, with_second.size) < 4:
         raise PrivacyError("an audit needs at least four trials of either kind.")
     level = (1 - confidence) / 4

@@ -29,7 +29,8 @@ def local_epsilon(matrix: np.ndarray) -> float:
         PrivacyError: a row is not a distribution.
     """
     matrix = np.asarray(matrix, float)
-    if matrix.ndim != 2 or (matrix < 0).any() or np.abs(matrix.sum(1) - 1).max() > 1e-9:
+    rows = matrix.ndim == 2 and matrix.size > 0 and bool((matrix >= 0).all())  # not so of NaN
+    if not rows or np.abs(matrix.sum(1) - 1).max() > 1e-9:
         raise PrivacyError(
             "a finite randomizer is a matrix (inputs, outputs) whose rows are distributions."
         )

@@ -11,3 +11,5 @@ def test_zero_probabilities_and_bad_rows():
     assert condition.local_epsilon(np.eye(2)) == np.inf
     with pytest.raises(PrivacyError, match="distributions"):
         condition.local_epsilon(np.ones((2, 2)))
+    with pytest.raises(PrivacyError, match="distributions"):
+        condition.local_epsilon(np.array([[np.nan, 1.0], [0.5, 0.5]]))
