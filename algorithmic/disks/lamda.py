@@ -39,10 +39,16 @@ class Molecule(NamedTuple):
         """The line "2-1" (labels of upper and lower level), or "230.538" (GHz, nearest).
 
         Raises:
-            ConfigError: no such line.
+            ConfigError: no such line, or none within 1 % of a frequency.
         """
         if re.fullmatch(r"\d+\.\d+", label):
-            return int(np.abs(self.frequency - 1e9 * float(label)).argmin())
+            at = int(np.abs(self.frequency - 1e9 * float(label)).argmin())
+            found = self.frequency[at] / 1e9
+            if abs(found / float(label) - 1) > 0.01:
+                raise errors.ConfigError(
+                    f"{self.name} has no line near {label} GHz; the nearest lies at {found:.6g}."
+                )
+            return at
         names = [
             f"{self.labels[u]}-{self.labels[w]}"
             for u, w in zip(self.upper, self.lower, strict=True)

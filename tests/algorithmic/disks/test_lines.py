@@ -117,6 +117,9 @@ def test_lamda_text_and_its_faults(tmp_path):
             lamda.read(path)
     with pytest.raises(errors.ConfigError, match=r"line of X"):
         found.line("7-6")
+    assert found.line("1-0") == found.line("115.0") == 0
+    with pytest.raises(errors.ConfigError, match=r"no line near 230\.54 GHz; the nearest lies at"):
+        found.line("230.54")
 
 
 def test_1_thick_gas_shines_as_a_black_body():
