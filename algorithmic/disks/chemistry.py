@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import functools
-import itertools
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,7 +33,7 @@ def integrate(
     network: Network,
     start,
     conditions: Conditions,
-    years: Sequence[float] | np.ndarray,
+    years: Sequence[float] | np.ndarray | float,
     *,
     settings: Settings = Settings(),
     options: bdf.Options = bdf.Options(),
@@ -47,7 +46,7 @@ def integrate(
         network: from `read_network`, `surface.with_ices` or `hand.co_h2`.
         start: (N,) or (cells, N), see `network.abundances`.
         conditions: of one cell, or of many on a leading axis (`rates.stack`).
-        years: rising times above 0 [yr].
+        years: rising times above 0 [yr], or one.
         settings: rate forms.
         options: tolerances.
         lanes: cells side by side on a device; 1 on CPU and 1,024 elsewhere unless given.
@@ -69,21 +68,24 @@ def integrate(
         (True, (1, 1, 17))
     """
     conditions, start = check(network, start, conditions)
-    times = tuple(float(t) for t in years)
-    if not times or times[0] <= 0 or any(b <= a for a, b in itertools.pairwise(times)):
-        raise errors.ConfigError(f"years must rise from above 0, got {times}; sort them.")
+    times = np.atleast_1d(np.asarray(years, np.float64))
+    if times.ndim != 1 or not len(times) or not (np.diff(times, prepend=0.0) > 0).all():
+        raise errors.ConfigError(f"years must rise from above 0, got {times.tolist()}; sort them.")
+    if not np.isfinite(times[-1]):
+        raise errors.ConfigError("years must be finite; chemistry has no end.")
     cells = len(start)
     on_cpu = jax.default_backend() == "cpu"
     threads = threads or (os.cpu_count() or 1 if on_cpu else 1)
     lanes = lanes or (1 if on_cpu else min(1024, _power(cells)))
-    solve = compiled(network, settings, options, lanes, times)
+    solve = compiled(network, settings, options, lanes)
 
     def part(which) -> bdf.Output:
         capacity = max(LEAST, _power(len(which)))
         padded = np.concatenate([which, np.repeat(which[:1], capacity - len(which))])
         with jax.enable_x64(True):
             take = lambda leaf: jnp.asarray(leaf[padded])
-            out = solve(jax.tree.map(take, conditions), take(start), len(which))
+            own = jax.tree.map(take, conditions), take(start)
+            out = solve(*own, jnp.asarray(times * c.YEAR), len(which))
             return jax.tree.map(lambda a: np.asarray(a)[: len(which)], out)
 
     shares = [np.arange(i, cells, threads) for i in range(min(threads, cells))]
@@ -115,6 +117,13 @@ def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, 
         conditions = jax.tree.map(lambda leaf: leaf[None], conditions)
     cells = len(conditions.density)
     for name, leaf in conditions._asdict().items():
+        of_sources = name in ("chi", "av") or "shield" in name
+        if leaf.ndim != 1 + of_sources:
+            raise errors.ConfigError(
+                f"conditions.{name} should be (cells{', sources' * of_sources}), but {leaf.shape}"
+                " came; make every cell with rates.conditions, of numbers, and join cells with"
+                " rates.stack."
+            )
         if len(leaf) != cells:
             raise errors.ConfigError(
                 f"conditions.{name} has {len(leaf)} cells, the density has {cells}; give one each."
@@ -140,8 +149,8 @@ def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, 
 
 
 @functools.lru_cache(maxsize=32)
-def compiled(network: Network, settings: Settings, options: bdf.Options, lanes: int, years):
-    """(conditions (C, ...), start (C, N), count) -> bdf.Output, one program a shape.
+def compiled(network: Network, settings: Settings, options: bdf.Options, lanes: int):
+    """(conditions (C, ...), start (C, N), seconds (T,), count) -> bdf.Output, one program a shape.
 
     To be called, like everything that works in float64 here, inside `jax.enable_x64(True)`.
     """
@@ -150,14 +159,14 @@ def compiled(network: Network, settings: Settings, options: bdf.Options, lanes: 
         functions = kinetics.compile(network)
 
         @jax.jit
-        def solve(conditions: Conditions, start, count) -> bdf.Output:
+        def solve(conditions: Conditions, start, seconds, count) -> bdf.Output:
             ice = jax.vmap(lambda cell: rates.active_layers(cell, settings))(conditions)
             return bdf.integrate(
                 lambda p, x: functions.rhs(*p, x),
                 lambda p, x: functions.jacobian(*p, x),
                 (coefficients(conditions), ice),
                 start,
-                jnp.asarray(years) * c.YEAR,
+                seconds,
                 count,
                 lanes=lanes,
                 options=options,

@@ -154,8 +154,23 @@ def test_bad_cells_are_sentences():
         chemistry.integrate(net, x0, rates.conditions(1e4, 0.0, 1.0), [1.0])
     with pytest.raises(errors.ConfigError, match="years must rise"):
         chemistry.integrate(net, x0, CELLS["dark"], [2.0, 1.0])
+    with pytest.raises(errors.ConfigError, match="years must rise"):
+        chemistry.integrate(net, x0, CELLS["dark"], [np.nan])
     with pytest.raises(errors.ConfigError, match="the abundances should be"):
         chemistry.integrate(net, x0[:3], CELLS["dark"], [1.0])
+    for cell in (rates.conditions(np.ones(2), 10.0, 1.0), rates.conditions(1.0, np.ones(2), 1.0)):
+        with pytest.raises(errors.ConfigError, match=r"join cells with rates\.stack"):
+            chemistry.integrate(net, x0, cell, [1.0])
+
+
+def test_other_times_compile_nothing():
+    net, x0 = small()
+    solve = chemistry.compiled(net, rates.Settings(), bdf.Options(), 1)
+    runs = [chemistry.integrate(net, x0, CELLS["pdr"], t, threads=1) for t in ([1.0], [2.0], 3.0)]
+    assert solve._cache_size() == 1
+    whole = chemistry.integrate(net, x0, CELLS["pdr"], [1.0, 2.0, 3.0], threads=1)
+    for at, one in enumerate(runs):
+        np.testing.assert_allclose(one.x[0, 0], whole.x[0, at], rtol=1e-3, atol=1e-12)
 
 
 def test_the_users_process_stays_in_float32():
