@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.geocoding import sphere
 from fl_jax.geocoding.gazetteer import Gazetteer
 
@@ -12,7 +13,7 @@ NEAR_KM = 100.0  # in which that falls to 1/e
 
 
 class Box(NamedTuple):
-    """A rectangle of longitudes and latitudes; west > east where it crosses longitude 180."""
+    """A rectangle of longitudes (-180 to 180) and latitudes; west > east across longitude 180."""
 
     west: float
     south: float
@@ -53,10 +54,31 @@ class Area(NamedTuple):
             found += LIKELIER * self.preferred.holds(lat, lon)
         return found
 
+    def _check(self, known) -> None:
+        unknown = sorted(self.countries - known)
+        if unknown:
+            raise errors.ConfigError(
+                f"the gazetteer has no country {unknown[0]!r}; give ISO codes in capitals: FR."
+            )
+        points = [self.near] if self.near is not None else []
+        for box in (self.box, self.preferred):
+            points += [] if box is None else [(box.south, box.west), (box.north, box.east)]
+        for lat, lon in points:
+            if not (abs(lat) <= 90 and abs(lon) <= 180):
+                raise errors.ConfigError(
+                    f"latitude {lat}, longitude {lon} is no place on Earth; across longitude 180 a"
+                    " box has its west above its east."
+                )
+
     def weights(self, places: Gazetteer) -> np.ndarray | None:
-        """(places,) how much likelier each is meant, 0 for those left out; None if all are 1."""
+        """(places,) how much likelier each is meant, 0 for those left out; None if all are 1.
+
+        Raises:
+            ConfigError: a country that the gazetteer does not have, or what is no place on Earth.
+        """
         if self == Area():
             return None
+        self._check({r.code for r in places.regions[: places.countries]})
         found = self.likelier(places.lat, places.lon)
         if self.box is not None:
             found = found * self.box.holds(places.lat, places.lon)

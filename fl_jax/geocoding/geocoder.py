@@ -160,8 +160,11 @@ class Geocoder:
             within: where the places that are meant lie; an answer that is no place may lie outside.
 
         Raises:
-            DataError: a text longer than `LIMIT` characters.
+            DataError: a text longer than `LIMIT` characters, or what is no list of texts.
+            ConfigError: a residual or an area that cannot be.
         """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise errors.DataError("geocode takes a list of strings; give one text as [text].")
         if not 0 <= residual < 1:
             raise errors.ConfigError(f"residual is a mass from 0 to below 1, got {residual}.")
         for text in texts:

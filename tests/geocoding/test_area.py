@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.geocoding import area, gazetteer
 
 ROWS = [(1, "A", 48.0, 2.0, "FR", "", 3000, ""), (2, "B", -18.0, 179.0, "FJ", "", 2000, ""),
@@ -40,3 +41,17 @@ def test_what_is_near_weighs_more(places):
     assert here == pytest.approx(1 + area.LIKELIER) and here > there > away > 0.999
     preferred = area.Area(preferred=area.Box(0, 40, 10, 50)).weights(places)
     np.testing.assert_allclose(preferred, [1 + area.LIKELIER, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"countries": frozenset({"FR", "fj"})}, "no country 'fj'"),
+        ({"box": area.Box(170, -20, 190, -10)}, "its west above its east"),
+        ({"preferred": area.Box(0, -100, 10, 0)}, "latitude -100"),
+        ({"near": (np.nan, 0.0)}, "latitude nan"),
+    ],
+)
+def test_what_is_nowhere_is_refused(places, asked, said):
+    with pytest.raises(errors.ConfigError, match=said):
+        area.Area(**asked).weights(places)

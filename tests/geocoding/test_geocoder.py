@@ -88,6 +88,8 @@ def test_mentions_have_offsets(geocoder):
 
 
 def test_refusals(geocoder):
+    with pytest.raises(errors.DataError, match="a list of strings"):
+        geocoder.geocode("Paris")
     with pytest.raises(errors.DataError, match="limit"):
         geocoder.geocode(["a" * 10_001])
     with pytest.raises(errors.ConfigError, match="residual"):
