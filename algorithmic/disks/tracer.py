@@ -152,8 +152,15 @@ def trace(
         rays: rays at a time.
 
     Raises:
-        ConfigError: an inclination beyond `STEEPEST`.
+        ConfigError: an inclination beyond `STEEPEST`, or a disk in float32, where densities and
+            constants leave its range.
     """
+    narrow = [leaf.dtype for leaf in field if leaf.dtype != np.float64]
+    if narrow:
+        raise errors.ConfigError(
+            f"rays are traced in float64, but the disk has arrays of {narrow[0]}; make it and trace"
+            " it inside `jax.enable_x64(True)`."
+        )
     count = steps(view.inclination, samples)
     one = lambda p: ray(field, line, view, physics, p[0], p[1], velocities, count)
     found = jax.lax.map(one, (x, y), batch_size=rays)

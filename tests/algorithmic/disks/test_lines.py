@@ -267,3 +267,9 @@ def test_dust_shines_and_images_keep_their_flux():
     ring = images.radial_profile([1.0, 3.0], [0.5, 0.6], [0.0, 1.0, 2.0])
     assert ring[0] == 2.0 and np.isnan(ring[1])
     assert float(images.continuum_subtracted(jnp.asarray([1.0, 5.0, 3.0]))[1]) == 3.0
+
+
+def test_a_disk_in_float32_is_refused():
+    field = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), disk(1e8))
+    with pytest.raises(errors.ConfigError, match=r"arrays of float32; make it and trace it inside"):
+        tracer.trace(field, LINE, View(), Physics(), jnp.ones(1), jnp.ones(1), jnp.zeros(1))
