@@ -263,7 +263,13 @@ def save_hf(
 
     Raises:
         DataError: params that are not those of the config.
+        ConfigError: a dtype that is no floating one.
     """
+    if dtype is not None and not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+        raise errors.ConfigError(
+            f"parameters are written in a floating dtype, such as bfloat16, got {dtype}; integers"
+            " would cut them to whole numbers."
+        )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     by_path = tree.named_leaves(params)

@@ -161,3 +161,11 @@ def test_legacy_configs_are_read(folder):
     (folder / "config.json").write_text("{")
     with pytest.raises(errors.DataError, match="is no JSON"):
         convert.read_config(folder)
+
+
+def test_whole_numbers_are_no_dtype_of_parameters(tmp_path):
+    config = Config(vocab=8, hidden=8, layers=1, heads=2)
+    params = bloom.init(jax.random.key(0), config)
+    with pytest.raises(errors.ConfigError, match="floating dtype, such as bfloat16, got int8"):
+        convert.save_hf(tmp_path, params, config, dtype="int8")
+    assert not list(tmp_path.iterdir())
