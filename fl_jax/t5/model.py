@@ -341,7 +341,13 @@ def check_tokens(tokens, config: Config) -> None:
 
     Raises:
         DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
+            What is no array of integers (batch, time) is refused in any case.
     """
+    if tokens.ndim < 2 or not tokens.shape[-1] or not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise errors.DataError(
+            f"tokens are integers of shape (batch, time), one at least, got {tokens.dtype} of shape"
+            f" {tokens.shape}; give one text as tokens[None]."
+        )
     if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
         return
     known = np.asarray(tokens)  # under a jit, even a constant's own minimum would be traced

@@ -96,3 +96,9 @@ def test_dropout_is_on_only_with_a_key_and_extra_places_have_no_position():
 def test_refuses_a_shape_that_cannot_be():
     with pytest.raises(errors.ConfigError, match="multiple of 4"):
         Config(buckets=6)
+
+
+@pytest.mark.parametrize("tokens", [jnp.zeros((1, 2)), jnp.zeros(2, int), jnp.zeros((1, 0), int)])
+def test_tokens_of_another_form_are_refused(tokens):
+    with pytest.raises(errors.DataError, match=r"integers of shape \(batch, time\)"):
+        model.check_tokens(tokens, golden.CONFIG)
