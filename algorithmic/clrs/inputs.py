@@ -30,7 +30,8 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
     Raises:
         ConfigError: an unknown algorithm or probe, or one that is missing.
         DataError: a shape that does not fit, too few nodes, numbers that are not finite, an index
-            of no node or letter, strings that do not fit, a cycle where the algorithm needs none.
+            of no node or letter, an `adj` of other edges than `A`, strings that do not fit, a cycle
+            where the algorithm needs none.
     """
     spec = specs.stage(name, specs.INPUT)
     for probe in given:
@@ -87,6 +88,12 @@ def _check(name: str, given: Values, n: int) -> None:
     for probe, p in specs.stage(name, specs.INPUT).items():
         if probe in given:
             _check_values(name, probe, p, np.asarray(given[probe]), n)
+    if "adj" in given:
+        edges, loops = np.asarray(given["A"]) != 0, np.eye(n, dtype=bool)
+        if ((np.asarray(given["adj"]) != 0) & ~loops != edges & ~loops).any():
+            raise errors.DataError(
+                f"adj of {name} must mark where A is not 0; leave it out, and give edges a weight."
+            )
     if name in ("topological_sort", "dag_shortest_paths"):
         reach = np.asarray(given["A"]) != 0
         for _ in range(max(len(reach), 2).bit_length()):

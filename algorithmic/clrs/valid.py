@@ -62,7 +62,7 @@ def nearest(name: str, inputs: Mapping, said: Mapping) -> Answer:
 
     Raises:
         ConfigError: an algorithm that has one right answer only.
-        DataError: an output that points to no node.
+        DataError: an output that points to no node, or one that is missing.
 
     Example:
         >>> import numpy as np
@@ -72,6 +72,9 @@ def nearest(name: str, inputs: Mapping, said: Mapping) -> Answer:
     """
     errors.one_of("algorithm with several right answers", name, NAMES)
     spec = specs.of(name)
+    wanted = list(specs.stage(name, specs.OUTPUT))
+    if set(said) != set(wanted):
+        raise errors.DataError(f"{name} has the outputs {wanted}, got {list(said)}.")
     return _NEAREST[name](_compact(spec, inputs), _compact(spec, said))
 
 

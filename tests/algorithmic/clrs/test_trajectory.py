@@ -168,6 +168,7 @@ def test_a_cut_run_still_tells_its_length():
         ("bfs", {"A": np.eye(4), "s": np.zeros(4)}, "a single 1"),
         ("dijkstra", {"A": np.full((4, 4), np.inf), "s": 0}, "0 in A for no edge"),
         ("minimum", {"key": np.array([1.0, np.nan])}, "holds NaN"),
+        ("bfs", {"A": np.eye(2), "adj": np.ones((2, 2)), "s": 0}, "adj of bfs must mark where A"),
         ("lcs_length", {"string": np.array([0, 1]), "key": np.array([4, 0])}, "from 0 to 3, got 4"),
     ],
 )

@@ -74,6 +74,8 @@ def test_an_algorithm_with_one_answer_is_refused():
 def test_a_pointer_to_nowhere_is_refused():
     with pytest.raises(errors.DataError, match="pi must point to nodes 0 to 3, got 0 to 4"):
         valid.check("bfs", {"A": SQUARE, "s": 0}, {"pi": [0, 0, 0, 4]})
+    with pytest.raises(errors.DataError, match=r"outputs \['pi'\], got \[\]"):
+        valid.check("bfs", {"A": SQUARE, "s": 0}, {})
 
 
 def visits(A, order):
