@@ -111,6 +111,10 @@ def check(queries, points, k: int) -> tuple[np.ndarray, np.ndarray]:
             f"queries and points should be (m, d) and (n, d), but {queries.shape} and"
             f" {points.shape} came; give both as rows of the same features."
         )
+    if not isinstance(k, int | np.integer):
+        raise errors.ConfigError(f"k must be a whole number, got {k!r}.")
+    if not queries.shape[1]:
+        raise errors.ConfigError("points need one coordinate at least, and these have none.")
     if not 1 <= k <= len(points):
         raise errors.ConfigError(f"k must lie in 1..{len(points)}, the number of points, got {k}.")
     for name, values in (("queries", queries), ("points", points)):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.geocoding import sphere
 
 RADII_KM = (1, 25, 100, 161, 200, 750, 2500)
@@ -19,6 +20,8 @@ def distances(km: np.ndarray, radii: Sequence[float] = RADII_KM) -> dict[str, fl
         >>> distances(np.full(5, 20038.0))["auc"]
         1.0
     """
+    if not len(km):
+        raise errors.DataError("there is no error to measure; give at least one distance.")
     ordered = np.log1p(np.sort(np.asarray(km, np.float64)))
     found = {"median": float(np.median(km)), "mean": float(np.mean(km))}
     found |= {

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.geocoding import metrics
 
 
@@ -36,3 +37,8 @@ def test_coverage_counts_the_first_cell_of_every_region():
     assert metrics.coverage(before, 0.3) == 0.4  # a region of 0.3 is full before the third's cell
     assert metrics.coverage(before, 0.31) == 0.6
     assert metrics.coverage(before, 1.0) == 0.8  # a hole is in no region
+
+
+def test_no_distance_is_refused():
+    with pytest.raises(errors.DataError, match="at least one distance"):
+        metrics.distances(np.zeros(0))

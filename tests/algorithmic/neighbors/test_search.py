@@ -167,6 +167,8 @@ def test_bad_input_is_a_sentence():
     good = rows("random", 10, 2)
     with pytest.raises(errors.ConfigError, match=r"k must lie in 1\.\.10"):
         neighbors.knn(good, good, 11)
+    with pytest.raises(errors.ConfigError, match="one coordinate at least"):
+        neighbors.knn(good[:, :0], good[:, :0], 1)
     with pytest.raises(errors.ConfigError, match="rows of the same features"):
         neighbors.knn(good[:, :1], good, 1)
     bad = good.copy()
