@@ -28,6 +28,7 @@ from fl_jax.core.types import Array, PyTree, Shaped
 from fl_jax.train import mesh as meshes
 
 AXIS = "clients"
+KINDS = ("vmap", "scan", "chunk", "debug")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Plan:
 
     kind: str = "scan"
     width: int = 1  # items side by side; used by chunk alone
+
+    def __post_init__(self):
+        if self.kind not in KINDS or self.width < 1:
+            raise errors.ConfigError(
+                f"a cohort plan is one of {', '.join(KINDS)}, chunk with a width of 1 or more, got"
+                f" {self.kind!r} of width {self.width}; `Plan.parse` reads chunk:K."
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Plan":
@@ -46,7 +54,7 @@ class Plan:
             Plan(kind='chunk', width=8)
         """
         kind, _, width = text.partition(":")
-        errors.one_of("cohort plan", kind, ("vmap", "scan", "chunk", "debug"))
+        errors.one_of("cohort plan", kind, KINDS)
         if (kind == "chunk") != bool(width) or (width and not width.isdigit()) or width == "0":
             raise errors.ConfigError(
                 f"a cohort plan is vmap, scan, debug or chunk:K with K >= 1, got {text!r}."

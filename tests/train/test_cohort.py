@@ -115,6 +115,12 @@ def test_plans_that_are_none(text):
         cohort.Plan.parse(text)
 
 
+@pytest.mark.parametrize("made", [("chunk:8",), ("fast",), ("chunk", 0)])
+def test_plans_that_are_none_are_refused_however_they_are_made(made):
+    with pytest.raises(errors.ConfigError, match="`Plan.parse` reads chunk:K"):
+        cohort.Plan(*made)
+
+
 @pytest.mark.parametrize("text", ["vmap", "scan", "debug", "chunk:32"])
 def test_plans_survive_being_written_down(text):
     assert str(cohort.Plan.parse(text)) == text
