@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from fl_jax.core import errors, tree
+from fl_jax.core import dtypes, errors, tree
 from fl_jax.core.types import Array, PyTree, Shaped
 from fl_jax.train import mesh as meshes
 
@@ -114,7 +114,9 @@ def sum(
 ) -> tuple[PyTree, PyTree]:
     """The contributions added up and the infos stacked, of fn(item, *shared) = (both).
 
-    Only one block of contributions exists at a time. Arguments as in `map`.
+    Only one block of contributions exists at a time. They are added in float32 where they are
+    narrower (of 1,000 ones, bfloat16 itself makes 256), and rounded in the end. Arguments as in
+    `map`.
     """
     return _execute(fn, items, shared, plan, mesh, cost, stage)
 
@@ -179,7 +181,8 @@ def _execute(fn, items, shared, plan, mesh, cost, stage):
     taken = order[slots][deal]
     blocks = jax.tree.map(lambda leaf: leaf[taken], items)
     if devices == 1:
-        total, infos = _blocks(lambda item: fn(item, *shared), blocks, counts[deal], width)
+        run = lambda item: fn(item, *shared)
+        total, infos = _blocks(run, blocks, counts[deal], width, lambda total: total)
     else:
         total, infos = _over_devices(fn, blocks, counts[deal], shared, width, mesh)
     # Where the result of item i lies: undo the deal, then the sort.
@@ -188,8 +191,19 @@ def _execute(fn, items, shared, plan, mesh, cost, stage):
     return total, jax.tree.map(lambda leaf: leaf[back], infos)
 
 
-def _blocks(fn, items, counts, width):
-    """(sum, infos) of the items, `width` at a time."""
+def _wide(tree_):
+    """Floats as they are added up."""
+    floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
+    return jax.tree.map(lambda a: a.astype(dtypes.wide(a.dtype)) if floating(a) else a, tree_)
+
+
+def _like(total, contribution):
+    """A sum in the dtypes of what was added."""
+    return jax.tree.map(lambda t, c: t.astype(c.dtype), total, contribution)
+
+
+def _blocks(fn, items, counts, width, gather):
+    """(sum, infos) of the items, `width` at a time; `gather` adds what other devices have."""
     batched = jax.tree.map(
         lambda a: a.reshape(a.shape[0] // width, width, *a.shape[1:]), (items, counts)
     )
@@ -205,18 +219,19 @@ def _blocks(fn, items, counts, width):
 
         def add(t, c):
             kept = jnp.where(block_counts.reshape(-1, *[1] * (c.ndim - 1)), c, jnp.zeros_like(c))
-            return t + jnp.sum(kept, axis=0, dtype=c.dtype)
+            return t + jnp.sum(kept, axis=0, dtype=t.dtype)
 
         return jax.tree.map(add, total, contribution), info
 
     first = jax.tree.map(lambda a: a[0, 0], batched[0])
     shapes = jax.eval_shape(fn, first)[0]
-    total = tree.zeros_like(shapes)
+    total = _wide(tree.zeros_like(shapes))
     if counts.shape[0] == width:
         total, infos = block(total, jax.tree.map(lambda a: a[0], batched))
-        return total, infos
-    total, infos = jax.lax.scan(block, total, batched)
-    return total, jax.tree.map(lambda a: a.reshape(len(a) * width, *a.shape[2:]), infos)
+    else:
+        total, infos = jax.lax.scan(block, total, batched)
+        infos = jax.tree.map(lambda a: a.reshape(len(a) * width, *a.shape[2:]), infos)
+    return _like(gather(total), shapes), infos
 
 
 def _over_devices(fn, items, counts, shared, width, mesh):
@@ -226,8 +241,8 @@ def _over_devices(fn, items, counts, shared, width, mesh):
     """
 
     def local(items, counts, shared):
-        total, infos = _blocks(lambda item: fn(item, *shared), items, counts, width)
-        return jax.lax.psum(total, AXIS), infos
+        add = lambda total: jax.lax.psum(total, AXIS)
+        return _blocks(lambda item: fn(item, *shared), items, counts, width, add)
 
     split = PartitionSpec(AXIS)
     # Unchecked: the loops inside the function start from constants, which do not vary over devices.
@@ -259,9 +274,9 @@ def _debug(fn, items, shared, count, stage):
             raise CohortError(
                 f"{stage} failed for item {i} of {count}, {shown}: {error}"
             ) from error
-        total = contribution if total is None else tree.add(total, contribution)
+        total = _wide(contribution) if total is None else tree.add(total, _wide(contribution))
         infos.append(info)
-    return total, jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
+    return _like(total, contribution), jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
 
 
 def _shown(leaf):

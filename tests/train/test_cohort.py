@@ -39,6 +39,17 @@ def test_sum_counts_every_item_once(plan):
     np.testing.assert_array_equal(infos, 2 * np.arange(11))
 
 
+@pytest.mark.parametrize("plan", ["vmap", "scan", "chunk:8", "debug"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_sum_of_narrow_floats_does_not_stop_where_their_digits_end(plan, devices):
+    items = jnp.ones(40, jnp.bfloat16).at[0].set(256)  # to which bfloat16 adds no 1
+    mesh = meshes.MeshConfig(clients=devices).make(jax.devices()[:devices])
+    plan = cohort.Plan.parse(plan)
+    total, _ = cohort.sum(lambda x: (x, ()), items, plan=plan, mesh=mesh)
+    assert total.dtype == jnp.bfloat16
+    np.testing.assert_allclose(float(total), 256 + 39, rtol=4e-3)
+
+
 @pytest.mark.parametrize("plan", ["vmap", "scan", "chunk:2"])
 @pytest.mark.parametrize("devices", [2, 8])
 @pytest.mark.parametrize("count", [1, 7, 8, 11])
