@@ -128,7 +128,7 @@ def test_plans_that_are_none(text):
 
 @pytest.mark.parametrize("made", [("chunk:8",), ("fast",), ("chunk", 0)])
 def test_plans_that_are_none_are_refused_however_they_are_made(made):
-    with pytest.raises(errors.ConfigError, match="`Plan.parse` reads chunk:K"):
+    with pytest.raises(errors.ConfigError, match="reads chunk:K"):
         cohort.Plan(*made)
 
 
