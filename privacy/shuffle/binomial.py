@@ -139,7 +139,8 @@ def _upper(j: np.ndarray, law: Binomial) -> np.ndarray:
         return slope * v - a * log1pmx(-v) - b * log1pmx(theta * v)
 
     curve = np.maximum(a + b * theta * theta, 1e-300)
-    end = 2 * CUTOFF / (slope + np.sqrt(slope * slope + 2 * CUTOFF * curve))
+    with np.errstate(divide="ignore"):  # a sum that rounds to 0 has its root beyond 1
+        end = 2 * CUTOFF / (slope + np.sqrt(slope * slope + 2 * CUTOFF * curve))
     end = np.minimum(end, 1.0)
     for _ in range(2):  # the exponent is convex: Newton ends right of its root, never short of it
         gradient = slope + a * end / np.maximum(1 - end, 1e-12)

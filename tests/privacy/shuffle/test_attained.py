@@ -29,3 +29,8 @@ def test_binary_delta_is_the_enumerated_one(eps0):
             brute.shuffled_delta(matrix, [1, *zeros], [0, *zeros], eps),
         )
         assert attained.binary_delta(eps0, n, eps) == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+def test_two_users_are_worth_no_warning():
+    found = attained.epsilon(0.5, 2, 1e-6)  # a warning would be an error here
+    assert 0 < found <= pair.epsilon(pair.standard(0.5, 2), 1e-6, 1e-3).upper
