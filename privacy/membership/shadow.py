@@ -23,6 +23,8 @@ from fl_jax.nn.network import Network
 from fl_jax.train import cohort, loop, step
 from fl_jax.train.state import Variables
 
+KEPT = 16  # programs that are kept for further calls; a sweep over trainings makes more
+
 
 class Recipe(NamedTuple):
     """What one model is made of; many of them have a leading axis on every field."""
@@ -229,7 +231,7 @@ def _check(recipes, examples):
         raise errors.DataError(f"labels must be >= 0, but one is {least}; relabel them.")
 
 
-@functools.cache  # one program for all calls that train alike
+@functools.lru_cache(KEPT)  # one program for all calls that train alike
 def _dispatch(fit: Fit, plan: cohort.Plan, mesh: Mesh | None):
     @jax.jit
     def dispatch(items, examples, key):
@@ -304,7 +306,7 @@ def answers(
     return np.asarray(_answers(network, prepare, plan)(models, x))
 
 
-@functools.cache
+@functools.lru_cache(KEPT)
 def _answers(network: Network, prepare: Callable[[Array], Array], plan: cohort.Plan):
     def one(variables, x):
         return network.apply(*variables, prepare(x))[0]

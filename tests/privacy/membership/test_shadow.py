@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,3 +141,14 @@ def test_rows_that_are_no_row_numbers_are_refused(rows):
         shadow.recipes([0], [rows], epochs=1)
     with pytest.raises(errors.DataError, match="capacity of 3 rows does not hold the 4"):
         shadow.recipes([0], [np.arange(4)], epochs=1, capacity=3)
+
+
+def test_programs_of_a_sweep_are_let_go():
+    def one():
+        prepare = lambda x: x
+        shadow._answers(NET, prepare, cohort.Plan("scan"))
+        return weakref.ref(prepare)
+
+    first, *_ = [one() for _ in range(shadow.KEPT + 1)]
+    gc.collect()
+    assert first() is None
