@@ -60,6 +60,12 @@ def _masked(values, mask):
         )
     if not mask.any(1).all():
         raise errors.DataError(f"text {int(np.argmin(mask.any(1)))} has no token that counts.")
+    unknown = np.isnan(np.where(mask, values, 0)).any(1)
+    if unknown.any():
+        raise errors.DataError(
+            f"the likelihoods of {int(unknown.sum())} texts are NaN, first of text"
+            f" {int(np.argmax(unknown))}; mask such tokens, or look for a model that diverged."
+        )
     return values, mask
 
 

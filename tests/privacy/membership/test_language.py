@@ -58,3 +58,7 @@ def test_bad_input_is_refused():
         language.loss(np.zeros((1, 2)), np.zeros((1, 2), bool))
     with pytest.raises(errors.ConfigError, match=r"\(0, 1\]"):
         language.min_k(np.zeros((1, 2)), np.ones((1, 2), bool), share=0.0)
+    mask = np.array([[True, True], [True, False]])
+    language.loss(np.array([[-1.0, -2.0], [-1.0, np.nan]]), mask)  # it does not count
+    with pytest.raises(errors.DataError, match="of 1 texts are NaN, first of text 1"):
+        language.loss(np.array([[-1.0, -2.0], [np.nan, -1.0]]), mask)
