@@ -38,7 +38,7 @@ class RoundState(NamedTuple):
     aggregator: PyTree
     defence: PyTree
     attack: PyTree
-    dropped: Int[Array, ""]  # updates left out so far because they were not finite
+    dropped: Int[Array, ""]  # updates left out so far: not finite, or too long for float32
     clients: PyTree = ()  # what the participants keep, leaves (participants, ...)
 
 
@@ -342,7 +342,8 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts):
     """(update or zeros, weight, finite) of one sender: what is not counted leaves no trace."""
     rule = parts.rule
     update = parts.defence.client(update, state.defence)
-    finite = tree.all_finite(update)
+    # Rules compare squared lengths: of one that float32 does not hold, they make NaN.
+    finite = jnp.isfinite(tree.squared_norm(update))
     base = size.astype(jnp.float32) if rule.weight == "examples" else jnp.float32(1)
     weight = jnp.where(finite & counts, base, 0.0)
     update = tree.where(weight > 0, update, tree.zeros_like(update))

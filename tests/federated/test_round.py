@@ -9,7 +9,7 @@ import pytest
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.federated import client, population, round, sampling
-from fl_jax.federated.aggregators import mean, median
+from fl_jax.federated.aggregators import geometric_median, mean, median
 from fl_jax.federated.attacks import constrain_and_scale
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.defences import norm_clip
@@ -174,6 +174,26 @@ def test_nan_from_one_of_1000_clients_is_as_if_it_were_masked_out(aggregator, pl
         jax.tree.leaves(with_nan.variables), jax.tree.leaves(masked.variables), strict=True
     ):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("aggregator", [mean.mean(), geometric_median.geometric_median()])
+def test_an_update_too_long_for_float32_is_left_out(aggregator):
+    """Each of its numbers is finite, its squared length is not: the geometric median was NaN."""
+
+    def train(variables, examples, start, size, key, *, longest):
+        step = jnp.where(start == people.start[3], 1e30, 1.0).astype(jnp.float32)
+        moved = jax.tree.map(lambda a: a + step, variables)
+        return moved, client.ClientInfo(jnp.float32(0))
+
+    people = toy.people()
+    sampler = sampling.everyone(toy.PARTICIPANTS)
+    parts = {"aggregator": aggregator, "attack": None, "sampler": sampler}
+    made = algorithm(client=client.Client(train, lambda size: size), **parts)
+    first = made.init(toy.variables(jax.random.key(0)))
+    state, info = jax.jit(made.step)(first, round.RoundData(people, (), DATA.evaluation), jax.random.key(1))
+    assert int(state.dropped) == 1 and not bool(info.finite[3])
+    moved = tree.sub(state.variables, first.variables)
+    assert all(bool(jnp.allclose(leaf, 1, atol=1e-5)) for leaf in jax.tree.leaves(moved))
 
 
 def test_a_round_without_any_good_update_keeps_the_model():
