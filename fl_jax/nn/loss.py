@@ -13,7 +13,7 @@ from fl_jax.nn.network import Network
 def cross_entropy(logits: Float[Array, "*shape classes"], labels: Array) -> Float[Array, "*shape"]:
     """-log softmax(logits)[label], in float32, one value per example.
 
-    Of a label beyond the classes it is NaN, and so is the derivative.
+    Of a label that is no class (-1 among them) it is NaN, and so is the derivative.
 
     Args:
         logits: over the classes.
@@ -30,7 +30,7 @@ def cross_entropy(logits: Float[Array, "*shape classes"], labels: Array) -> Floa
     logits = logits.astype(jnp.float32)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     # The derivative of what is picked is 0 there: a step that looks at gradients alone would go on.
-    known = jnp.where(labels < logits.shape[-1], 1.0, jnp.nan)
+    known = jnp.where((labels >= 0) & (labels < logits.shape[-1]), 1.0, jnp.nan)
     return (jax.nn.logsumexp(logits, axis=-1) - picked) * known
 
 

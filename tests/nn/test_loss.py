@@ -49,8 +49,9 @@ def test_inputs_are_augmented_with_their_own_key(key):
     assert len(seen) == 1
 
 
-def test_a_label_beyond_the_classes_is_nan_in_the_derivative_too():
-    logits, labels = jnp.array([[1.0, 2.0], [0.5, 0.0]]), jnp.array([1, 2])
+@pytest.mark.parametrize("label", [2, -1, -100])
+def test_a_label_that_is_no_class_is_nan_in_the_derivative_too(label):
+    logits, labels = jnp.array([[1.0, 2.0], [0.5, 0.0]]), jnp.array([1, label])
     loss_of = lambda a: jnp.sum(loss.cross_entropy(a, labels))
     value, grads = jax.value_and_grad(loss_of)(logits)
     assert np.isnan(value) and np.isnan(grads[1]).all() and np.isfinite(grads[0]).all()
