@@ -28,8 +28,13 @@ def make(config: Schedule, peak: float) -> optax.Schedule:
 
     `rsqrt` is peak * sqrt(w / max(step, w)) with w = max(warmup, 1) [Vaswani et al. 2017, 5.3,
     without the model size]; `step` multiplies by `factor` after every `every` steps.
+
+    Raises:
+        ConfigError: an unknown kind, a warmup below 0, or decay_steps, every or factor not above 0
+            where the kind needs them.
     """
     errors.one_of("schedule", config.kind, KINDS)
+    errors.not_negative("warmup", config.warmup)
     if config.kind in ("linear", "cosine"):
         errors.positive(f"decay_steps of a {config.kind} schedule", config.decay_steps)
     if config.kind == "linear":
@@ -38,6 +43,7 @@ def make(config: Schedule, peak: float) -> optax.Schedule:
         after = optax.cosine_decay_schedule(peak, config.decay_steps, config.final)
     elif config.kind == "step":
         errors.positive("every of a step schedule", config.every)
+        errors.positive("factor of a step schedule", config.factor)
         after = optax.exponential_decay(peak, config.every, config.factor, staircase=True)
     elif config.kind == "rsqrt":
         start = max(config.warmup, 1)

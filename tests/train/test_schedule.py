@@ -34,6 +34,18 @@ def test_step_drops():
     np.testing.assert_allclose(got, [2, 2, 2, 1, 1, 1, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"warmup": -5}, "warmup must be 0 or more"),
+        ({"kind": "step", "every": 3, "factor": 0.0}, "factor of a step schedule"),
+    ],
+)
+def test_numbers_that_optax_reads_as_a_constant_rate_are_refused(changes, said):
+    with pytest.raises(errors.ConfigError, match=said):
+        schedule.make(schedule.Schedule(**changes), 1.0)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(errors.ConfigError, match="unknown schedule 'cosin'"):
         schedule.make(schedule.Schedule("cosin"), 1.0)
