@@ -60,9 +60,9 @@ def make(
         McMahan et al. 2017, Algorithm 1 (ClientUpdate); Bagdasaryan et al. 2020, eq. 1; Li et al.
         2020, "Federated Optimization in Heterogeneous Networks", Algorithm 2 (FedProx).
     """
+    errors.not_negative("epochs", epochs)
     errors.positive("batch_size", batch_size)
-    if proximal < 0:
-        raise errors.ConfigError(f"the proximal term of FedProx must be 0 or more, got {proximal}.")
+    errors.not_negative("the proximal term of FedProx", proximal)
 
     def batches(size):
         return (size + batch_size - 1) // batch_size

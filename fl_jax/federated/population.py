@@ -34,7 +34,8 @@ def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
         shares: one array of example indices per participant, from `data.partition`.
 
     Raises:
-        DataError: a participant without examples, or an index that is out of range.
+        DataError: a participant without examples, an index that is out of range, or
+            shares that are no indices, such as masks.
     """
     count = {len(leaf) for leaf in jax.tree.leaves(examples)}
     if len(count) != 1:
@@ -49,9 +50,16 @@ def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
             " one (fewer participants, a larger alpha, or another seed of the split)."
         )
     order = np.concatenate(shares)
-    if order.min() < 0 or order.max() >= max(count):
+    if order.ndim != 1 or not np.issubdtype(order.dtype, np.integer):
         raise errors.DataError(
-            f"shares name example {int(order.max())}, but there are {max(count)} examples."
+            "a share is one row of whole numbers, the indices of its examples (np.flatnonzero of a"
+            f" mask); got {order.dtype} of {order.ndim} axes."
+        )
+    if order.min() < 0 or order.max() >= max(count):
+        wrong = int(order.min() if order.min() < 0 else order.max())
+        raise errors.DataError(
+            f"shares name example {wrong}, but there are {max(count)} examples, 0 to"
+            f" {max(count) - 1}."
         )
     start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int32)
     taken = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), examples)

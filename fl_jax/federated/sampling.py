@@ -42,6 +42,10 @@ def _check(participants: int, cohort: int, attackers: Sequence[int], fit: bool =
         raise errors.ConfigError(
             f"attacker {wrong[0]} is not one of the participants 0..{participants - 1}."
         )
+    if fit and len(set(attackers)) < len(attackers):
+        raise errors.ConfigError(
+            f"each attacker takes one place, but one is named twice: {list(attackers)}."
+        )
     if fit and len(set(attackers)) > cohort:
         raise errors.ConfigError(
             f"{len(set(attackers))} attackers do not fit a round of m = {cohort}."

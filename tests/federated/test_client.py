@@ -53,6 +53,11 @@ def test_an_empty_share_returns_the_global_model(key):
     assert float(info.loss) == 0
 
 
+def test_epochs_below_zero_are_refused():
+    with pytest.raises(errors.ConfigError, match="epochs must be 0 or more, got -1"):
+        toy.trainer(epochs=-1)
+
+
 def test_a_batch_size_of_zero_is_refused():
     with pytest.raises(errors.ConfigError, match="batch_size must be above 0"):
         toy.trainer(batch_size=0)

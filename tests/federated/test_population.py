@@ -22,6 +22,9 @@ def test_every_participant_owns_its_examples():
         ([np.array([1]), np.array([], int)], "participant 1 of 2 holds no example"),
         ([], "participant 0 of 0 holds no example"),
         ([np.array([4, 10])], "shares name example 10, but there are 10"),
+        ([np.array([4, -1])], "shares name example -1, but there are 10"),
+        ([np.ones(10, bool)], "one row of whole numbers.* got bool of 1 axes"),
+        ([np.array([[0, 1], [2, 3]])], "got int64 of 2 axes"),
     ],
 )
 def test_impossible_shares_are_refused(shares, said):

@@ -68,6 +68,10 @@ def test_everyone_is_everyone():
             lambda: sampling.single_shot(9, 2, attackers=[1, 2, 3], rounds=[0]),
             "3 attackers do not fit a round of m = 2",
         ),
+        (
+            lambda: sampling.single_shot(9, 2, attackers=[1, 1], rounds=[0]),
+            r"named twice: \[1, 1\]",
+        ),
         (lambda: sampling.poisson(9, 0.0), r"sampling rate must lie in \(0, 1\], got 0.0"),
         (lambda: sampling.dropout(sampling.everyone(3), 1.0), r"must lie in \[0, 1\), got 1.0"),
         (
