@@ -190,7 +190,8 @@ def test_an_update_too_long_for_float32_is_left_out(aggregator):
     parts = {"aggregator": aggregator, "attack": None, "sampler": sampler}
     made = algorithm(client=client.Client(train, lambda size: size), **parts)
     first = made.init(toy.variables(jax.random.key(0)))
-    state, info = jax.jit(made.step)(first, round.RoundData(people, (), DATA.evaluation), jax.random.key(1))
+    data = round.RoundData(people, (), DATA.evaluation)
+    state, info = jax.jit(made.step)(first, data, jax.random.key(1))
     assert int(state.dropped) == 1 and not bool(info.finite[3])
     moved = tree.sub(state.variables, first.variables)
     assert all(bool(jnp.allclose(leaf, 1, atol=1e-5)) for leaf in jax.tree.leaves(moved))
