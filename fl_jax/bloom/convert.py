@@ -114,7 +114,7 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
 
     Args:
         folder: with config.json and safetensors, one file or an index of several.
-        dtype: of the parameters; by default that of the file.
+        dtype: of the parameters; by default that of the file (float32 for float64 without x64).
         sharding: of each parameter, from `fl_jax.bloom.sharding.parameters`; None = one device.
 
     Raises:
