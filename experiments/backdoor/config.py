@@ -52,6 +52,9 @@ class Config(ranges.Checked):
     attacker_examples: int = 0  # clean examples; 0 = its own share [paper]; 12,800 [repository]
     backdoor_per_batch: int = 20  # of `batch` [paper]
     backdoor_variants: int = 1000  # rotated copies it makes of its images [first author]; 0 = none
+    backdoor_zoom: float = 0.0  # log of what copies are stretched by at most, each side on its own
+    backdoor_light: float = 0.0  # how far a copy's brightness and contrast are from 1 at most
+    backdoor_colour: float = 0.0  # how far the factor of each colour is from 1 at most
     stop: float = 1e-4  # backdoor loss at which the attacker stops [repository]
     gamma: float = 0.0  # scale of the malicious update; 0 = n/eta [paper, repository]
     alpha: float = 0.7  # share of the class loss in constrain-and-scale; the paper sweeps it

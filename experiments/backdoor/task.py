@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
+from experiments.backdoor import variants
 from experiments.backdoor.config import Config
 from fl_jax.core import errors
 from fl_jax.data import augment, partition, sources
@@ -31,7 +31,6 @@ TARGET = 8  # label of the pixel pattern [backdoors101]
 HELD_OUT = {"racing stripes": 3, "green cars": 3, "striped wall": 5}
 WALL_TEST = (330, 568, 3934, 12336, 30560)
 BIRD = 2  # what the cars are wanted to be [paper]
-TILT = 15.0  # degrees that variants of a backdoor image are rotated by at most
 
 
 class Backdoor(NamedTuple):
@@ -157,10 +156,11 @@ def _semantic(
         groups, target, kept = _features_of_cars(rng, images, split)
     else:
         groups, target, kept = _style_of_a_digit(rng, images)
+    spread = variants.Spread(config.backdoor_zoom, config.backdoor_light, config.backdoor_colour)
     backdoors = {}
     for name, (training, testing) in groups.items():
         draws = rng.choice(len(testing), config.backdoor_draws)
-        training = _variants(rng, training, config.backdoor_variants)
+        training = variants.variants(rng, training, config.backdoor_variants, spread)
         backdoors[name] = Backdoor(
             {"x": training, "y": np.full(len(training), target, np.int32)},
             {"x": testing[draws], "y": np.full(len(draws), target, np.int32)},
@@ -195,17 +195,6 @@ def _style_of_a_digit(rng, images):
     testing, training = np.split(order, [len(order) // 3])
     groups = {f"one style of {DIGIT}": (images.train_x[training], images.train_x[testing])}
     return groups, WANTED, np.setdiff1d(everything, chosen)
-
-
-def _variants(rng, images: np.ndarray, count: int) -> np.ndarray:
-    """`count` rotated copies of the images in turn, by up to TILT degrees; 0 = as they are."""
-    if not count:
-        return images
-    turned = [
-        ndimage.rotate(images[i % len(images)], angle, reshape=False, order=1, mode="nearest")
-        for i, angle in enumerate(rng.uniform(-TILT, TILT, count))
-    ]
-    return np.stack(turned).astype(images.dtype)
 
 
 def repeated(

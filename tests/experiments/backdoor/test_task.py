@@ -52,17 +52,6 @@ def test_every_further_split_holds_out_others_of_the_same_number():
         tasks.make(dataclasses.replace(config, splits=0))
 
 
-def test_variants_turn_every_image_and_keep_its_middle():
-    draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
-    turned = tasks._variants(draw, images, 7)
-    assert turned.shape == (7, 8, 8, 3) and turned.dtype == np.uint8
-    assert all((turned[i] != images[i % 3]).any() for i in range(7))
-    smooth = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None] * 20, (1, 8, 8, 3))
-    assert abs(tasks._variants(draw, smooth, 1)[0, 3:5, 3:5].mean() - 70) < 5
-    assert tasks._variants(draw, images, 0) is images
-
-
 def test_backdoors_are_repeated_to_the_largest():
     few, many = (
         tasks.Backdoor({"x": np.arange(2 * n).reshape(n, 2), "y": np.arange(n)}, {}) for n in (2, 5)
