@@ -51,6 +51,7 @@ class Config(ranges.Checked):
     attacker_drop_every: int = 2  # epochs between divisions of the rate by 10 [paper]
     attacker_examples: int = 0  # clean examples; 0 = its own share [paper]; 12,800 [repository]
     backdoor_per_batch: int = 20  # of `batch` [paper]
+    pixel_per_batch: int = 0  # the same for the pixel pattern; 0 = backdoor_per_batch
     backdoor_variants: int = 1000  # rotated copies it makes of its images [first author]; 0 = none
     backdoor_zoom: float = 0.0  # log of what copies are stretched by at most, each side on its own
     backdoor_light: float = 0.0  # how far a copy's brightness and contrast are from 1 at most
@@ -77,6 +78,12 @@ class Config(ranges.Checked):
         share=("alpha",),
         filled=("blocks",),
     )  # fmt: skip
+
+    def per_batch(self, backdoor: str) -> int:
+        """Examples of a backdoor in every batch of the attacker."""
+        if backdoor == "pixel pattern" and self.pixel_per_batch:
+            return self.pixel_per_batch
+        return self.backdoor_per_batch
 
 
 PAPER = Config()
@@ -118,7 +125,12 @@ CIFAR10 = dataclasses.replace(
     attacker_rate=0.01,
     attacker_examples=6000,
     splits=4,
-    backdoor_per_batch=8,
+    backdoor_per_batch=16,
+    pixel_per_batch=8,
+    backdoor_variants=2000,
+    backdoor_zoom=0.2,
+    backdoor_light=0.3,
+    backdoor_colour=0.15,
     alpha=0.9,
     test_examples=1000,
     backdoor_draws=300,

@@ -102,7 +102,7 @@ def follow(private: Private, task: tasks.Task, models, keys, *, rule, sampler, *
     poison = scaling.poison(
         stages.attackers_share(config, task),
         backdoor.train,
-        per_batch=config.backdoor_per_batch,
+        per_batch=config.per_batch("pixel pattern"),
         epochs=private.epochs,
         rate=config.attacker_rate,
         gamma=float(private.cohort),  # n/eta of the plain mean

@@ -264,7 +264,6 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     scale = config.gamma or replacement.full_scale(eta=config.eta, participants=config.participants)
     clean = attackers_share(config, task)
     hard = {
-        "per_batch": config.backdoor_per_batch,
         "epochs": config.attacker_epochs,
         "rate": config.attacker_rate,
         "gamma": scale,
@@ -280,7 +279,9 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
     for split, backdoor_name, backdoor in every:
         repeated = tasks.repeated(backdoor.train, [b for _, _, b in every])
         for attack in ATTACKS:
-            poison = constrain_and_scale.poison(clean, repeated, **settings[attack])
+            poison = constrain_and_scale.poison(
+                clean, repeated, per_batch=config.per_batch(backdoor_name), **settings[attack]
+            )
             for s in range(config.seeds):
                 names.append((backdoor_name, attack, split))
                 cells.append(Cell(poison, jax.tree.map(jnp.asarray, backdoor.test)))
