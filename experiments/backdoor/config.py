@@ -46,6 +46,8 @@ class Config(ranges.Checked):
     pretrain_eta: float = 1.0  # global learning rate then; falls to a tenth along a cosine
     follow_rounds: int = 100  # after the attack; the paper's durability plot shows about as many
 
+    # Attacks that are run, each on every backdoor.
+    attacks: tuple[str, ...] = ("data poisoning", "model replacement", "constrain-and-scale")
     attacker_epochs: int = 6  # at most [paper]
     attacker_rate: float = 0.05  # [paper, repository]
     attacker_drop_every: int = 2  # epochs between divisions of the rate by 10 [paper]
@@ -76,7 +78,7 @@ class Config(ranges.Checked):
             "rounds_per_dispatch", "save_every",
         ),
         share=("alpha",),
-        filled=("blocks",),
+        filled=("blocks", "attacks"),
     )  # fmt: skip
 
     def per_batch(self, backdoor: str) -> int:

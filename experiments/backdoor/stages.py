@@ -14,7 +14,7 @@ import optax
 
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import Config
-from fl_jax.core import rng
+from fl_jax.core import errors, rng
 from fl_jax.federated import client, round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import anomaly, constrain_and_scale, replacement
@@ -24,7 +24,6 @@ from fl_jax.train import schedule as schedules
 from fl_jax.train.state import Variables
 
 ATTACKER = 0  # the participant that is compromised
-ATTACKS = ("data poisoning", "model replacement", "constrain-and-scale")
 
 
 class Stage(NamedTuple):
@@ -274,11 +273,13 @@ def _grid(config: Config, task: tasks.Task, keys: jax.Array):
         "model replacement": hard,
         "constrain-and-scale": {**hard, "alpha": config.alpha},
     }
+    for attack in config.attacks:
+        errors.one_of("attack", attack, settings)
     every = [(s, name, b) for s, found in enumerate(task.splits) for name, b in found.items()]
     names, cells, seeds = [], [], []
     for split, backdoor_name, backdoor in every:
         repeated = tasks.repeated(backdoor.train, [b for _, _, b in every])
-        for attack in ATTACKS:
+        for attack in config.attacks:
             poison = constrain_and_scale.poison(
                 clean, repeated, per_batch=config.per_batch(backdoor_name), **settings[attack]
             )
