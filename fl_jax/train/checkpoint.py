@@ -14,6 +14,7 @@ Python numbers and strings in the manifest.
 import errno
 import json
 import logging
+import operator
 import pathlib
 import shutil
 import threading
@@ -75,22 +76,24 @@ class Checkpoints:
         self._saving = None
         self._error = None
 
-    def save(self, step: int, state: PyTree, metadata: dict | None = None) -> None:
+    def save(self, step, state: PyTree, metadata: dict | None = None) -> None:
         """Saves the tree as this step; returns once its buffers may be donated.
 
         Saving step s ends the history there: saved steps from s on, left by a run that went on
         from an older step or by a damaged checkpoint, are removed first.
 
         Args:
-            step: at least 0.
+            step: a whole number of Python, NumPy or JAX, at least 0.
             state: a pytree of arrays, typed keys, and Python numbers or strings.
             metadata: anything JSON, returned by `restore`.
 
         Raises:
             CheckpointError: this save could not begin, or the one before it failed.
+            ConfigError: a step below 0, or that is no whole number.
             TypeError: the tree or the metadata holds something that cannot be saved.
         """
         self.wait()
+        step = _whole(step)
         leaves = _named(state)
         body = {
             "step": step,
@@ -293,6 +296,17 @@ class Checkpoints:
                 f"the checkpoint of step {step} in {self.directory} holds another tree: "
                 f"{'; '.join(faults[:3])}{more}. Restore it with the config it was saved with."
             )
+
+
+def _whole(step) -> int:
+    """A step, of NumPy or JAX too; a folder of another name would be read by nobody."""
+    try:
+        whole = operator.index(step)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise errors.ConfigError(f"the step of a checkpoint is 0, 1, 2, ..., got {step!r}.")
+    return whole
 
 
 def _is_first() -> bool:

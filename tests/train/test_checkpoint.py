@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.train import checkpoint, manifest, mesh
 
 
@@ -198,6 +199,22 @@ def test_what_cannot_be_saved_is_told_at_once(tmp_path):
         assert checkpoints.latest() is None
     with pytest.raises(ValueError, match="keep must be above 0"):
         checkpoint.Checkpoints(tmp_path, keep=0)
+
+
+@pytest.mark.parametrize("step", [-1, 2.0, "3"])
+def test_a_step_that_nobody_would_find_again_is_refused(tmp_path, step):
+    with (
+        checkpoint.Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(errors.ConfigError, match=r"is 0, 1, 2, \.\.\., got"),
+    ):
+        checkpoints.save(step, state())
+
+
+@pytest.mark.parametrize("step", [np.int64(4), jnp.int32(4)])
+def test_steps_of_numpy_and_jax_are_numbers(tmp_path, step):
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(step, {"w": jnp.ones(2)})
+        assert checkpoints.restore({"w": jnp.ones(2)})[0] == 4
 
 
 def test_nothing_there(tmp_path, saved):
