@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Bool, Float, Key, PyTree
 
 
@@ -24,8 +25,13 @@ def sub(x: PyTree, y: PyTree) -> PyTree:
 
 
 def scale(factor, x: PyTree) -> PyTree:
-    """factor * x, every leaf keeping its dtype."""
-    return jax.tree.map(lambda a: jnp.asarray(factor, a.dtype) * a, x)
+    """factor * x, every leaf keeping its dtype; narrow floats are multiplied in float32."""
+
+    def one(a):
+        wide = dtypes.wide(a.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a.dtype
+        return (jnp.asarray(factor, wide) * a.astype(wide)).astype(a.dtype)
+
+    return jax.tree.map(one, x)
 
 
 def where(condition: Bool[Array, ""], x: PyTree, y: PyTree) -> PyTree:

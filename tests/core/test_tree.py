@@ -24,6 +24,14 @@ def test_arithmetic_is_that_of_flat_vectors():
     assert tree.nbytes(X) == 32
 
 
+def test_a_narrow_leaf_is_scaled_by_the_whole_factor():
+    ones = jnp.ones(3, jnp.bfloat16)
+    (scaled,) = tree.scale(601.0, (tree.scale(1 / 601, ones),))
+    assert scaled.dtype == ones.dtype
+    wanted = jnp.bfloat16(601 * np.float32(jnp.bfloat16(1 / 601)))
+    np.testing.assert_array_equal(scaled, wanted)
+
+
 def test_norm_has_a_derivative_at_zero():
     zero = tree.zeros_like(X)
     assert tree.all_finite(jax.grad(tree.norm)(zero))
