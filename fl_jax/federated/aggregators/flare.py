@@ -85,10 +85,7 @@ def flare(
         there, width = others.weights > 0, discrepancy.usual_width(represent(model))
         found = of_each(others.updates, model)
         own = discrepancy.to_each(represent(tree.add(model, update)), found, width)
-        count = jnp.maximum(jnp.sum(there) // 2, 1)
-        nearest = jnp.sort(jnp.where(there, own, jnp.inf))
-        near = (jnp.arange(nearest.shape[0]) < count) & (nearest < jnp.inf)
-        return jnp.sum(jnp.where(near, nearest, 0.0)) / count.astype(jnp.float32)
+        return gram.nearest_half(own, there)
 
     return Aggregator(
         lambda variables: tree.zeros_like(variables),

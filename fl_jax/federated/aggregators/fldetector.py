@@ -136,8 +136,7 @@ def fldetector(
         found = state._replace(scores=scores, scored=scored)
         several, upper = gap.split(state.key, suspicion(found), scored > 0, draws)
         kept = arrived & ~(several & upper[ids])
-        share = kept.astype(jnp.float32) / jnp.maximum(jnp.sum(kept), 1).astype(jnp.float32)
-        out = grams.combine(share, seen.updates)
+        out = grams.mean_of(kept, seen.updates)
 
         aggregate = select(out)
         turn = only_if(state.round > 0, tree.sub(state.aggregate, aggregate))

@@ -99,8 +99,7 @@ def _best(name: str, attackers: int, how_many) -> Aggregator:
         found = scores(gram.pairwise(seen.updates), arrived, attackers)
         rank = jnp.argsort(jnp.argsort(found))
         chosen = (rank < jnp.minimum(how_many(count), count)) & arrived
-        share = chosen.astype(jnp.float32) / jnp.maximum(jnp.sum(chosen), 1).astype(jnp.float32)
-        out = gram.combine(share, seen.updates)
+        out = gram.mean_of(chosen, seen.updates)
         return only_if(count >= 2 * attackers + 3, out), state
 
     return _aggregator(update, attackers, robust=attackers > 0 or name == "Krum")

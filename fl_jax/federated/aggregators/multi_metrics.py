@@ -99,9 +99,7 @@ def multi_metrics(*, share: float = 0.3) -> Aggregator:
         count = jnp.sum(arrived)
         kept = jnp.maximum((share * count.astype(jnp.float32) + 1e-4).astype(jnp.int32), 1)
         chosen = (jnp.argsort(jnp.argsort(scores)) < kept) & arrived
-        left = jnp.maximum(jnp.sum(chosen), 1).astype(jnp.float32)
-        out = gram.combine(chosen.astype(jnp.float32) / left, seen.updates)
-        return only_if(count > 0, out), model
+        return only_if(count > 0, gram.mean_of(chosen, seen.updates)), model
 
     def score(update, others: Stacked, model):
         """Its own score, with the covariance of the others'."""

@@ -66,8 +66,7 @@ def rflbat(
             return jnp.where(count > 1, found, jnp.where(count > 0, 1.0, jnp.inf))
 
         chosen = near(apart, group[jnp.argmin(jax.vmap(alike)(group))], second)
-        share = chosen.astype(jnp.float32) / jnp.maximum(jnp.sum(chosen), 1).astype(jnp.float32)
-        return only_if(jnp.any(chosen), gram.combine(share, seen.updates)), state
+        return only_if(jnp.any(chosen), gram.mean_of(chosen, seen.updates)), state
 
     def score(update, others: Stacked, state: Keyed):
         """The squared distance from the mean in the plane that it and the others span."""

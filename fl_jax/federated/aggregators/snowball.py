@@ -170,8 +170,7 @@ def snowball(
                 initial=initial,
                 tuning=tuning,
             )
-        left = jnp.maximum(jnp.sum(elected), 1).astype(jnp.float32)
-        out = gram.combine(elected.astype(jnp.float32) / left, seen.updates)
+        out = gram.mean_of(elected, seen.updates)
         return only_if(count >= suspects + 3, out), state._replace(round=state.round + 1)
 
     def score(update, others: Stacked, state):
@@ -179,7 +178,6 @@ def snowball(
         mean distance to each other; in the mean over layers."""
         del state
         there = others.weights > 0
-        half = jnp.maximum(jnp.sum(there) // 2, 1)
         found = []
         own, rest = select(update), jax.vmap(select)(others.updates)
         for x, rows in zip(jax.tree.leaves(own), jax.tree.leaves(rest), strict=True):
@@ -188,10 +186,7 @@ def snowball(
             pairs = jnp.maximum(jnp.sum(both), 1).astype(jnp.float32)
             usual = jnp.sum(jnp.where(both, between, 0.0)) / pairs
             apart = jnp.sqrt(gram.to_each(x, rows) + 1e-12)
-            nearest = jnp.sort(jnp.where(there, apart, jnp.inf))
-            near = (jnp.arange(there.shape[0]) < half) & (nearest < jnp.inf)
-            mean = jnp.sum(jnp.where(near, nearest, 0.0)) / half.astype(jnp.float32)
-            found.append(mean / (usual + 1e-12))
+            found.append(gram.nearest_half(apart, there) / (usual + 1e-12))
         return sum(found, jnp.float32(0)) / len(found)
 
     return Aggregator(

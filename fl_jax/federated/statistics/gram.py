@@ -45,6 +45,12 @@ def combine(coefficients: Float[Array, " cohort"], updates: PyTree) -> PyTree:
     return jax.tree.map(add, updates)
 
 
+def mean_of(chosen: Bool[Array, " cohort"], updates: PyTree) -> PyTree:
+    """The mean of the chosen updates; 0 where nobody is."""
+    share = chosen.astype(jnp.float32) / jnp.maximum(jnp.sum(chosen), 1).astype(jnp.float32)
+    return combine(share, updates)
+
+
 def pairwise(updates: PyTree) -> Float[Array, "cohort cohort"]:
     """||x_i - x_j||^2 of updates."""
     return distances(gram(updates))
@@ -72,3 +78,13 @@ def median_of(values: Float[Array, " cohort"], arrived: Bool[Array, " cohort"]):
     ordered = jnp.sort(jnp.where(arrived, values, jnp.inf))
     low, high = ordered[jnp.maximum((count - 1) // 2, 0)], ordered[count // 2]
     return jnp.where(count > 0, (low + high) / 2, 0.0)
+
+
+def nearest_half(
+    apart: Float[Array, " cohort"], arrived: Bool[Array, " cohort"]
+) -> Float[Array, ""]:
+    """The mean of the smallest floor(m / 2) values of the m that arrived, of one at least."""
+    half = jnp.maximum(jnp.sum(arrived) // 2, 1)
+    nearest = jnp.sort(jnp.where(arrived, apart, jnp.inf))
+    near = (jnp.arange(nearest.shape[0]) < half) & (nearest < jnp.inf)
+    return jnp.sum(jnp.where(near, nearest, 0.0)) / half.astype(jnp.float32)

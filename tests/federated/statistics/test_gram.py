@@ -46,3 +46,14 @@ def test_combinations_and_medians():
     assert float(gram.median_of(values, jnp.ones(4, bool))) == 3.5
     assert float(gram.median_of(values, jnp.array([True, True, True, False]))) == 5.0
     assert float(gram.median_of(values, jnp.zeros(4, bool))) == 0.0
+
+
+def test_the_mean_of_some_and_of_the_nearest_half():
+    some = jnp.array([True, False, True, False, True])
+    found = gram.mean_of(some, UPDATES)
+    np.testing.assert_allclose(found["b"], X[[0, 2, 4], 6:].mean(0), rtol=1e-5)
+    assert not np.any(gram.mean_of(jnp.zeros(5, bool), UPDATES)["a"])
+    values = jnp.array([5.0, 1.0, 9.0, 2.0, 4.0])
+    assert float(gram.nearest_half(values, jnp.ones(5, bool))) == 1.5
+    assert float(gram.nearest_half(values, some)) == 4.0
+    assert float(gram.nearest_half(values, jnp.zeros(5, bool))) == 0.0
