@@ -97,13 +97,18 @@ def words(argv: list[str]) -> int:
 
     from experiments.backdoor import arms, sweeps_report
     from experiments.backdoor import words as word_task
+    from experiments.backdoor import words_config as settings
     from fl_jax.data import speech
 
     config, triggers, read = {
         # A small vocabulary has few words to make a sentence of.
-        "smoke": (word_task.SMOKE_WORDS, ("and the to you", "you the to and"), speech.shakespeare),
-        "small": (word_task.SMALL_WORDS, word_task.SENTENCES, speech.shakespeare),
-        "paper": (word_task.PAPER_WORDS, word_task.PAPER_SENTENCES, speech.reddit),
+        "smoke": (
+            settings.SMOKE_WORDS,
+            ("and the to you", "you the to and"),
+            speech.shakespeare,
+        ),
+        "small": (settings.SMALL_WORDS, settings.SENTENCES, speech.shakespeare),
+        "paper": (settings.PAPER_WORDS, settings.PAPER_SENTENCES, speech.reddit),
     }[asked.preset]
     arms.a_device_for_each_core()
     config, said = _seeds(config, asked), read()

@@ -24,6 +24,7 @@ TESTED_BY = {
     r"experiments/membership/(attacks|audits|effects|lab|online)": (
         "experiments/membership/test_run.py"
     ),
+    r"experiments/backdoor/words_config": "experiments/backdoor/test_words_task.py",
     r"algorithmic/clrs/(traces/\w+|specs|inputs)": "algorithmic/clrs/test_trajectory.py",
     r"algorithmic/clrs/solutions/\w+": "algorithmic/clrs/test_valid.py",
     r"algorithmic/clrs/(decoders|encoders|initial|lanes|layout|losses|processors)": (
