@@ -10,6 +10,8 @@ from algorithmic.disks.network import Network
 from algorithmic.disks.radiation import SHIELDED, Grid, Tables
 from algorithmic.disks.rates import Settings
 
+THINNEST = 1.0  # hydrogen nuclei [cm^-3]; thinner gas is neither solved nor in the light's way
+
 
 class Model(NamedTuple):
     """Abundances on the grid."""
@@ -32,7 +34,7 @@ def solve(
     options: bdf.Options = bdf.Options(rtol=1e-4, atol=1e-18),
     threads: int | None = None,
     lanes: int | None = None,
-    thinnest: float = 1e4,
+    thinnest: float = THINNEST,
     progress: Callable[[int], None] = lambda cells: None,
 ) -> Model:
     """The disk's chemistry after `years`.
@@ -47,7 +49,8 @@ def solve(
         options: tolerances.
         threads: see `chemistry.integrate`.
         lanes: see `chemistry.integrate`.
-        thinnest: hydrogen nuclei below which a cell is left at `start` [cm^-3].
+        thinnest: hydrogen nuclei below which a cell is left at `start` and shades none [cm^-3].
+            Keep it low: the gas below lacks the shade of what is left out.
         progress: called with the number of cells of each finished wavefront.
     """
     radii, layers = grid.density.shape
@@ -60,8 +63,8 @@ def solve(
         i = np.arange(max(0, front - layers + 1), min(radii, front + 1))
         j = front - i
         wanted = solved[i, j]
+        up, star = ({k: v[wanted] for k, v in way.items()} for way in shade.columns(i, j))
         if wanted.any():
-            up, star = shade.columns(i[wanted], j[wanted])
             cells = radiation.conditions(grid, i[wanted], j[wanted], up, star, tables)
             found = chemistry.integrate(
                 network,
@@ -78,7 +81,7 @@ def solve(
             )
             converged[i[wanted], j[wanted]] = found.converged
             steps[i[wanted], j[wanted]] = found.steps
-        shade.add(i, j, x)
+        shade.add(i[wanted], j[wanted], x)
         progress(int(wanted.sum()))
     return Model(grid, x, converged, solved, steps)
 
@@ -87,7 +90,7 @@ class Shade:
     """Columns of the shielding molecules above each cell and towards the star.
 
     A step of a column takes the abundance of the cell nearer to the light, which is known, and
-    the hydrogen between both cells.
+    the hydrogen between both cells. Cells that were not added hold no molecules.
     """
 
     def __init__(self, network: Network, grid: Grid):
@@ -111,7 +114,7 @@ class Shade:
         return at(self.up), at(self.star)
 
     def add(self, i, j, x) -> None:
-        """Takes up the abundances of a finished wavefront."""
+        """Takes up the abundances of finished cells of a wavefront."""
         for m, name in enumerate(SHIELDED):
             if name in self.places:
                 self.x[i, j, m] = np.maximum(x[i, j, self.places[name]], 0.0)

@@ -37,7 +37,7 @@ class Population:
     r_max: float = 400.0  # [au]
     top: float = 0.6  # highest z/r
     years: float = 1e6  # age of the chemistry [yr; the paper's population: 1e6, from memory]
-    thinnest: float = 1e4  # hydrogen nuclei [cm^-3; the authors' notebook]
+    thinnest: float = 1e4  # hydrogen nuclei of a row, at least [cm^-3; the authors' notebook]
     hottest: float = 1000.0  # dust [K; the authors' notebook]
     network: str = "S2"  # S2: RATE22 with at most 2 heavy atoms and ices; hand: 33 reactions
     rtol: float = 1e-4
@@ -93,7 +93,8 @@ def start(network: Network, c_to_o: float | None = None) -> np.ndarray:
 def rows(config: Population, number: int, drawn: dict, solved: model.Model, species) -> table.Table:
     """The cells of one disk that pass the cuts and converged."""
     g = solved.grid
-    keep = solved.converged & (g.temperature < config.hottest)
+    dense = g.density > config.thinnest  # thinner gas was solved because it shades
+    keep = solved.converged & dense & (g.temperature < config.hottest)
     wide = lambda values: np.broadcast_to(values, g.density.shape)[keep]
     radius = g.r[:, None]
     columns = {
@@ -110,9 +111,9 @@ def rows(config: Population, number: int, drawn: dict, solved: model.Model, spec
         "column_star": g.star[keep],
     }
     counts = {
-        "asked": int(solved.solved.sum()),
-        "not converged": int((solved.solved & ~solved.converged).sum()),
-        "too hot": int((solved.converged & ~(g.temperature < config.hottest)).sum()),
+        "asked": int((solved.solved & dense).sum()),
+        "not converged": int((solved.solved & dense & ~solved.converged).sum()),
+        "too hot": int((solved.converged & dense & ~(g.temperature < config.hottest)).sum()),
     }
     meta = {"parameters": drawn, "cells": counts, "steps": int(solved.steps.sum())}
     return table.Table(columns, species, solved.x[keep], meta)
@@ -134,7 +135,7 @@ def solve(
         tables=ready.tables,
         options=bdf.Options(rtol=config.rtol, atol=config.atol),
         threads=1,
-        thinnest=config.thinnest,
+        thinnest=min(model.THINNEST, config.thinnest),
     )
     rows(config, number, drawn, found, ready.network.species).save(_place(folder, number))
 
@@ -224,5 +225,6 @@ def card(config: Population, network: Network) -> dict:
         "uv": "dust-attenuated, star and interstellar, Draine fields",
         "ionization": "cosmic rays and X-rays, 1/s",
         "gas temperature": "equal to that of the dust",
+        "solved": f"gas of more than {model.THINNEST:g} hydrogen nuclei per cm^3",
         "start": {**START, "C+": CARBON, "O": "C+/(C/O)"},
     }

@@ -24,7 +24,10 @@ SHIELDED = ("H2", "CO", "N2", "C")
 
 
 class Light(NamedTuple):
-    """What shines on a disk and what dims it."""
+    """What shines on a disk and what dims it.
+
+    Of either ultraviolet field a cell is given half: the disk lies behind it.
+    """
 
     chi_star: float = 1e3  # of the star at 100 au, unattenuated [Draine fields]
     chi_ism: float = 1.0  # interstellar [Draine fields]

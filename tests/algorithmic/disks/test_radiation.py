@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from algorithmic.disks import (
+    bdf,
+    chemistry,
     hand,
     ionisation,
     model,
@@ -85,3 +87,26 @@ def test_columns_and_a_small_disk():
         shade.add(i, front - i, found.x)
     lowest = up["CO"][-1]  # of the outer midplane cell
     assert 0 < lowest < 1.5e-4 * grid.up[3, 3]
+
+
+def test_gas_too_thin_to_be_solved_shades_nothing():
+    # Left at its molecular start, it would shield the first cell below by four orders of magnitude.
+    disk, light = structure.Disk(mass_gas=1e-3), radiation.Light(chi_star=1e3)
+    grid = radiation.make_grid(disk, light, np.geomspace(5, 50, 3), radiation.heights(8))
+    net, tables = hand.co_h2(), radiation.Tables.load()
+    start = population.start(net)
+    thinnest = 1e5
+    found = model.solve(net, start, grid, tables=tables, threads=1, thinnest=thinnest)
+    assert (found.solved == (grid.density > thinnest)).all() and not found.solved.all()
+    i, j = 1, int(found.solved[1].argmax())
+    assert j > 0 and not found.solved[0, j]  # nothing solved on the way to either light
+    none = dict.fromkeys(radiation.SHIELDED, np.zeros(1))
+    cell = radiation.conditions(grid, np.array([i]), np.array([j]), none, none, tables)
+    alone = chemistry.integrate(
+        net, start, cell, [1e6], threads=1, options=bdf.Options(rtol=1e-4, atol=1e-18)
+    )
+    h2 = net.index("H2")
+    np.testing.assert_allclose(found.x[i, j, h2], alone.x[0, 0, h2], rtol=1e-3)
+    # All gas that matters is solved unless told otherwise.
+    whole = model.solve(net, start, grid, tables=tables, threads=1)
+    assert (whole.solved == (grid.density > 1)).all()
