@@ -112,8 +112,8 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
         check: refuse reactions that do not balance.
 
     Raises:
-        DataError: no reaction, one that does not balance, or more than three reactants or five
-            products.
+        DataError: no reaction, one that does not balance, more than three reactants or five
+            products, an alpha below 0, or a lowest temperature above the highest.
     """
     if not reactions:
         raise errors.DataError("a network needs at least one reaction, but none was found.")
@@ -122,6 +122,7 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
     for reaction in reactions:
         errors.one_of("kind of reaction", reaction.kind, KINDS)
         _sizes(reaction)
+        _numbers(reaction)
         if check:
             balanced(reaction)
         key = (tuple(sorted(reaction.reactants)), tuple(sorted(reaction.products)), reaction.kind)
@@ -196,6 +197,15 @@ def _sizes(reaction: Reaction) -> None:
             f"{reaction.where or 'a reaction'} has {len(reaction.reactants)} reactants and"
             f" {len(reaction.products)} products; one to {REACTANTS} and at most {PRODUCTS} are"
             " possible."
+        )
+
+
+def _numbers(reaction: Reaction) -> None:
+    if not (reaction.alpha >= 0 and reaction.t_min <= reaction.t_max):
+        raise errors.DataError(
+            f"{reaction.where or ' + '.join(reaction.reactants)}: alpha should be at least 0 and"
+            f" Tmin at most Tmax, but alpha {reaction.alpha:g} came for {reaction.t_min:g} to"
+            f" {reaction.t_max:g} K; correct the line."
         )
 
 

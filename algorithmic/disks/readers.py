@@ -37,7 +37,7 @@ def read_network(path, format: str | None = None, *, check: bool = True) -> netw
     path = pathlib.Path(path)
     if not path.is_file():
         raise errors.DataError(f"there is no network file {path}; give the path of one.")
-    text = path.read_text(errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     if format is None:
         format = _guess(path, text)
     errors.one_of("network format", format, FORMATS)
@@ -53,7 +53,13 @@ def _guess(path: pathlib.Path, text: str) -> str:
         return "uclchem"
     if lines[0].count(":") > 10:
         return "umist"
-    return "kida" if len(lines[0]) > 165 else "rate12-grain"
+    if len(lines[0]) > 165:
+        return "kida"
+    if not lines[0][123:126].strip().isdigit():
+        raise errors.DataError(
+            f"{path.name} looks like none of {', '.join(FORMATS)}; name the format that it has."
+        )
+    return "rate12-grain"
 
 
 def _number(text: str, what: str, where: str, *, empty: float | None = None) -> float:
@@ -116,10 +122,15 @@ def umist(text: str, file: str = "") -> Iterator[Reaction]:
 def kida(text: str, file: str = "") -> Iterator[Reaction]:
     """Reactions of a KIDA file: formulas 1 to 5; the grains' own rows (0, 10, 11) are left out.
 
-    KIDA counts cosmic-ray rates in multiples of zeta; here alpha is the rate at zeta0.
+    KIDA counts cosmic-ray rates in multiples of zeta; here alpha is the rate at zeta0. Misprints of
+    the file of 2024 are read as what they must be: of a row with CR, CRP or Photon these decide,
+    whatever its formula (25 rows); where the branching ratio of ions and dipoles (formulas 4, 5)
+    would be below 0 it is an exponent (formula 3, 10 rows); and where formula 3 would let two
+    molecules react at more than 1e-3 cm^3/s, alpha is the branching ratio (formula 4, one row).
     """
     upper = "E- " in text
     kinds = {1: "cr ionisation", 2: "photo", 3: "arrhenius", 4: "ionpol1", 5: "ionpol2"}
+    means = {"CR": 1, "CRP": 1, "Photon": 2, "PHOTON": 2}
     for line, row in enumerate(text.splitlines(), 1):
         if not row.strip() or row[0] in "!#":
             continue
@@ -137,12 +148,18 @@ def kida(text: str, file: str = "") -> Iterator[Reaction]:
             continue
         if formula not in kinds:
             raise errors.DataError(f"{where}: formula {formula} is none of 0 to 5.")
+        sides = [row[11 * k : 11 * k + 11].strip() for k in range(3)]
+        formula = next((means[s] for s in sides if s in means), formula)
+        if formula in (4, 5) and b < 0:
+            formula = 3
+        elif formula == 3 and a > 1e-3 and 0 < b < 1e-6:
+            formula = 4
         if formula == 1:
             a *= ZETA0
         if low < 0:
             low, high = 0.0, math.inf
         yield Reaction(
-            _species((row[0:11], row[11:22], row[22:33]), upper),
+            _species(sides, upper),
             _species((row[34 + 11 * k : 45 + 11 * k] for k in range(5)), upper),
             kinds[formula],
             *(a, b, c, low, high),
@@ -160,7 +177,7 @@ def uclchem(text: str, file: str = "") -> Iterator[Reaction]:
     types = {"CRP": "cr ionisation", "CRPHOT": "cr photon", "PHOTON": "photo"}
     skip = NOT_SPECIES - set(types) - {"", "NAN"}
     for line, row in enumerate(csv.reader(io.StringIO(text)), 1):
-        if line == 1:
+        if line == 1 or not "".join(row).strip() or row[0].startswith("!"):
             continue
         where = f"{file} line {line}"
         if len(row) < 12:

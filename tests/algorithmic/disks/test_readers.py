@@ -1,7 +1,8 @@
+import jax
 import numpy as np
 import pytest
 
-from algorithmic.disks import network, readers, species
+from algorithmic.disks import network, rates, readers, species
 from fl_jax.core import errors
 from fl_jax.data import sources
 
@@ -39,6 +40,62 @@ def test_kida_columns(tmp_path):
     kinds = {found.equation(r): network.KINDS[found.kind[r]] for r in range(2)}
     assert kinds == {"H3+ + CO -> HCO+ + H2": "ionpol1", "H2 -> H2+ + e-": "cr ionisation"}
     assert found.alpha[found.find("H2 -> H2+ + e-")[0], 0] == pytest.approx(0.93 * 1.3e-17)
+
+
+def test_misprinted_formulas_of_kida_are_read_as_what_they_must_be(tmp_path):
+    # As in the file of 2024: CRP with the formula of photons, which made 1e4 a second of it;
+    # photons with that of cosmic rays; an exponent where a branching ratio belongs, and the other
+    # way round.
+    row = lambda left, right, numbers, formula, number: (
+        f"{left[0]:11}{left[1]:11}{'':11} {right[0]:11}{right[1]:11}{'':33}  "
+        f" {numbers} 0.00E+00 0.00E+00 logn  4     10    496  {formula}  {number:4} 1  1\n"
+    )
+    found = read(
+        tmp_path,
+        row(("C2H", "CRP"), ("C2", "H"), "1.000E+04  0.000E+00  0.000E+00", 2, 1)
+        + row(("CH", "Photon"), ("C", "H"), "1.900E-09  0.000E+00  1.700E+00", 1, 2)
+        + row(("H3+", "CO"), ("HCO+", "H2"), "1.000E-09 -5.000E-01  0.000E+00", 4, 3)
+        + row(("H3+", "N2"), ("N2H+", "H2"), "1.000E+00  1.450E-09  0.000E+00", 3, 4),
+    )
+    cell = rates.conditions(1e4, 75.0, 1.0)
+    with jax.enable_x64(True):
+        k = np.asarray(rates.make(found)(cell))
+    wanted = {
+        "C2H -> C2 + H": 1e4 * 1.3e-17,
+        "CH -> C + H": 1.9e-9 * np.exp(-1.7),
+        "H3+ + CO -> HCO+ + H2": 1e-9 * 2 * 1e4,
+        "H3+ + N2 -> N2H+ + H2": 0.62 * 1.45e-9 * 1e4,
+    }
+    for row, rate in enumerate(k):
+        assert rate == pytest.approx(wanted[found.equation(row)], rel=1e-12)
+
+
+@pytest.mark.data("astrochem")
+def test_no_coefficient_of_kida_is_negative_or_that_of_a_lamp():
+    net = readers.read_network(DATA / "networks" / "gas_reactions_kida.uva.2024.in")
+    alone = (net.reactants >= 0).sum(axis=1) == 1
+    with jax.enable_x64(True):
+        for temperature in (10.0, 600.0):
+            k = np.asarray(rates.make(net)(rates.conditions(1e4, temperature, 0.0)))
+            assert (k >= 0).all()
+            assert k[alone].max() < 1e-6  # per second, in one Draine field
+            assert k.max() < 1e-3 * 1e4  # collisions
+
+
+def test_lines_that_say_nothing_and_files_of_no_format(tmp_path):
+    head = "Reactant 1,Reactant 2,Reactant 3,Product 1,Product 2,Product 3,Product 4,Alpha,Beta,"
+    body = "Gamma,T_min,T_max\nC,PHOTON,NAN,C+,E-,NAN,NAN,3.5e-10,0.0,3.76,10.0,41000.0\n"
+    assert len(read(tmp_path, head + body + "\n! a remark\n", format="uclchem")) == 1
+    assert len(read(tmp_path, "\ufeff" + UMIST.partition("\n")[2])) == 2
+    with pytest.raises(errors.DataError, match="looks like none of umist, kida"):
+        read(tmp_path, "H,H,,H2,,,,1e-17\n")
+
+
+def test_numbers_that_no_rate_has_are_refused(tmp_path):
+    with pytest.raises(errors.DataError, match=r"line 3: alpha should be at least 0.*-1.3e-17"):
+        read(tmp_path, UMIST.replace("1.3e-17", "-1.3e-17"))
+    with pytest.raises(errors.DataError, match=r"Tmin at most Tmax.*for 300 to 10 K"):
+        read(tmp_path, UMIST.replace(":10:41000:", ":300:10:"))
 
 
 def test_malformed_lines_name_file_line_and_reason(tmp_path):
