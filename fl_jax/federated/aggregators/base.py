@@ -146,6 +146,22 @@ def only_if(enough, update: PyTree) -> PyTree:
     return tree.where(enough, update, tree.zeros_like(update))
 
 
+def senders_of(rule: str, seen: Stacked, participants: int) -> Int[Array, " cohort"]:
+    """Who sent the updates; without ids they are those of all participants in their order.
+
+    Raises:
+        ConfigError: updates without ids from fewer than all.
+    """
+    if seen.ids is not None:
+        return seen.ids
+    if seen.weights.shape[0] != participants:
+        raise errors.ConfigError(
+            f"{rule} needs to know who sent what, but {seen.weights.shape[0]} updates come"
+            f" without ids; give ids, or all {participants} participants in their order."
+        )
+    return jnp.arange(participants)
+
+
 def needs(rule: str, seen: Stacked, least: int, condition: str, arguments: str) -> None:
     """Refuses a cohort that is too small for a rule.
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
-from fl_jax.core.types import Array, Float, Int, Key, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if, senders_of
 from fl_jax.federated.statistics import gap, lbfgs
 from fl_jax.federated.statistics import gram as grams
 
@@ -20,6 +20,7 @@ class Memory(NamedTuple):
     sent: Int[Array, " participants"]  # in which round; -1 = never
     scores: Float[Array, "participants window"]  # newest last
     scored: Int[Array, " participants"]  # how many of them there are
+    found: Bool[Array, " participants"]  # whom the last round held for malicious
     model: PyTree  # of the round
     aggregate: PyTree  # of the round before
     moves: PyTree  # leaves (window + 1, ...): steps of the model, newest last
@@ -56,8 +57,8 @@ def fldetector(
     The paper lets everyone take part in every round (tau = t - 1), stops at the first detection
     and trains again without whom it found. Here a participant may miss up to `window` rounds
     between two updates (after more it gets no score), and who is found is left out of rounds for
-    as long as its scores say so. Scores start once there are `window` pairs; until then it is the
-    plain mean.
+    as long as its scores say so; `restart.restart(rule, found=lambda state: state.found, ...)`
+    trains again. Scores start once there are `window` pairs; until then it is the plain mean.
 
     Args:
         participants: n, whose last updates and scores are kept.
@@ -85,6 +86,7 @@ def fldetector(
             sent=jnp.full(participants, -1, jnp.int32),
             scores=jnp.zeros((participants, window), jnp.float32),
             scored=jnp.zeros(participants, jnp.int32),
+            found=jnp.zeros(participants, bool),
             model=part,
             aggregate=part,
             moves=rows(window + 1),
@@ -109,18 +111,9 @@ def fldetector(
         turned = lambda leaf, rows: leaf[ids] - jnp.tensordot(bend.astype(rows.dtype), rows, axes=1)
         return jax.tree.map(turned, state.updates, basis), known  # an update is minus a gradient
 
-    def senders(seen: Stacked):
-        if seen.ids is not None:
-            return seen.ids
-        if seen.weights.shape[0] != participants:
-            raise errors.ConfigError(
-                f"FLDetector needs to know who sent what, but {seen.weights.shape[0]} updates come"
-                f" without ids; give ids, or all {participants} participants in their order."
-            )
-        return jnp.arange(participants)
-
     def update(seen: Stacked, state: Memory):
-        arrived, ids = seen.weights > 0, senders(seen)
+        arrived = seen.weights > 0
+        ids = senders_of("FLDetector", seen, participants)
         part = jax.vmap(select)(seen.updates)
         predicted, known = predictions(state, ids)
         known &= arrived
@@ -133,9 +126,10 @@ def fldetector(
         rows = jnp.concatenate([state.scores[ids][:, 1:], score[:, None]], axis=1)
         scores = state.scores.at[ids].set(jnp.where(known[:, None], rows, state.scores[ids]))
         scored = jnp.minimum(state.scored.at[ids].add(known.astype(jnp.int32)), window)
-        found = state._replace(scores=scores, scored=scored)
-        several, upper = gap.split(state.key, suspicion(found), scored > 0, draws)
-        kept = arrived & ~(several & upper[ids])
+        judged = state._replace(scores=scores, scored=scored)
+        several, upper = gap.split(state.key, suspicion(judged), scored > 0, draws)
+        found = several & upper
+        kept = arrived & ~found[ids]
         out = grams.mean_of(kept, seen.updates)
 
         aggregate = select(out)
@@ -143,7 +137,8 @@ def fldetector(
         put = lambda all, new: all.at[ids].set(
             jnp.where(arrived.reshape(-1, *[1] * (new.ndim - 1)), new, all[ids])
         )
-        return out, found._replace(
+        return out, judged._replace(
+            found=found,
             updates=jax.tree.map(put, state.updates, part),
             sent=put(state.sent, jnp.broadcast_to(state.round, ids.shape)),
             aggregate=aggregate,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.federated.aggregators import fldetector
+from fl_jax.federated.aggregators import fldetector, restart
 from fl_jax.federated.aggregators.base import Stacked
 from tests.federated.aggregators import reference
 
@@ -74,6 +74,29 @@ def test_who_is_erratic_is_left_out_and_nobody_else():
     _, updates, ids, _ = records[-1]
     benign = updates[~np.isin(ids, [4, 9])].mean(0)
     np.testing.assert_allclose(aggregates[-1], benign, rtol=1e-4, atol=1e-6)
+
+
+def test_with_a_restart_who_is_erratic_is_out_for_good():
+    rule = restart.restart(RULE, participants=N, found=lambda state: state.found)
+    draw, first = np.random.default_rng(1), np.full(D, 0.5)
+    model, state, sent = first, rule.init(cut(first)), []
+
+    @jax.jit
+    def step(model, state, updates, key):
+        state = rule.begin(model, state, key)
+        return rule.update(Stacked(updates, jnp.ones(N), jnp.arange(N)), state)
+
+    for t in range(ROUNDS):
+        gradients = np.einsum("nij,nj->ni", HESSIANS, model - CENTRES)
+        updates = erratic(-0.2 * gradients, np.arange(N), t, draw)
+        out, state = step(cut(model), state, cut(updates), jax.random.key(t))
+        sent.append((model, updates, joined(out)))
+        model = model + joined(out)
+    np.testing.assert_array_equal(np.flatnonzero(state.out), [4, 9])
+    back = next(t for t in range(ROUNDS) if np.allclose(sent[t][0] + sent[t][2], first, atol=1e-5))
+    for _, updates, out in sent[back + 1 : back + 1 + WINDOW]:
+        np.testing.assert_allclose(out, np.delete(updates, [4, 9], 0).mean(0), rtol=1e-4, atol=1e-6)
+    assert WINDOW < back < ROUNDS - 2
 
 
 def test_until_the_window_is_full_it_is_the_mean():
