@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, against_model
 from fl_jax.federated.statistics import gram, largest
 from fl_jax.federated.statistics import norms as lengths
 
@@ -76,10 +76,6 @@ def alignins(*, share: float = 0.3, signs: float = 1.0, direction: float = 1.0) 
     errors.positive("the bound of the signs of AlignIns (lambda_s)", signs)
     errors.positive("the bound of the direction of AlignIns (lambda_c)", direction)
 
-    def begin(variables, state, key):
-        del state, key
-        return variables
-
     def update(seen: Stacked, model):
         arrived, most = seen.weights > 0, principal(seen.updates)
         # One client after another: magnitudes of the whole stack would be a copy of it.
@@ -114,12 +110,4 @@ def alignins(*, share: float = 0.3, signs: float = 1.0, direction: float = 1.0) 
         bound = gram.median_of(lengths.of_each(others.updates), there)
         return jnp.maximum(by_sign, by_turn) + lengths.beyond(update, bound)
 
-    return Aggregator(
-        lambda variables: tree.zeros_like(variables),
-        update,
-        Stacked,
-        begin=begin,
-        score=score,
-        memory="gram",
-        properties=frozenset({"permutation", "equal", "scale"}),
-    )
+    return against_model(update, score, frozenset({"permutation", "equal", "scale"}))

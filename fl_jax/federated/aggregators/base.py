@@ -107,6 +107,27 @@ def drawing(
     )
 
 
+def against_model(
+    update: Callable[[Stacked, PyTree], tuple[PyTree, PyTree]],
+    score: Callable[[PyTree, Stacked, PyTree], Float[Array, ""]],
+    properties: frozenset[str],
+) -> Aggregator:
+    """A rule on the stack that looks at the round's global model and remembers nothing else.
+
+    Args:
+        update, score, properties: as of `Aggregator`, the state being the model's variables.
+    """
+    return Aggregator(
+        tree.zeros_like,
+        update,
+        Stacked,
+        begin=lambda variables, state, key: variables,
+        score=score,
+        memory="gram",
+        properties=properties,
+    )
+
+
 def as_stacked(rule: Aggregator) -> Aggregator:
     """The same rule seeing `Stacked`: what a running sum gives, from the stack.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, against_model
 from fl_jax.federated.statistics import discrepancy, gram
 
 
@@ -65,10 +65,6 @@ def flare(
     def of_each(updates, model):
         return jax.lax.map(lambda update: represent(tree.add(model, update)), updates)
 
-    def begin(variables, state, key):
-        del state, key
-        return variables
-
     def update(seen: Stacked, model):
         arrived, width = seen.weights > 0, discrepancy.usual_width(represent(model))
         found = of_each(seen.updates, model)
@@ -87,12 +83,4 @@ def flare(
         own = discrepancy.to_each(represent(tree.add(model, update)), found, width)
         return gram.nearest_half(own, there)
 
-    return Aggregator(
-        lambda variables: tree.zeros_like(variables),
-        update,
-        Stacked,
-        begin=begin,
-        score=score,
-        memory="gram",
-        properties=frozenset({"permutation", "equal"}),
-    )
+    return against_model(update, score, frozenset({"permutation", "equal"}))

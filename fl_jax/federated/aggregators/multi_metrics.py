@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, against_model, only_if
 from fl_jax.federated.statistics import gram
 
 FLAT = 1e-6  # of the largest: below it, a direction of the measures counts as one without spread
@@ -87,10 +87,6 @@ def multi_metrics(*, share: float = 0.3) -> Aggregator:
             f"the share of updates that MultiMetrics keeps lies in (0, 1], got {share}."
         )
 
-    def begin(variables, state, key):
-        del state, key
-        return variables
-
     def update(seen: Stacked, model):
         arrived = seen.weights > 0
         rows = jax.vmap(measures, (0, None))(seen.updates, model)
@@ -108,12 +104,4 @@ def multi_metrics(*, share: float = 0.3) -> Aggregator:
         own = deviations(measures(update, model)[None], rows, there)
         return jnp.sqrt(whitened(own, deviations(rows, rows, there), there)[0] + 1e-12)
 
-    return Aggregator(
-        lambda variables: tree.zeros_like(variables),
-        update,
-        Stacked,
-        begin=begin,
-        score=score,
-        memory="gram",
-        properties=frozenset({"permutation", "equal"}),
-    )
+    return against_model(update, score, frozenset({"permutation", "equal"}))
