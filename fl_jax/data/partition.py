@@ -5,6 +5,18 @@ import numpy as np
 from fl_jax.core import errors
 
 
+def _classes(labels: np.ndarray) -> np.ndarray:
+    """The labels, one class for each example; refuses what would be cut wrongly in silence."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or (labels.dtype.kind == "f" and np.isnan(labels).any()):
+        what = f"{labels.ndim} axes" if labels.ndim != 1 else "NaN among them"
+        raise errors.DataError(
+            f"labels are one row with the class of each example, got {what}; give whole numbers"
+            " (np.argmax of one-hot rows), and leave out examples without a label."
+        )
+    return labels
+
+
 def dirichlet(
     labels: np.ndarray,
     participants: int,
@@ -21,7 +33,7 @@ def dirichlet(
     Args:
         labels: (n,) integer classes.
         participants: number of shares.
-        alpha: concentration; smaller is less even. The paper has 0.9.
+        alpha: concentration, finite; smaller is less even. The paper has 0.9.
         seed: of the split.
         original: the rule of the code of Bagdasaryan et al. 2020 instead: participant i takes the
             next min(left, round(p_i * s)) examples of a class, where s is the size of class 0 for
@@ -33,10 +45,17 @@ def dirichlet(
         One sorted array of indices per participant; they are disjoint.
 
     Raises:
-        ConfigError: alpha or participants not above 0.
+        ConfigError: alpha or participants not above 0, or alpha infinite.
+        DataError: labels with NaN, or not one for each example.
     """
     errors.positive("alpha", alpha)
     errors.positive("participants", participants)
+    if np.isinf(alpha):
+        raise errors.ConfigError(
+            "alpha of a Dirichlet split must be finite; give 1e6 for classes in equal parts, or"
+            " take partition.iid."
+        )
+    labels = _classes(labels)
     rng = np.random.default_rng(seed)
     shares: list[list[int]] = [[] for _ in range(participants)]
     classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
@@ -53,7 +72,8 @@ def dirichlet(
 
 
 def iid(examples: int, participants: int, *, seed: int = 0) -> list[np.ndarray]:
-    """Equal random shares; they differ by one example at most."""
+    """Equal random shares of the examples 0..`examples` - 1; they differ by one at most."""
+    errors.positive("examples", examples)
     errors.positive("participants", participants)
     order = np.random.default_rng(seed).permutation(examples)
     return [np.sort(share) for share in np.array_split(order, participants)]
@@ -76,6 +96,7 @@ def shards(
 
     Raises:
         ConfigError: participants or each not above 0, or more shards than examples.
+        DataError: labels with NaN, or not one for each example.
 
     References:
         McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized
@@ -83,6 +104,7 @@ def shards(
     """
     errors.positive("participants", participants)
     errors.positive("the shards of each participant", each)
+    labels = _classes(labels)
     count = participants * each
     if count > len(labels):
         raise errors.ConfigError(
@@ -102,7 +124,16 @@ def by_owner(owners: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         One sorted array of indices per owner, in the order of `np.unique(owners)`.
+
+    Raises:
+        DataError: not one owner for each example.
     """
+    owners = np.asarray(owners)
+    if owners.ndim != 1:
+        raise errors.DataError(
+            f"owners are one row with the name or number of each example's owner, got"
+            f" {owners.ndim} axes."
+        )
     names, owner = np.unique(owners, return_inverse=True)
     order = np.argsort(owner, kind="stable")
     return np.split(order, np.cumsum(np.bincount(owner, minlength=len(names)))[:-1])

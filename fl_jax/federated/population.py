@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 
 
@@ -26,6 +26,29 @@ class Population:
     longest: int = dataclasses.field(metadata={"static": True})  # share; it shapes the shuffle
 
 
+def _array(name: str, leaf) -> np.ndarray:
+    """The leaf, of a dtype that JAX has and the numbers fit."""
+    array = np.asarray(leaf)
+    number = array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)
+    if not number or not array.ndim:
+        raise errors.DataError(
+            f"examples are arrays of numbers with an axis of examples, but {name or 'they'} came as"
+            f" {array.dtype} of shape {array.shape}; turn text into numbers (tokens), and lists"
+            " into arrays."
+        )
+    kept = jax.dtypes.canonicalize_dtype(array.dtype)
+    if kept != array.dtype:
+        with np.errstate(over="ignore"):
+            narrow = array.astype(kept)
+        whole = array.dtype.kind in "iu"
+        if np.any(narrow != array if whole else np.isfinite(array) & ~np.isfinite(narrow)):
+            raise errors.DataError(
+                f"{name or 'an array'} holds {array.dtype} numbers that {kept} does not reach;"
+                " rescale or renumber them, or set jax_enable_x64."
+            )
+    return array
+
+
 def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
     """The population in which participant i owns the examples `shares[i]`.
 
@@ -34,9 +57,11 @@ def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
         shares: one array of example indices per participant, from `data.partition`.
 
     Raises:
-        DataError: a participant without examples, an index that is out of range, or
-            shares that are no indices, such as masks.
+        DataError: a participant without examples, an index that is out of range,
+            shares that are no indices, such as masks, or examples that are no numbers, or
+            numbers that JAX would wrap or make infinite.
     """
+    examples = tree.map_named(_array, examples)
     count = {len(leaf) for leaf in jax.tree.leaves(examples)}
     if len(count) != 1:
         raise errors.DataError(
@@ -62,12 +87,17 @@ def make(examples: PyTree, shares: Sequence[np.ndarray]) -> Population:
             f" {max(count) - 1}."
         )
     start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int32)
-    taken = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), examples)
+    taken = jax.tree.map(lambda leaf: jnp.asarray(leaf[order]), examples)
     return Population(taken, jnp.asarray(start), jnp.asarray(size), int(size.max()))
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:
-    """Refuses labels outside 0..classes-1, which a cross-entropy would clip silently."""
+    """Refuses labels that are no whole numbers of 0..classes-1."""
+    labels = np.asarray(labels)
+    if not labels.size or labels.dtype.kind not in "iu":
+        raise errors.DataError(
+            f"labels must be whole numbers, one at least, got {labels.size} of {labels.dtype}."
+        )
     low, high = int(np.min(labels)), int(np.max(labels))
     if low < 0 or high >= classes:
         raise errors.DataError(

@@ -81,3 +81,25 @@ def test_shares_by_owner():
 def test_impossible_splits_are_refused(call):
     with pytest.raises(errors.ConfigError, match="must be above 0"):
         partition.dirichlet(LABELS, **({"participants": 5} | call))
+
+
+def test_an_infinite_alpha_is_refused():
+    with pytest.raises(errors.ConfigError, match="alpha of a Dirichlet split must be finite"):
+        partition.dirichlet(LABELS, 5, alpha=np.inf)
+    with pytest.raises(errors.ConfigError, match="examples must be above 0"):
+        partition.iid(-3, 2)
+
+
+@pytest.mark.parametrize("split", [partition.dirichlet, partition.shards])
+@pytest.mark.parametrize(
+    ("labels", "said"), [(np.array([0, np.nan, 1, np.nan]), "NaN"), (np.eye(4), "2 axes")]
+)
+def test_labels_that_are_not_one_class_each_are_refused(split, labels, said):
+    """NaN equals nothing: those examples would be nobody's."""
+    with pytest.raises(errors.DataError, match=said):
+        split(labels, 2)
+
+
+def test_owners_are_one_for_each_example():
+    with pytest.raises(errors.DataError, match="got 2 axes"):
+        partition.by_owner(np.array([["a", "b"], ["a", "c"]]))

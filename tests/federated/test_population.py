@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -35,6 +36,38 @@ def test_impossible_shares_are_refused(shares, said):
 def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(errors.DataError, match="same number of examples"):
         population.make({**EXAMPLES, "y": np.arange(9)}, [np.array([0])])
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.array(["a", "b"]), "x came as <U1 of shape"),
+        (np.array([None, [1]], object), "x came as object of shape"),
+        ([1, 2], r"x/0 came as int64 of shape \(\)"),  # a list is a tree of numbers
+        (np.array([1, 2**40]), "x holds int64 numbers that int32 does not reach"),
+        (np.array([1.0, 1e300]), "x holds float64 numbers that float32 does not reach"),
+    ],
+)
+def test_examples_that_jax_would_refuse_or_wrap_are_refused(x, said):
+    with pytest.raises(errors.DataError, match=said):
+        population.make({"x": x}, [np.array([0]), np.array([1])])
+
+
+def test_examples_keep_what_they_are():
+    x = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": np.array([True, False])}
+    made = population.make(x | {"c": np.array([1.5, np.inf])}, [np.array([1, 0])]).examples
+    assert {name: str(leaf.dtype) for name, leaf in made.items()} == {
+        "a": "bfloat16",
+        "b": "bool",
+        "c": "float32",
+    }
+    assert made["c"].tolist() == [np.inf, 1.5]
+
+
+@pytest.mark.parametrize("labels", [np.array([0.0, np.nan]), np.array([], int)])
+def test_labels_that_are_no_classes_are_refused(labels):
+    with pytest.raises(errors.DataError, match="labels must be whole numbers, one at least"):
+        population.check_labels(labels, 3)
 
 
 def test_labels_and_images_are_checked():
