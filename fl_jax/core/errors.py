@@ -1,6 +1,7 @@
 """Errors are sentences: what was expected, what came, what to do."""
 
 import difflib
+import operator
 from collections.abc import Iterable
 
 
@@ -39,3 +40,19 @@ def not_negative(what: str, value) -> None:
     """Refuses a value below zero, and NaN."""
     if not value >= 0:
         raise ConfigError(f"{what} must be 0 or more, got {value}; give 0 or a positive number.")
+
+
+def whole(what: str, value, least: int = 0) -> None:
+    """Refuses what is no whole number of `least` or more: a share given for a count, say."""
+    try:
+        enough = operator.index(value) >= least
+    except TypeError:
+        enough = False
+    if not enough:
+        raise ConfigError(f"{what} must be a whole number of {least} or more, got {value}.")
+
+
+def below_one(what: str, value) -> None:
+    """Refuses a value outside [0, 1), and NaN."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{what} must lie in [0, 1), got {value}.")

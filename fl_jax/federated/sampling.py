@@ -152,8 +152,7 @@ def dropout(sampler: Sampler, rate: float) -> Sampler:
     Raises:
         ConfigError: a rate outside [0, 1).
     """
-    if not 0 <= rate < 1:
-        raise errors.ConfigError(f"a drop-out rate must lie in [0, 1), got {rate}.")
+    errors.below_one("a drop-out rate", rate)
 
     def sample(key, round):
         chosen = sampler.draw(key, round)

@@ -55,9 +55,8 @@ def adaptive(
     errors.one_of("adaptive server optimizer", kind, KINDS)
     errors.positive("the server's learning rate", rate)
     errors.positive("tau", tau)
-    for name, decay in (("b1", b1), ("b2", b2)):
-        if not 0 <= decay < 1:
-            raise errors.ConfigError(f"{name} must lie in [0, 1), got {decay}.")
+    errors.below_one("b1", b1)
+    errors.below_one("b2", b2)
 
     def init(params: PyTree) -> Moments:
         return Moments(

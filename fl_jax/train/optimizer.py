@@ -1,6 +1,7 @@
 """One optimizer factory for every system: clients, servers, language models, reasoners."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -52,7 +53,9 @@ def make(
             takes AdamW), for matrices of more than two axes; None takes all plain matrices.
 
     Raises:
-        ConfigError: an unknown name, a rate that is not above 0, or a clip_norm below 0.
+        ConfigError: an unknown name; a rate that is not above 0 or not finite; a momentum, b1 or b2
+            outside [0, 1); eps, weight_decay or clip_norm below 0; a decay with an optimizer that
+            has none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -63,7 +66,12 @@ def make(
     """
     errors.one_of("optimizer", config.name, NAMES)
     errors.positive("learning rate", config.rate)
-    errors.not_negative("clip_norm", config.clip_norm)
+    if math.isinf(config.rate):
+        raise errors.ConfigError("learning rate must be finite, got inf.")
+    for field in ("momentum", "b1", "b2"):
+        errors.below_one(field, getattr(config, field))
+    for field in ("eps", "weight_decay", "clip_norm"):
+        errors.not_negative(field, getattr(config, field))
     if rate is None:
         rate = schedules.make(config.schedule, config.rate)
         constant = config.schedule == CONSTANT

@@ -77,12 +77,13 @@ def gradient(
         key: of the noise and of the examples' dropout.
         clip: C, > 0.
         noise_multiplier: noise over C; 0 clips only.
-        expected: records * rate.
+        expected: records * rate, > 0.
 
     Returns:
         A tree like `variables.params`.
     """
     errors.positive("clipping norm", clip)
+    errors.positive("expected batch size", expected)
 
     def one(example, counts, own):
         single = jax.tree.map(lambda leaf: leaf[None], example)

@@ -30,11 +30,12 @@ def make(config: Schedule, peak: float) -> optax.Schedule:
     without the model size]; `step` multiplies by `factor` after every `every` steps.
 
     Raises:
-        ConfigError: an unknown kind, a warmup below 0, or decay_steps, every or factor not above 0
-            where the kind needs them.
+        ConfigError: an unknown kind, a warmup or final below 0, or decay_steps, every or factor not
+            above 0 where the kind needs them.
     """
     errors.one_of("schedule", config.kind, KINDS)
     errors.not_negative("warmup", config.warmup)
+    errors.not_negative("final", config.final)
     if config.kind in ("linear", "cosine"):
         errors.positive(f"decay_steps of a {config.kind} schedule", config.decay_steps)
     if config.kind == "linear":

@@ -68,6 +68,12 @@ def test_gradients_are_clipped_by_their_global_norm():
         (optimizer.Optimizer("sgd", rate=0.0), "learning rate must be above 0"),
         (optimizer.Optimizer("sgd", clip_norm=-1.0), "clip_norm must be 0 or more, got -1"),
         (optimizer.Optimizer("adam", weight_decay=0.1), "use adamw"),
+        (optimizer.Optimizer("sgd", rate=np.inf), "learning rate must be finite"),
+        (optimizer.Optimizer("sgd", momentum=1.0), r"momentum must lie in \[0, 1\), got 1"),
+        (optimizer.Optimizer("adam", b1=-0.5), r"b1 must lie in \[0, 1\), got -0.5"),
+        (optimizer.Optimizer("adamw", b2=np.nan), "b2 must lie"),
+        (optimizer.Optimizer("adam", eps=-1e-8), "eps must be 0 or more"),
+        (optimizer.Optimizer("sgd", weight_decay=-0.1), "weight_decay must be 0 or more"),
     ],
 )
 def test_what_cannot_work_is_refused(config, said):

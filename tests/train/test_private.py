@@ -68,3 +68,5 @@ def test_poisson_samples(key):
 def test_a_clip_of_zero_is_refused(batch, key):
     with pytest.raises(errors.ConfigError, match="clipping norm"):
         call(batch, np.ones(6, np.float32), key, clip=0.0)
+    with pytest.raises(errors.ConfigError, match="expected batch size must be above 0"):
+        call(batch, np.ones(6, np.float32), key, expected=0.0)

@@ -38,10 +38,11 @@ def test_step_drops():
     ("changes", "said"),
     [
         ({"warmup": -5}, "warmup must be 0 or more"),
+        ({"kind": "cosine", "decay_steps": 9, "final": -0.5}, "final must be 0 or more"),
         ({"kind": "step", "every": 3, "factor": 0.0}, "factor of a step schedule"),
     ],
 )
-def test_numbers_that_optax_reads_as_a_constant_rate_are_refused(changes, said):
+def test_numbers_that_optax_reads_as_another_schedule_are_refused(changes, said):
     with pytest.raises(errors.ConfigError, match=said):
         schedule.make(schedule.Schedule(**changes), 1.0)
 

@@ -49,7 +49,7 @@ def dnc(
         Shejwalkar, Houmansadr 2021, "Manipulating the Byzantine: Optimizing Model Poisoning
         Attacks and Defenses for Federated Learning", Algorithm 2.
     """
-    errors.not_negative("attackers (f)", attackers)
+    errors.whole("attackers (f)", attackers)
     errors.positive("the filtered share of the attackers (c)", filtered)
     errors.positive("iterations of DnC", iterations)
     errors.positive("coordinates of DnC (b)", count)

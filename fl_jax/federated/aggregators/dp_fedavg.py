@@ -76,7 +76,8 @@ def dp_fedavg(
     if quantile is not None:
         if not 0 < quantile < 1:
             raise errors.ConfigError(f"the quantile must lie in (0, 1), got {quantile}.")
-        if z >= 2 * sigma_b:
+        errors.not_negative("rate", rate)
+        if not z < 2 * sigma_b:
             raise errors.ConfigError(
                 f"the noise of the count, {sigma_b}, must be above half of the noise multiplier"
                 f" {noise_multiplier}, which it shares; raise count_noise or the cohort."

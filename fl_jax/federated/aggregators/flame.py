@@ -55,8 +55,7 @@ def flame(*, noise: float = 1e-3) -> Aggregator:
     References:
         Nguyen et al. 2022, "FLAME: Taming Backdoors in Federated Learning", Algorithm 1.
     """
-    if noise < 0:
-        raise errors.ConfigError(f"the noise of FLAME must be 0 or more, got {noise}.")
+    errors.not_negative("the noise of FLAME", noise)
 
     def update(seen: Stacked, state):
         arrived = seen.weights > 0

@@ -35,11 +35,6 @@ def scores(
     return jnp.where(among, total, jnp.inf)
 
 
-def _check(attackers: int) -> None:
-    if attackers < 0:
-        raise errors.ConfigError(f"attackers (f) must be 0 or more, got {attackers}.")
-
-
 def _score(attackers: int):
     def score(update, others: Stacked, state):
         """The Krum score that this update would get beside the others."""
@@ -62,7 +57,7 @@ def krum(*, attackers: int) -> Aggregator:
         attackers: f, how many of a round's updates may be malicious.
 
     Raises:
-        ConfigError: f below 0, or m < 2f + 3 (when the round is traced).
+        ConfigError: f no whole number of 0 or more, or m < 2f + 3 (when the round is traced).
 
     References:
         Blanchard et al. 2017, "Machine Learning with Adversaries", section 4.
@@ -81,7 +76,7 @@ def multi_krum(*, attackers: int, keep: int | None = None) -> Aggregator:
         Blanchard et al. 2017, section 5 (Multi-Krum); m >= 2f + 3 as for Krum.
     """
     if keep is not None:
-        errors.positive("keep", keep)
+        errors.whole("keep", keep, least=1)
     return _best(
         "multi-Krum",
         attackers,
@@ -90,7 +85,7 @@ def multi_krum(*, attackers: int, keep: int | None = None) -> Aggregator:
 
 
 def _best(name: str, attackers: int, how_many) -> Aggregator:
-    _check(attackers)
+    errors.whole("attackers (f)", attackers)
 
     def update(seen: Stacked, state):
         needs(name, seen, 2 * attackers + 3, "2f + 3", f"f = {attackers}")
@@ -127,13 +122,13 @@ def bulyan(*, attackers: int) -> Aggregator:
         attackers: f.
 
     Raises:
-        ConfigError: f below 0, or m < 4f + 3 (when the round is traced).
+        ConfigError: f no whole number of 0 or more, or m < 4f + 3 (when the round is traced).
 
     References:
         El Mhamdi et al. 2018, "The Hidden Vulnerability of Distributed Learning in Byzantium",
         section 4.
     """
-    _check(attackers)
+    errors.whole("attackers (f)", attackers)
 
     def update(seen: Stacked, state):
         needs("Bulyan", seen, 4 * attackers + 3, "4f + 3", f"f = {attackers}")

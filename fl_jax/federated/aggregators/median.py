@@ -42,13 +42,12 @@ def trimmed_mean(*, trim: int) -> Aggregator:
         trim: beta, values dropped on each side, >= 0 and below half of the cohort.
 
     Raises:
-        ConfigError: trim below 0, or 2 trim >= m (when the round is traced).
+        ConfigError: trim no whole number of 0 or more, or 2 trim >= m (when the round is traced).
 
     References:
         Yin et al. 2018, Definition 2 (beta there is the share trim / m).
     """
-    if trim < 0:
-        raise errors.ConfigError(f"trim must be 0 or more, got {trim}; it counts dropped values.")
+    errors.whole("trim, which counts dropped values,", trim)
 
     def rule(values, count):
         place = jnp.arange(values.shape[0])[:, None]

@@ -74,8 +74,11 @@ def poison(
     """A checked `Poison`; arguments as its fields.
 
     Raises:
-        ConfigError: gamma, rate, bound or alpha out of range.
+        ConfigError: gamma, rate, bound or alpha out of range; per_batch or epochs no whole number of
+            0 or more.
     """
+    errors.whole("backdoor examples a batch (per_batch)", per_batch)
+    errors.whole("the attacker's epochs", epochs)
     errors.positive("gamma", gamma)
     errors.positive("the attacker's learning rate", rate)
     errors.positive("the norm bound", bound)
@@ -127,8 +130,15 @@ def constrain_and_scale(
         restrict: (view, state) -> mask (1 or 0) of parameters that may move; None = all.
         aim: view -> the loss that X is trained under in the place of `loss`.
         start: (view, key) -> the model from which training starts; None = G.
+
+    Raises:
+        ConfigError: a number out of range; `halvings` without `against`, or one without a score.
     """
     test_loss = test_loss or loss
+    errors.positive("batch_size", batch_size)
+    errors.whole("attackers", attackers, least=1)
+    errors.whole("drop_every", drop_every, least=1)
+    errors.whole("halvings", halvings)
     if radius is not None:
         errors.positive("the radius of the attacker's ball", radius)
     if halvings and against is None:

@@ -20,6 +20,7 @@ def norm_clip(*, bound: float, noise: float = 0.0) -> Defence:
         Sun et al. 2019, "Can You Really Backdoor Federated Learning?".
     """
     errors.positive("clipping bound", bound)
+    errors.not_negative("the noise on the aggregate", noise)
 
     def client(update, state):
         del state

@@ -47,7 +47,7 @@ def test_where_nobody_survives_nothing_moves():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(errors.ConfigError, match=r"must be 0 or more, got -1"):
+    with pytest.raises(errors.ConfigError, match=r"must be a whole number of 0 or more, got -1"):
         dnc.dnc(attackers=-1)
     with pytest.raises(errors.ConfigError, match=r"\(c\) must be above 0, got 0"):
         dnc.dnc(attackers=1, filtered=0)

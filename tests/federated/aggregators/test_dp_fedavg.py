@@ -51,6 +51,8 @@ def test_the_noise_multiplier_of_noise_after_averaging():
         ({"noise_multiplier": 0.0}, "noise_multiplier must be above 0"),
         ({"quantile": 1.0}, r"quantile must lie in \(0, 1\), got 1.0"),
         ({"quantile": 0.5, "count_noise": 0.2}, "must be above half of the noise multiplier 1.0"),
+        ({"quantile": 0.5, "count_noise": np.nan}, "must be above half of the noise multiplier"),
+        ({"quantile": 0.5, "rate": -0.2}, "rate must be 0 or more"),
     ],
 )
 def test_bad_settings_are_refused(changes, said):

@@ -181,6 +181,8 @@ def test_the_backdoor_is_learnt_and_poisoning_alone_is_not():
         ({"rate": 0.0}, "learning rate must be above 0"),
         ({"alpha": 1.5}, r"alpha must lie in \[0, 1\], got 1.5"),
         ({"bound": 0.0}, "norm bound must be above 0"),
+        ({"per_batch": -1}, r"\(per_batch\) must be a whole number of 0 or more, got -1"),
+        ({"epochs": -1}, "epochs must be a whole number of 0 or more, got -1"),
     ],
 )
 def test_impossible_settings_are_refused(changes, said):
@@ -234,6 +236,20 @@ def test_an_adaptive_attack_needs_a_score():
         )
     with pytest.raises(errors.ConfigError, match="name it in `against`"):
         constrain_and_scale.constrain_and_scale(toy.LOSS, optax.sgd(1.0), batch_size=4, halvings=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"attackers": 0}, "attackers must be a whole number of 1 or more"),
+        ({"drop_every": 0}, "drop_every must be a whole number of 1 or more"),
+    ],
+)
+def test_impossible_attacks_are_refused(changes, said):
+    usual = {"batch_size": 4}
+    with pytest.raises(errors.ConfigError, match=said):
+        constrain_and_scale.constrain_and_scale(toy.LOSS, optax.sgd(1.0), **(usual | changes))
 
 
 def test_poisoners_who_share_nothing_send_gamma_each():

@@ -31,3 +31,5 @@ def test_noise_has_the_stated_deviation(key):
 def test_a_bound_that_is_none_is_refused():
     with pytest.raises(errors.ConfigError, match="clipping bound must be above 0"):
         norm_clip.norm_clip(bound=0.0)
+    with pytest.raises(errors.ConfigError, match="noise on the aggregate must be 0 or more"):
+        norm_clip.norm_clip(bound=1.0, noise=np.nan)
