@@ -74,8 +74,8 @@ def poison(
     """A checked `Poison`; arguments as its fields.
 
     Raises:
-        ConfigError: gamma, rate, bound or alpha out of range; per_batch or epochs no whole number of
-            0 or more.
+        ConfigError: gamma, rate, bound or alpha out of range; per_batch or epochs no whole number
+            of 0 or more.
     """
     errors.whole("backdoor examples a batch (per_batch)", per_batch)
     errors.whole("the attacker's epochs", epochs)

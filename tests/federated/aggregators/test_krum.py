@@ -43,7 +43,7 @@ def test_too_small_cohorts_are_refused(rule, said):
 def test_impossible_numbers_are_refused():
     with pytest.raises(errors.ConfigError, match="must be a whole number of 0 or more, got -1"):
         krum.bulyan(attackers=-1)
-    with pytest.raises(errors.ConfigError, match="must be a whole number of 0 or more, got 0.2"):
+    with pytest.raises(errors.ConfigError, match=r"must be a whole number of 0 or more, got 0\.2"):
         # A share of the cohort; past the annotations, which are assertions in the tests alone.
         inspect.unwrap(krum.bulyan)(attackers=0.2)
     with pytest.raises(errors.ConfigError, match="keep must be a whole number of 1 or more"):

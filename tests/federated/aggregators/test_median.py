@@ -15,7 +15,7 @@ def test_trimming_half_or_more_is_refused():
         rule.update(seen, ())
     with pytest.raises(errors.ConfigError, match="must be a whole number of 0 or more, got -1"):
         median.trimmed_mean(trim=-1)
-    with pytest.raises(errors.ConfigError, match="trim, .* must be a whole number .* got 0.1"):
+    with pytest.raises(errors.ConfigError, match=r"trim, .* must be a whole number .* got 0\.1"):
         # The paper's beta: it would trim one side alone. The tests' annotations are assertions.
         inspect.unwrap(median.trimmed_mean)(trim=0.1)
 
