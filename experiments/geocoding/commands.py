@@ -8,6 +8,8 @@ import pathlib
 from experiments import arguments
 from fl_jax.core import errors
 
+KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
+
 
 def serve(argv: list[str]) -> int:
     """The service of a finished run, on the loopback interface unless told otherwise."""
@@ -103,6 +105,8 @@ def text(argv: list[str]) -> int:
     asked = arguments.read(parser, argv)
     from fl_jax.geocoding.service import formats
 
+    if asked.region is not None and not 0 < asked.region < 1:
+        raise errors.ConfigError(f"--region is a mass between 0 and 1, got {asked.region}.")
     found = _load(asked.run)
     (answer,) = found.geocode([asked.text], residual=asked.residual)
     body = formats.ours(found, answer, polygon=asked.region)
@@ -115,8 +119,8 @@ def batch(argv: list[str]) -> int:
     parser = arguments.command(
         "geocoding",
         "batch",
-        "Adds lat, lon, confidence, place, geonameid, country, cell and error (of a text that"
-        " is too long); geocoded_lat and so on where the file has a column of that name.",
+        "Adds lat, lon, confidence, place, geonameid, country, cell and error (of what cannot be"
+        " geocoded); geocoded_lat and so on where the file has a column of that name.",
     )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
@@ -126,24 +130,23 @@ def batch(argv: list[str]) -> int:
     asked = arguments.read(parser, argv)
     from fl_jax.train import metrics
 
+    target = pathlib.Path(asked.target)
+    _writable(target)
     rows = read_rows(pathlib.Path(asked.source), asked.column)
     found = _load(asked.run)
-    from fl_jax.geocoding.geocoder import LIMIT
-
     taken, out, count = {name for row in rows for name in row}, [], 0
     with metrics.Progress(len(rows), what="text") as progress:
         progress.update(0)
         for start in range(0, len(rows), 64):
             some = rows[start : start + 64]
-            texts = [str(r[asked.column] or "") for r in some]
-            kept = [text if len(text) <= LIMIT else "" for text in texts]
-            answers = found.geocode(kept, residual=asked.residual)
+            texts, unfit = zip(*(_text(r[asked.column]) for r in some), strict=True)
+            answers = found.geocode(texts, residual=asked.residual)
             count += sum(a.found for a in answers)
-            added = [_columns(found, a) | {"error": _too_long(t, LIMIT)}
-                     for t, a in zip(texts, answers, strict=True)]  # fmt: skip
+            added = [_columns(found, a) | {"error": why}
+                     for why, a in zip(unfit, answers, strict=True)]  # fmt: skip
             out += [{**r, **_beside(taken, a)} for r, a in zip(some, added, strict=True)]
             progress.update(len(out))
-    write_rows(pathlib.Path(asked.target), out)
+    write_rows(target, out)
     print(f"{len(out)} texts, {count} of them found: {asked.target}")
     return 0
 
@@ -219,11 +222,13 @@ def read_rows(path: pathlib.Path, column: str) -> list[dict]:
     """The rows of a file of texts.
 
     Raises:
-        DataError: it cannot be read, or has no such column.
+        DataError: it cannot be read, has no rows or no such column, two columns of one name, or a
+            row with more fields than there are columns.
     """
     if not path.is_file():
         raise errors.DataError(f"{path} is not there.")
-    kind = errors.one_of("kind of file", path.suffix, (".csv", ".tsv", ".jsonl", ".parquet"))
+    kind = errors.one_of("kind of file", path.suffix, KINDS)
+    names: list[str] = []
     try:
         if kind == ".parquet":
             rows = _arrow().parquet.read_table(path).to_pylist()
@@ -232,30 +237,59 @@ def read_rows(path: pathlib.Path, column: str) -> list[dict]:
             rows = [json.loads(line) for line in lines if line.strip()]
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins with a BOM
-                rows = list(csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ","))
+                reader = csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
+                names, rows = list(reader.fieldnames or ()), list(reader)
     except (ValueError, csv.Error) as error:
         raise errors.DataError(f"{path} cannot be read as {kind}: {str(error)[:120]}.") from None
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise errors.DataError(f"{path} has two columns {twice!r}; name them apart.")
+    if not rows:
+        raise errors.DataError(f"{path} has no rows.")
+    long = next((n for n, row in enumerate(rows, 1) if isinstance(row, dict) and None in row), None)
+    if long is not None:
+        raise errors.DataError(
+            f"row {long} of {path} has more fields than there are columns; quote what holds the"
+            " sign between them."
+        )
     bad = next((n for n, r in enumerate(rows) if not isinstance(r, dict) or column not in r), None)
     if bad is not None:
         raise errors.DataError(f"row {bad + 1} of {path} has no column {column!r}; give --column.")
+    for row in rows:
+        if isinstance(row[column], bytes):  # Parquet without the mark that they are text
+            row[column] = row[column].decode("utf-8", "surrogateescape")
     return rows
 
 
 def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
     """Writes rows in the format of the file's ending."""
-    kind = errors.one_of("kind of file", path.suffix, (".csv", ".tsv", ".jsonl", ".parquet"))
+    kind = errors.one_of("kind of file", path.suffix, KINDS)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    # Halves of characters become \\ud83d and the like, as JSON writes them.
     if kind == ".parquet":
         arrow = _arrow()
-        arrow.parquet.write_table(arrow.Table.from_pylist(rows), path)
+        columns = {name: _column(arrow, [row.get(name) for row in rows]) for name in names}
+        arrow.parquet.write_table(arrow.table(columns), path)
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         if kind == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            plain = lambda row: json.dumps(row, ensure_ascii=False, default=str)
+            file.writelines(plain(row) + "\n" for row in rows)
             return
-        names = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(file, names, delimiter="\t" if kind == ".tsv" else ",")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _column(arrow, values: list):
+    """Values as a column; those of several kinds as text."""
+    whole = lambda v: v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v
+    values = [whole(v) for v in values]
+    try:
+        return arrow.array(values)
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+        plain = lambda v: json.dumps(v, ensure_ascii=False, default=str)
+        return arrow.array([v if v is None or isinstance(v, str) else plain(v) for v in values])
 
 
 def _arrow():
@@ -284,14 +318,37 @@ def _columns(found, answer) -> dict:
     }
 
 
-def _too_long(text: str, limit: int) -> str | None:
-    """Why a text is not geocoded, None if it is."""
-    return f"{len(text)} characters; the limit is {limit}" if len(text) > limit else None
+def _text(value) -> tuple[str, str | None]:
+    """(what is geocoded, why that is nothing though a value is there) of a value of a file."""
+    from fl_jax.geocoding.geocoder import LIMIT
+
+    if value is None or value != value:  # NaN, as pandas writes what is missing
+        return "", None
+    if not isinstance(value, str):
+        return "", f"no text but {type(value).__name__}"
+    if len(value) > LIMIT:
+        return "", f"{len(value)} characters; the limit is {LIMIT}"
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return "", "no Unicode text"
+    return value, None
+
+
+def _writable(path: pathlib.Path) -> None:
+    """Refuses a file that could not be written, before hours of work for it."""
+    if errors.one_of("kind of file", path.suffix, KINDS) == ".parquet":
+        _arrow()
+    if not path.parent.is_dir():
+        raise errors.DataError(f"{path.parent} is no folder; make it first.")
 
 
 def _beside(taken: set[str], added: dict) -> dict:
     """Columns under names that the file does not have: what it holds is never written over."""
-    return {f"geocoded_{n}" if n in taken else n: v for n, v in added.items()}
+    prefix = ""
+    while taken & {prefix + n for n in added if prefix or n in taken}:
+        prefix += "geocoded_"
+    return {prefix + n if n in taken else n: v for n, v in added.items()}
 
 
 def _load(run, places=None, *, calibrated=True):

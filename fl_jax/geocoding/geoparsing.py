@@ -43,8 +43,10 @@ def read(path) -> list[Document]:
     """The documents of a corpus.
 
     Raises:
-        DataError: a line that is no document, by its number.
+        DataError: no such file, or a line that is no document, by its number.
     """
+    if not pathlib.Path(path).is_file():
+        raise errors.DataError(f"{path} is not there.")
     found = []
     for number, line in enumerate(pathlib.Path(path).read_text("utf-8-sig").split("\n"), 1):
         if not line.strip():

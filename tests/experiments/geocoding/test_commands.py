@@ -99,6 +99,74 @@ def test_a_text_too_long_is_answered_alone_and_what_is_found_is_counted(
     assert "4 texts, 1 of them found" in capsys.readouterr().out
 
 
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "_load", lambda run: pytest.fail("loaded"))
+    source = tmp_path / "in.csv"
+    source.write_text("text\nLyon\n")
+    with pytest.raises(errors.ConfigError, match=r"\.txt"):
+        commands.batch(["run", str(source), str(tmp_path / "out.txt")])
+    with pytest.raises(errors.DataError, match="no folder"):
+        commands.batch(["run", str(source), str(tmp_path / "none" / "out.csv")])
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("text,a,a\nLyon,1,2\n", "two columns 'a'"), ("text,a\nLyon,1,2\n", "row 1"),
+     ("text,a\n", "no rows"), ("", "no rows")],
+)  # fmt: skip
+def test_tables_that_would_lose_something_are_refused(tmp_path, body, said):
+    (tmp_path / "in.csv").write_text(body)
+    with pytest.raises(errors.DataError, match=said):
+        commands.read_rows(tmp_path / "in.csv", "text")
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+def test_values_that_are_no_texts_are_answered_alone(tmp_path, monkeypatch, kind):
+    if kind == ".parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(commands, "_load", lambda run: Stub())
+    source, target = tmp_path / "in.jsonl", tmp_path / f"out{kind}"
+    values = ['"Lyon"', '"\\ud83d"', '["Lyon"]', "5", "NaN", "null"]
+    source.write_text("".join(f'{{"text": {v}, "more": {v}}}\n' for v in values))
+    assert commands.batch(["run", str(source), str(target)]) == 0
+    rows = commands.read_rows(target, "text")
+    assert [bool(r["error"]) for r in rows] == [False, True, True, True, False, False]
+    assert [bool(r["lat"]) for r in rows] == [True, False, False, False, False, False]
+    assert "list" in rows[2]["error"]
+
+
+def test_columns_of_later_rows_and_bytes_go_through_parquet(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    commands.write_rows(path, [{"text": "Lyon"}, {"text": "Paris", "more": 5}])
+    assert [r["more"] for r in commands.read_rows(path, "text")] == [None, 5]
+    parquet.write_table(arrow.table({"text": arrow.array([b"Lyon"], arrow.binary())}), path)
+    assert commands.read_rows(path, "text") == [{"text": "Lyon"}]
+    parquet.write_table(
+        arrow.table({"text": ["Lyon"], "t": arrow.array([1], "timestamp[s]")}), path
+    )
+    commands.write_rows(tmp_path / "rows.jsonl", commands.read_rows(path, "text"))
+    assert "1970" in commands.read_rows(tmp_path / "rows.jsonl", "text")[0]["t"]
+
+
+def test_what_a_file_holds_is_never_written_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "_load", lambda run: Stub())
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    commands.write_rows(source, [{"text": "Lyon", "lat": "a", "geocoded_lat": "b"}])
+    assert commands.batch(["run", str(source), str(target)]) == 0
+    (row,) = commands.read_rows(target, "text")
+    assert row["lat"] == "a" and row["geocoded_lat"] == "b" and row["lon"] == "4.84"
+
+
+def test_a_region_of_no_mass_and_a_corpus_that_is_not_there_are_refused(tmp_path):
+    for mass in ("0", "2", "nan"):
+        with pytest.raises(errors.ConfigError, match="--region"):
+            commands.text([str(tmp_path), "Lyon", "--region", mass])
+    with pytest.raises(errors.DataError, match="not there"):
+        commands.score([str(tmp_path), str(tmp_path / "none.jsonl")])
+
+
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """A geocoder over the embedded cities that was never trained, as a run leaves it."""
