@@ -13,7 +13,8 @@ from fl_jax.geocoding.service.worker import RETRY_SECONDS, Worker
 POLICY = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"  # noqa: E501
 TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
           408: "Request Timeout", 413: "Content Too Large", 422: "Unprocessable Content",
-          500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
+          499: "Client Closed Request", 500: "Internal Server Error",
+          503: "Service Unavailable"}  # fmt: skip
 
 
 def make(
@@ -61,6 +62,7 @@ def make(
         return JSON(body, status, headers, "application/problem+json")
 
     def full() -> Response:
+        counted.request("*", 503, 0.0)
         text = f"{requests} requests are being answered; try again in {RETRY_SECONDS} seconds."
         return problem(503, text, {"retry-after": str(RETRY_SECONDS)})
 
@@ -92,7 +94,12 @@ def make(
         items, lines = parameters.batch(body, request.headers.get("content-type", ""))
         rows = answers.batch(request.query_params, items)
         if not lines:
-            return JSON([row async for row in rows])
+            found = []
+            async for row in rows:
+                if await request.is_disconnected():  # nobody waits for the rest
+                    raise Refused(499, "the client has gone.")
+                found.append(row)
+            return JSON(found)
         try:  # the first batch before the status is sent, so that it can still be refused
             head = [await anext(rows)]
         except StopAsyncIteration:
@@ -152,7 +159,7 @@ def make(
             HTTPException: not_there,
         },
     )
-    application.state.worker = worker
+    application.state.worker, application.state.measures = worker, counted
     return application
 
 

@@ -4,6 +4,8 @@ import math
 import time
 from typing import NamedTuple
 
+import numpy as np
+
 from fl_jax.geocoding import density, geojson, s2
 from fl_jax.geocoding.area import Area
 from fl_jax.geocoding.geocoder import Answer, Geocoder
@@ -235,11 +237,12 @@ def paper(geocoder: Geocoder, answer: Answer) -> list[dict]:
     boxes, rings = [], []
     for node in fine:
         key, level = int(partition.key[node]), int(partition.level[node])
-        west, south, east, north = geojson.box(key, level)
-        if west > east:
-            west, east = -180.0, 180.0
+        west, south, east, north = geojson.box(key, level)  # cells below faces end at 180
         boxes.append([south, north, west, east])
         lat, lon = s2.latlon(s2.corners(key, level))
+        # A corner on longitude 180 has the sign of its cell, and a pole the cell's middle.
+        lon = np.where(np.abs(lon) > 179.999999, np.copysign(180.0, west + east), lon)
+        lon = np.where(np.abs(lat) > 89.999999, (west + east) / 2, lon)
         order = [0, 1, 2, 3, 0]
         rings.append([round(float(v), 7) for n in order for v in (lon[n], lat[n])])
     return [

@@ -3,7 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from fl_jax.geocoding import words
 from fl_jax.geocoding.area import Area
+from fl_jax.geocoding.gazetteer import Region
 from fl_jax.geocoding.geocoder import Answer, Geocoder
 from fl_jax.geocoding.service import formats, parameters
 from fl_jax.geocoding.service.parameters import Refused
@@ -33,12 +37,19 @@ class Handlers:
     async def search(self, query: Query) -> Any:
         """Nominatim's /search, free or structured."""
         kind, q = _shape(query), query.get("q")
+        countries = parameters.countries(query, "countrycodes", self.alpha2)
         if q is None:
-            q = ", ".join(query[n] for n in STRUCTURED if query.get(n)) or None
+            parts = {n: query[n] for n in STRUCTURED if query.get(n)}
+            country = self._country(parts.get("country", ""))
+            if country is not None:
+                parts["country"] = country.name
+                if len(parts) > 1:  # what lies in a country does so, as Nominatim has it
+                    countries = countries or frozenset({country.code})
+            q = ", ".join(parts.values()) or None
         count = parameters.limit(query, "limit", 10)
         box = parameters.corners(query, "viewbox")
         where = {"box" if parameters.truth(query, "bounded") else "preferred": box}
-        within = Area(parameters.countries(query, "countrycodes", self.alpha2), **where)
+        within = Area(countries, **where)
         found = (await self._hits({**query, "q": q}, "q", within))[:count]
         asked = {
             "polygon": parameters.truth(query, "polygon_geojson"),
@@ -144,6 +155,17 @@ class Handlers:
             answer = await self._answer(query, name, within)
             return await self.worker.call(formats.hits, self.geocoder, answer, within)
         return await self.worker.call(formats.at, self.geocoder, *point, within)
+
+    def _country(self, name: str) -> Region | None:
+        """The country of a code or a name in any language; None if it is none, or several."""
+        code = self.either.get(name.strip().upper())
+        countries = self.places.regions[: self.places.countries]
+        if code is not None:
+            return next(r for r in countries if r.code == code)
+        first, after = self.places.region_index.find(np.array([words.name_key(name)]))
+        rows = self.places.region_index.rows[first[0] : after[0]]
+        rows = rows[rows < self.places.countries]
+        return countries[rows[0]] if len(rows) == 1 else None
 
     async def _nearest(self, query: Query):
         """(the point as it was named, what is there), under Nominatim's names or Pelias'."""

@@ -57,6 +57,13 @@ _TEXTS = {
     }
 }
 
+_PELIAS = (
+    "text! size:integer boundary.country boundary.rect.min_lat:number"
+    " boundary.rect.max_lat:number boundary.rect.min_lon:number"
+    " boundary.rect.max_lon:number focus.point.lat:number focus.point.lon:number"
+    " residual:number"
+)
+
 SCHEMA = {
     "openapi": "3.1.0",
     "info": {
@@ -85,12 +92,13 @@ SCHEMA = {
     },
     "paths": {
         "/search": _route(
-            "as Nominatim: json (lat and lon are strings), jsonv2, geojson, geocodejson; viewbox is"
+            "as Nominatim: q, or an address in parts, of which one must be there; json (lat and lon"
+            " are strings), jsonv2, geojson, geocodejson; viewbox is"
             " two opposite corners, which cross longitude 180 if the first is the eastern one and"
             " more than 180 degrees lie between them; with bounded=1 nothing outside is found,"
             " without it what is inside comes first",
-            "q! format limit:integer countrycodes viewbox bounded addressdetails polygon_geojson"
-            " residual:number",
+            "q amenity street city county state country postalcode format limit:integer"
+            " countrycodes viewbox bounded addressdetails polygon_geojson residual:number",
         ),
         "/reverse": _route(
             "as Nominatim: the nearest place, and the path of the cell; json, jsonv2, geojson or"
@@ -102,12 +110,9 @@ SCHEMA = {
             "as Pelias; countries as two letters or three; boundary.rect needs its four edges and"
             " crosses longitude 180 if min_lon is above max_lon; what is near focus.point comes"
             " first",
-            "text! size:integer boundary.country boundary.rect.min_lat:number"
-            " boundary.rect.max_lat:number boundary.rect.min_lon:number"
-            " boundary.rect.max_lon:number focus.point.lat:number focus.point.lon:number"
-            " residual:number",
+            _PELIAS,
         ),
-        "/v1/autocomplete": _route("as Pelias; the same as search", "text! size:integer"),
+        "/v1/autocomplete": _route("as Pelias; the same as search", _PELIAS),
         "/v1/reverse": _route("as Pelias", "point.lat!:number point.lon!:number"),
         "/api": _route(
             "as Photon; bbox is west,south,east,north and crosses longitude 180 if west is above"

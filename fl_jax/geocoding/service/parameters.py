@@ -12,7 +12,8 @@ BATCH_LIMIT = 5000  # texts of one request
 RESIDUAL = 0.05
 # control characters but tabs and ends of lines, and halves of characters
 _UNFIT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_POINT = re.compile(r"\s*([+-]?\d{1,3}(?:\.\d*)?)\s*[,;\s]\s*([+-]?\d{1,3}(?:\.\d*)?)\s*")
+# The space between two numbers is read in one way only, or a long one would take its square.
+_POINT = re.compile(r"\s*([+-]?\d{1,3}(?:\.\d*)?)(?:\s*[,;]\s*|\s+)([+-]?\d{1,3}(?:\.\d*)?)\s*")
 
 
 class Refused(Exception):
@@ -163,18 +164,15 @@ def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
         Refused: anything else.
     """
     try:
-        content = body.decode("utf-8")
+        content = body.decode("utf-8-sig")  # files of Windows begin with a mark
     except UnicodeDecodeError:
         raise Refused(400, "the body should be UTF-8.") from None
     lines = "ndjson" in content_type or "jsonl" in content_type or "json-lines" in content_type
-    try:
-        if lines:
-            items = [json.loads(line) for line in content.split("\n") if line.strip()]
-        else:
-            items = json.loads(content)
-    except (ValueError, RecursionError):
-        kind = "a JSON value on each line" if lines else "a JSON list"
-        raise Refused(400, f"the body should be {kind}, and it is not valid JSON.") from None
+    if lines:
+        pairs = enumerate(content.split("\n"), 1)
+        items = [_json(row, f"line {n} of the body") for n, row in pairs if row.strip()]
+    else:
+        items = _json(content, "the body")
     if isinstance(items, dict) and isinstance(items.get("texts"), list):
         items = items["texts"]
     if not isinstance(items, list):
@@ -194,6 +192,15 @@ def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:
             own["id"] = _echoed(item["id"], n)
         found.append(own)
     return found, lines
+
+
+def _json(content: str, what: str):
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused(
+            400, f"{what} is not valid JSON; give a list of texts, or as NDJSON a value a line."
+        ) from None
 
 
 def _echoed(value, n: int):

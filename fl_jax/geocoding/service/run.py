@@ -11,6 +11,7 @@ SETTINGS = {  # of uvicorn
     "log_level": "warning",
     "limit_concurrency": CONNECTIONS,
     "timeout_keep_alive": 15,
+    "timeout_graceful_shutdown": 10,  # seconds in which answers that are begun must end
     "h11_max_incomplete_event_size": 65_536,
 }
 

@@ -8,11 +8,12 @@ import logging
 import pathlib
 import random
 
+import numpy as np
 import pytest
 
 from fl_jax.geocoding import evidence
 from fl_jax.geocoding.service import app as application
-from fl_jax.geocoding.service import openapi, page
+from fl_jax.geocoding.service import formats, openapi, page
 
 _spec = importlib.util.spec_from_file_location(
     "client", pathlib.Path(__file__).parent / "client.py"
@@ -43,6 +44,19 @@ def test_as_nominatim(app):
     assert client.get(app, "/search", q="zzz qqq").json() == []
     row = client.get(app, "/reverse", lat="48.8", lon="2.4").json()
     assert row["display_name"] == "Paris, France" and row["cell"].startswith("2033")
+
+
+def test_an_address_in_parts_lies_in_its_country(app):
+    for country in ("Canada", "CA", "canada "):
+        (first, *_) = client.get(app, "/search", city="London", country=country).json()
+        assert first["display_name"] == "London, Canada"
+    (first, *_) = client.get(app, "/search", city="London", country="GB").json()
+    assert first["display_name"] == "London, United Kingdom"
+    free = client.get(app, "/search", q="Nowhere").json()
+    assert client.get(app, "/search", country="Nowhere").json() == free
+    names = [p["name"] for p in openapi.SCHEMA["paths"]["/search"]["get"]["parameters"]]
+    needed = [p for p in openapi.SCHEMA["paths"]["/search"]["get"]["parameters"] if p["required"]]
+    assert {"q", "city", "country"} <= set(names) and not needed
 
 
 def test_as_pelias_photon_and_the_paper(app):
@@ -207,6 +221,49 @@ def test_large_and_slow_bodies(geocoder):
     assert post(headers=[("content-length", "99999999")]).status == 413
     assert post(parts=[b"x" * 2_500_000, b"x" * 2_500_000]).status == 413
     assert post(parts=[b"[", 1.0, b"]"]).status == 408
+
+
+def test_rings_of_the_paper_lie_in_their_boxes(geocoder):
+    nodes = np.flatnonzero(geocoder.partition.level >= 0)
+    answer = geocoder.geocode(["Suva"])[0]._replace(nested=tuple((int(n), 0.5) for n in nodes))
+    (body,) = formats.paper(geocoder, answer)
+    pairs = list(zip(body["boundingboxes"], body["levels_polygons"], strict=True))
+    for (south, north, west, east), ring in pairs:
+        lon, lat = np.array(ring[0::2]), np.array(ring[1::2])
+        assert (west - 1e-6 <= lon).all() and (lon <= east + 1e-6).all() and east - west <= 180
+        assert (south - 1e-6 <= lat).all() and (lat <= north + 1e-6).all()
+        assert np.sum(lon[:-1] * lat[1:] - lon[1:] * lat[:-1]) > 0  # counter-clockwise
+    ends = np.array([box for box, _ in pairs])
+    assert (ends[:, 3] == 180).any() and (ends[:, 2] == -180).any() and (ends[:, 1] == 90).any()
+
+
+def test_a_batch_that_nobody_waits_for_is_not_computed(geocoder):
+    pytest.importorskip("starlette")
+    app, counts = application.make(geocoder), []
+    app.state.worker.observe = counts.append
+    body = json.dumps(["Lyon"] * 640).encode()
+    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/batch",
+             "raw_path": b"/batch", "root_path": "", "scheme": "http", "query_string": b"",
+             "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}  # fmt: skip
+    sent = []
+
+    async def receive():
+        return messages.pop(0) if messages else await asyncio.sleep(3600)
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 499 and sum(counts) < 640
+
+
+def test_requests_beyond_the_most_are_counted(geocoder):
+    pytest.importorskip("starlette")
+    app = application.make(geocoder, requests=0)
+    assert client.get(app, "/search", q="Lyon").status == 503
+    text = app.state.measures.render(0)
+    assert 'geocoder_requests_total{route="*",status="503"} 1' in text
 
 
 def test_overload_is_refused_with_a_time_to_come_back(geocoder):

@@ -1,5 +1,7 @@
 """What parameters mean, and what is refused."""
 
+import time
+
 import pytest
 
 from fl_jax.geocoding.area import Box
@@ -54,3 +56,19 @@ def test_rows_of_a_batch_that_are_no_texts_are_answered_alone():
         '"Lyon\u2028France"\r\n\n"Paris"'.encode(), "application/x-ndjson"
     )
     assert lines and [i["text"] for i in items] == ["Lyon\u2028France", "Paris"]
+
+
+def test_a_line_that_is_no_json_is_named_and_a_byte_order_mark_read():
+    body = '\ufeff"Lyon"\n\n"Paris"\n{"text": \n'
+    with pytest.raises(parameters.Refused) as refused:
+        parameters.batch(body.encode(), "application/x-ndjson")
+    assert "line 4" in refused.value.detail
+    items, _ = parameters.batch('\ufeff["Lyon"]'.encode(), "application/json")
+    assert items == [{"text": "Lyon"}]
+
+
+def test_a_long_space_after_a_number_is_read_in_one_way():
+    start = time.perf_counter()
+    assert parameters.coordinates("1" + " " * 60_000 + "x") is None
+    assert parameters.coordinates("1" + " " * 60_000 + "2") == (1.0, 2.0)
+    assert time.perf_counter() - start < 1.0

@@ -129,6 +129,22 @@ def test_too_many_at_once_are_told_to_come_back(geocoder):
         assert fetch(port, "/search?q=Lyon")[0] == 200
 
 
+def test_a_client_that_does_not_read_holds_up_no_shutdown(geocoder, monkeypatch):
+    assert 0 < run.SETTINGS["timeout_graceful_shutdown"] <= 10
+    monkeypatch.setitem(run.SETTINGS, "timeout_graceful_shutdown", 1)
+    pytest.importorskip("starlette")
+    lines = b'"Lyon"\n' * 5000
+    head = b"POST /batch HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\n"
+    with socket.socket() as idle:
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with serving(application.make(geocoder)) as port:
+            idle.connect(("127.0.0.1", port))
+            idle.sendall(head + b"content-length: %d\r\n\r\n" % len(lines) + lines)
+            assert idle.recv(15) == b"HTTP/1.1 200 OK"
+            start = time.perf_counter()
+        assert time.perf_counter() - start < 8
+
+
 @pytest.mark.slow
 def test_memory_is_flat_over_ten_thousand_requests(port):
     paths = ["/search?q=Lyon%20{}", "/api?q=50%20km%20north%20of%20Oslo%20{}", "/locate?text=zz{}",
