@@ -42,8 +42,7 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
             f"{name} also needs the input {missing[0]!r}; it takes {list(spec)}."
         )
     values = {probe: jnp.asarray(value) for probe, value in given.items()}
-    lead = "A" if "A" in spec else "q" if name == "optimal_bst" else list(spec)[-1]
-    lead = "key" if "key" in spec else lead
+    lead = "q" if name == "optimal_bst" else _lead(spec)
     if values[lead].ndim == 0:
         raise errors.DataError(
             f"{lead} of {name} must have one entry per node, got a single number."
@@ -62,6 +61,13 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
     out.pop("adj", None)  # follows from A
     _check(name, given, n)
     return out, n
+
+
+def _lead(spec) -> str:
+    """An input from whose shape the number of nodes follows."""
+    sized = [k for k, p in spec.items() if k not in ("pos", "adj")
+             and p.location != specs.GRAPH and p.kind != specs.MASK_ONE]  # fmt: skip
+    return next((k for k in ("key", "A") if k in sized), sized[-1])
 
 
 def _read(name: str, probe: str, p: specs.Probe, value: Array, n: int, dtype):

@@ -70,8 +70,9 @@ def channels(name, group, compact, n, hints, outputs, length, size) -> Runs:
     if name in specs.STATIC_PRED:
         compact["pred"] = hints["pred_h"][0]
     outputs = dict(outputs)
-    if name in specs.SORTS:
-        outputs["pred"], outputs["pred_mask"] = jax.vmap(layout.cyclic)(outputs["pred"], n)
+    order = specs.permutation(name)
+    if order is not None:
+        outputs[order], outputs[f"{order}_mask"] = jax.vmap(layout.cyclic)(outputs[order], n)
     return Runs(
         n,
         layout.values(name, specs.INPUT, compact, group.inputs, size),

@@ -80,7 +80,7 @@ class Group(NamedTuple):
     @property
     def permutation(self) -> bool:
         """Whether the tasks put out a permutation; all of a group do, or none."""
-        return any(name in specs.SORTS for name in self.names)
+        return any(specs.permutation(name) for name in self.names)
 
 
 class Tables(NamedTuple):
@@ -169,7 +169,8 @@ def init_tasks(key: Key[Array, ""], group: Group, config: Config) -> PyTree:
     """Encoders and decoders of a group's tasks, stacked on a leading axis."""
 
     def one(name):
-        of_task = jax.random.fold_in(key, specs.ALGORITHMS.index(name))
+        number = name if name in specs.OWN else specs.ALGORITHMS.index(name)
+        of_task = rng.fold(key, number)
         keys = jax.random.split(of_task, 4)
         h, wide = config.hidden, config.processor.startswith("triplet")
         more = {}

@@ -72,10 +72,11 @@ def runs(name: str, group: Group, stored: Stored) -> lanes.Runs:
     n = jnp.full(count, nodes, jnp.int32)
     if name in specs.STATIC_PRED:
         inputs["pred"] = stored.hints["pred_h"][0]
-    if name in specs.SORTS:
-        pred = jnp.asarray(outputs["pred"], jnp.int32)
-        outputs["pred"], first = jax.vmap(layout.cyclic)(pred, n)
-        outputs["pred_mask"] = jax.nn.one_hot(first, nodes)
+    order = specs.permutation(name)
+    if order is not None:
+        before = jnp.asarray(outputs[order], jnp.int32)
+        outputs[order], first = jax.vmap(layout.cyclic)(before, n)
+        outputs[f"{order}_mask"] = jax.nn.one_hot(first, nodes)
     return lanes.Runs(
         n,
         _values(name, specs.INPUT, inputs, group.inputs, (count,), nodes),

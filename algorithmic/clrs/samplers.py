@@ -73,6 +73,7 @@ def training(name: str, close: float = 0.0) -> Options:
 
     `close` is not the paper's; segments, whose four nodes never become more, do without it.
     """
+    name = _LIKE.get(name, name)
     tenths = tuple(i / 10 for i in range(1, 10))
     if name in ("articulation_points", "bridges", "mst_kruskal"):
         tenths = tuple(q / 2 for q in tenths)
@@ -363,6 +364,21 @@ def _reject(key, propose, refused):
     return jax.lax.while_loop(again, propose_next, propose_next((key, None)))[1]
 
 
+def inputs_of(
+    name: str, key: Key[Array, ""], size: int, n: Int[Array, ""], config: Options
+) -> dict[str, Array]:
+    """Compact inputs of one of the thirty but `pos`, of `size` places and n nodes."""
+    return _SAMPLERS[name](name, key, size, n, config)
+
+
+def add(name: str, sampler, like: str | None) -> None:
+    """Makes a sampler known; `like` is the algorithm whose settings in training it shares."""
+    _SAMPLERS[name] = sampler
+    if like is not None:
+        _LIKE[name] = like
+
+
+_LIKE: dict[str, str] = {}
 _SAMPLERS = {
     **dict.fromkeys((*specs.FAMILIES["graphs"], *specs.MORE), _graph),
     **dict.fromkeys((*specs.SORTS, "quickselect", "minimum"), _sequence),

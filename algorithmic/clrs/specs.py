@@ -5,6 +5,7 @@ step, or as an output [Veličković et al. 2022, "The CLRS Algorithmic Reasoning
 NumPy only: nothing here imports JAX.
 """
 
+import re
 import types
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -29,6 +30,7 @@ class Probe(NamedTuple):
 
 _KINDS = {"sc": SCALAR, "m": MASK, "m1": MASK_ONE, "ptr": POINTER, "perm": PERMUTATION}
 _PLACES = {"N": NODE, "E": EDGE, "G": GRAPH}
+_PROBE = re.compile(r"(\w+):([NEG])\.(?:(sc|m|m1|ptr|perm)|cat([1-9]\d*))")
 
 # inputs | outputs | hints, as `name:place.kind`
 _TABLE = """
@@ -88,20 +90,40 @@ mis  pos:N.sc key:N.sc A:E.sc adj:E.m | in_mis:N.m | in_mis_h:N.m alive_h:N.m
 """
 
 
+def parse(text: str) -> Mapping[str, Probe]:
+    """The probes of one algorithm, written `inputs | outputs | hints`, each `name:place.kind`.
+
+    Places are N, E and G; kinds sc, m, m1, ptr, perm, and cat with a number of classes.
+
+    Raises:
+        ConfigError: what is not written so, or a name that comes twice.
+
+    Example:
+        >>> parse("pos:N.sc key:N.sc | min:N.m1 | min_h:N.m1")["min"].kind
+        'mask_one'
+    """
+    stages = text.split("|")
+    if len(stages) != 3:
+        raise errors.ConfigError(f"probes are written inputs | outputs | hints, got {text!r}.")
+    probes: dict[str, Probe] = {}
+    for stage, words in zip((INPUT, OUTPUT, HINT), stages, strict=True):
+        for word in words.split():
+            found = _PROBE.fullmatch(word)
+            if found is None or found[1] in probes:
+                raise errors.ConfigError(
+                    f"a probe is written once, as name:place.kind with a place N, E or G and a"
+                    f" kind sc, m, m1, ptr, perm or catK, got {word!r}."
+                )
+            name, place, kind, classes = found.groups()
+            kind = CATEGORICAL if classes else _KINDS[kind]
+            probes[name] = Probe(stage, _PLACES[place], kind, int(classes or 0))
+    return types.MappingProxyType(probes)
+
+
 def _parse(table: str) -> dict[str, Mapping[str, Probe]]:
-    specs = {}
-    for line in table.replace("\n    ", " ").strip().splitlines():
-        name, _, rest = line.partition(" ")
-        probes = {}
-        for stage, words in zip((INPUT, OUTPUT, HINT), rest.split("|"), strict=True):
-            for word in words.split():
-                probe, _, kind = word.partition(":")
-                place, _, kind = kind.partition(".")
-                classes = int(kind[3:]) if kind.startswith("cat") else 0
-                kind = CATEGORICAL if classes else _KINDS[kind]
-                probes[probe] = Probe(stage, _PLACES[place], kind, classes)
-        specs[name] = types.MappingProxyType(probes)
-    return specs
+    lines = table.replace("\n    ", " ").strip().splitlines()
+    pairs = (line.partition(" ") for line in lines)
+    return {name: parse(rest) for name, _, rest in pairs}
 
 
 SPECS = types.MappingProxyType(_parse(_TABLE))
@@ -109,6 +131,9 @@ SPECS = types.MappingProxyType(_parse(_TABLE))
 ALGORITHMS = tuple(SPECS)
 MORE = types.MappingProxyType(_parse(_MORE))
 """The same of algorithms that are not among the thirty: `of`, `trace` and `sample` know them."""
+OWN: dict[str, Mapping[str, Probe]] = {}
+"""The same of algorithms that `algorithmic.clrs.own` made known."""
+OWN_SMALLEST: dict[str, int] = {}
 SALSA = ("bfs", "dfs", "dijkstra", "mst_prim", "eccentricity", "mis")
 """What SALSA-CLRS runs on sparse graphs [Minder et al. 2023]."""
 
@@ -170,7 +195,7 @@ def of(name: str) -> Mapping[str, Probe]:
         >>> of("bfs")["pi"]
         Probe(stage='output', location='node', kind='pointer', classes=0)
     """
-    known = {**SPECS, **MORE}
+    known = {**SPECS, **MORE, **OWN}
     return known[errors.one_of("algorithm", name, known)]
 
 
@@ -182,9 +207,16 @@ def stage(name: str, which: str) -> dict[str, Probe]:
 def smallest(name: str) -> int:
     """The fewest nodes that the algorithm and its default sampler are defined for."""
     of(name)
+    if name in OWN:
+        return OWN_SMALLEST[name]
     if name in ("segments_intersect", "strongly_connected_components"):
         return 4  # two segments; four communities
     return 2 if name not in ("graham_scan", "jarvis_march") else 3
+
+
+def permutation(name: str) -> str | None:
+    """The output that is a permutation, if the algorithm has one."""
+    return next((k for k, p in of(name).items() if p.kind == PERMUTATION), None)
 
 
 def training_spec(name: str) -> dict[str, Probe]:

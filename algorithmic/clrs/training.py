@@ -77,7 +77,7 @@ def check(config: Training) -> None:
     """
     for name in config.tasks:
         specs.of(name)
-        if name not in specs.ALGORITHMS:
+        if name in specs.MORE:
             raise errors.ConfigError(
                 f"{name} is an algorithm of sparse graphs alone, which `algorithmic.clrs.sparse`"
                 " trains; take it out of tasks, or run the command `clrs salsa`."
@@ -110,7 +110,7 @@ def groups(config: Training) -> tuple[net.Group, ...]:
     def kind(name):
         pairs = any(p.kind == specs.POINTER and p.location == specs.EDGE
                     for p in specs.training_spec(name).values())  # fmt: skip
-        needs = size(name, config), pairs, name in specs.SORTS
+        needs = size(name, config), pairs, specs.permutation(name) is not None
         if config.grouping == "shared":
             return needs
         return *needs, bool(layout.slots(name, specs.HINT).pointer), shape(name, config).steps
