@@ -116,6 +116,8 @@ def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, 
     if np.ndim(conditions.density) == 0:
         conditions = jax.tree.map(lambda leaf: leaf[None], conditions)
     cells = len(conditions.density)
+    if not cells:
+        raise errors.ConfigError("no cell came; give the conditions of one at least.")
     for name, leaf in conditions._asdict().items():
         of_sources = name in ("chi", "av") or "shield" in name
         if leaf.ndim != 1 + of_sources:

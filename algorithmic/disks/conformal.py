@@ -28,8 +28,15 @@ def widths(
         bound: whether the level is a lower bound for any number of disks.
 
     Raises:
-        ConfigError: fewer disks than the bound needs.
+        ConfigError: a level outside (0, 1), or fewer disks than the bound needs.
+        DataError: errors that are NaN.
     """
+    if not 0 < level < 1:
+        raise errors.ConfigError(f"a level lies between 0 and 1, got {level}; 0.9 is 90 %.")
+    if np.isnan(misses).any():
+        raise errors.DataError(
+            f"{int(np.isnan(misses).any(axis=1).sum())} rows have errors that are NaN; remove them."
+        )
     names, owner, counts = np.unique(disks, return_inverse=True, return_counts=True)
     m = len(names)
     if bound and level > m / (m + 1):

@@ -65,6 +65,12 @@ class Emulator:
                 f"features should be (rows, {len(self.features)}): {', '.join(self.features)};"
                 f" {features.shape} came."
             )
+        bad = ~np.isfinite(features).all(axis=1)
+        if bad.any():
+            raise errors.DataError(
+                f"{int(bad.sum())} rows of features hold NaN or infinity, the first is row"
+                f" {int(bad.argmax())}; remove them: nothing is put in their place."
+            )
         unit = quantile.forward(self.x, features).astype(np.float32)
         d, at = neighbors.knn(unit, self.rows, self.k, index=self.index)
         near = self.values[at].astype(np.float64)
@@ -92,8 +98,12 @@ class Emulator:
 
     @classmethod
     def load(cls, path) -> "Emulator":
-        """What `save` wrote."""
-        header, arrays = table.read_npz(path, VERSION)
+        """What `save` wrote.
+
+        Raises:
+            DataError: the file is missing or holds something else.
+        """
+        header, arrays = table.read_npz(path, VERSION, ("rows", "values", "widths", "x", "y"))
         header.pop("version")
         header |= {k: tuple(header[k]) for k in ("features", "species")}
         x, y = (quantile.Quantiles(arrays.pop(k)) for k in ("x", "y"))

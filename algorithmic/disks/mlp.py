@@ -16,6 +16,7 @@ import optax
 
 from algorithmic.disks import table, validation
 from algorithmic.disks.broadcast import broadcasts
+from fl_jax.core import errors
 from fl_jax.train import optimizer
 from fl_jax.train import schedule as schedules
 
@@ -50,8 +51,12 @@ class MLP:
 
     @classmethod
     def load(cls, path) -> "MLP":
-        """What `save` wrote."""
-        header, a = table.read_npz(path, VERSION)
+        """What `save` wrote.
+
+        Raises:
+            DataError: the file is missing or holds something else.
+        """
+        header, a = table.read_npz(path, VERSION, ("w0", "b0", "x_mean", "y_scale"))
         count = sum(k.startswith("w") for k in a)
         layers = [(jnp.asarray(a[f"w{i}"]), jnp.asarray(a[f"b{i}"])) for i in range(count)]
         names = tuple(header["features"]), tuple(header["species"])
@@ -88,9 +93,16 @@ def fit(
         batch: rows a step.
         rate: of Adam, falling along a cosine.
         seed: of weights and batches.
+
+    Raises:
+        DataError: fewer than two disks, or no epoch with a finite error.
     """
     x, y = rows.features(features), rows.targets(species)
     disks = len(np.unique(rows.columns["disk"]))
+    if disks < 2:
+        raise errors.DataError(
+            f"training needs one disk to learn from and one to stop on, but {disks} came."
+        )
     held = validation.folds(rows.columns["disk"], min(10, disks)) == 0
     scale = lambda a: (a[~held].mean(0), np.maximum(a[~held].std(0), 1e-6))
     (x_mean, x_scale), (y_mean, y_scale) = scale(x), scale(y)
@@ -103,9 +115,13 @@ def fit(
         for k, a, b in zip(keys[1:], sizes, sizes[1:], strict=False)
     ]
     batch = min(batch, int((~held).sum()))
-    best = _train(
+    best, least = _train(
         layers, u[~held], v[~held], u[held], v[held], keys[0], epochs=epochs, batch=batch, rate=rate
     )
+    if not np.isfinite(least):
+        raise errors.DataError(
+            f"no epoch had a finite error on the disks left out; lower the rate of {rate:g}."
+        )
     names = tuple(features), tuple(species)
     return MLP(*names, best, x_mean, x_scale, y_mean, y_scale)
 
@@ -134,5 +150,5 @@ def _train(layers, x, y, x_held, y_held, key, *, epochs, batch, rate):
         return (layers, state, best, jnp.minimum(held, least)), held
 
     start = (layers, chosen.init(layers), layers, jnp.inf)
-    (_, _, best, _), _ = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
-    return best
+    (_, _, best, least), _ = jax.lax.scan(epoch, start, jax.random.split(key, epochs))
+    return best, least

@@ -50,7 +50,7 @@ def forward(quantiles: Quantiles, columns):
         x = np.asarray(columns)[:, c]
         up = np.interp(x, q, p)
         down = -np.interp(-x, -q[::-1], -p[::-1])
-        out[:, c] = np.where(x >= q[-1], 1.0, np.where(x <= q[0], 0.0, 0.5 * (up + down)))
+        out[:, c] = np.where(x <= q[0], 0.0, np.where(x >= q[-1], 1.0, 0.5 * (up + down)))
     return out
 
 

@@ -17,6 +17,7 @@ from algorithmic.disks import ionisation, rates, shielding, structure
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.rates import Conditions
 from algorithmic.disks.structure import Disk
+from fl_jax.core import errors
 
 A_V = 5.34e-22  # extinction per hydrogen nucleus of interstellar dust [mag cm^2]
 DRAINE_PER_ANDES = 0.5604  # chi over G_UV in the unit of the published tables
@@ -72,14 +73,43 @@ class Tables(NamedTuple):
 
 
 def heights(layers: int, top: float = 0.6) -> np.ndarray:
-    """z/r from `top` to 0, closer near the midplane (power 1.5)."""
+    """z/r from `top` to 0, closer near the midplane (power 1.5).
+
+    Raises:
+        ConfigError: fewer than two layers.
+    """
+    if layers < 2:
+        raise errors.ConfigError(f"a disk needs the midplane and a top, got {layers} layers.")
     return top * (np.arange(layers)[::-1] / (layers - 1)) ** 1.5
 
 
 def make_grid(disk: Disk, light: Light, r: np.ndarray, height: np.ndarray) -> Grid:
-    """Structure, extinction and ionisation on the grid, in float64."""
+    """Structure, extinction and ionisation on the grid, in float64.
+
+    Args:
+        disk: its parameters, numbers.
+        light: what shines on it.
+        r: (I,) radii, rising [au].
+        height: (J,) z/r, falling from at most 1 to 0, see `heights`.
+
+    Raises:
+        ConfigError: radii or heights of another order, or a disk of endless mass (gamma 2 or more).
+    """
+    r, height = np.asarray(r, np.float64), np.asarray(height, np.float64)
+    if r.ndim != 1 or not (np.diff(r, prepend=0.0) > 0).all():
+        raise errors.ConfigError(f"radii must rise from above 0, got {r.tolist()}; sort them.")
+    if height.ndim != 1 or not ((np.diff(height, prepend=2.0) < 0).all() and height[-1] == 0):
+        raise errors.ConfigError(f"heights z/r must fall to 0, got {height.tolist()}; turn them.")
+    if height[0] > 1:
+        raise errors.ConfigError(
+            f"the highest z/r must be at most 1, got {height[0]:g}: the structure ends there."
+        )
+    if not disk.gamma < 2:
+        raise errors.ConfigError(
+            f"gamma must be below 2, got {disk.gamma}: the inner disk would hold all of its mass."
+        )
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, grid_of(disk, light, np.asarray(r), np.asarray(height)))
+        return jax.tree.map(np.asarray, grid_of(disk, light, r, height))
 
 
 @jax.jit

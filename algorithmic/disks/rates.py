@@ -76,15 +76,26 @@ def conditions(
 
     Without `shield_...` nothing shields itself; without `grains` nothing freezes out and no H2
     forms. Gas with as many grains as interstellar gas has `grains=sigma_grains()`. All of `zeta` is
-    cosmic rays unless `zeta_cr` is given.
+    cosmic rays unless `zeta_cr` is given. Of several fields, `chi`, `av` and the shielding are one
+    number each, or one number for all.
+
+    Raises:
+        ConfigError: different numbers of fields.
     """
     scalar = lambda value: np.asarray(value, np.float64)
     row = lambda value: np.atleast_1d(np.asarray(value, np.float64))
     dust = temperature if dust_temperature is None else dust_temperature
     zeta_cr = zeta if zeta_cr is None else zeta_cr
+    light = [row(v) for v in (chi, av, shield_h2, shield_co, shield_n2, shield_c)]
+    counts = sorted({len(v) for v in light} - {1})
+    if len(counts) > 1:
+        raise errors.ConfigError(
+            f"chi, av and the shielding should be of as many fields, but {counts} came; give one"
+            " number a field, or one for all."
+        )
     return Conditions(
         *(scalar(v) for v in (density, temperature, dust, zeta, zeta_cr)),
-        *(row(v) for v in (chi, av, shield_h2, shield_co, shield_n2, shield_c)),
+        *(np.array(v) for v in np.broadcast_arrays(*light)),
         scalar(grains),
     )
 

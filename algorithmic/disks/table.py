@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import zipfile
 import zlib
 
@@ -117,7 +118,7 @@ class Table:
         Raises:
             DataError: the file is missing or is no table of this version.
         """
-        header, arrays = read_npz(path, VERSION)
+        header, arrays = read_npz(path, VERSION, ("abundances", "column/disk"))
         columns = {k[7:]: v for k, v in arrays.items() if k.startswith("column/")}
         return cls(columns, tuple(header["species"]), arrays["abundances"], header["meta"])
 
@@ -137,7 +138,7 @@ class Table:
             extra = f", unit: {unit}" if unit else ""
             lines.append(f"# - {{name: {name}{extra}, datatype: {kind}}}")
         lines += [f"# - {{name: '{name}', datatype: float64}}" for name in names]
-        lines += [f"# meta: {json.dumps(self.meta)}", "# schema: astropy-2.0"]
+        lines += [f"# meta: {_yaml(self.meta)}", "# schema: astropy-2.0"]
         lines.append(" ".join([*self.columns, *(f'"{n}"' for n in names)]))
         places = [self.species.index(n) for n in names]
         for row in range(len(self)):
@@ -145,6 +146,13 @@ class Table:
             fields += [f"{v:.6e}" for v in self.abundances[row, places]]
             lines.append(" ".join(fields))
         pathlib.Path(path).write_text("\n".join(lines) + "\n")
+
+
+def _yaml(meta: dict) -> str:
+    """JSON that YAML 1.1 reads alike: to it 1e-20, without a point, is text."""
+    text_or_number = re.compile(r'"(?:\\.|[^"\\])*"|(?<![\d.])(\d+)(e[+-]\d+)')
+    dotted = lambda m: f"{m[1]}.0{m[2]}" if m[1] else m[0]
+    return text_or_number.sub(dotted, json.dumps(meta))
 
 
 def concatenate(tables: list[Table]) -> Table:
@@ -171,11 +179,16 @@ def write_npz(path, header: dict, **arrays) -> None:
     os.replace(fresh, path)
 
 
-def read_npz(path, version: int) -> tuple[dict, dict[str, np.ndarray]]:
+def read_npz(path, version: int, wanted=()) -> tuple[dict, dict[str, np.ndarray]]:
     """(header, arrays) of `write_npz`.
 
+    Args:
+        path: the file.
+        version: of the header.
+        wanted: names of arrays that it must hold.
+
     Raises:
-        DataError: no such file, not one of these, or of another version.
+        DataError: no such file, not one of these, of another version or of another kind.
     """
     path = pathlib.Path(path)
     try:
@@ -187,5 +200,10 @@ def read_npz(path, version: int) -> tuple[dict, dict[str, np.ndarray]]:
     if header.get("version") != version:
         raise errors.DataError(
             f"{path} has version {header.get('version')}, this code reads {version}; make it anew."
+        )
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise errors.DataError(
+            f"{path} holds something else: it has no {', '.join(missing)}; give another file."
         )
     return header, arrays

@@ -18,8 +18,10 @@ def folds(groups: np.ndarray, count: int) -> np.ndarray:
     The rule of scikit-learn's GroupKFold: groups from the largest on, each to the lightest fold.
 
     Raises:
-        ConfigError: fewer groups than folds.
+        ConfigError: fewer than two folds, or fewer groups than folds.
     """
+    if count < 2:
+        raise errors.ConfigError(f"a split needs two folds at least, got {count}.")
     names, owner, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < count:
         raise errors.ConfigError(
@@ -66,7 +68,16 @@ def cross_validate(
 
     One search of the largest k serves all candidates: the mean of the first k of sorted
     neighbours is a running sum.
+
+    Raises:
+        ConfigError: a candidate that is no whole number above 0 or more than the rows of a fold.
     """
+    candidates = np.asarray(candidates)
+    whole = candidates.ndim == 1 and np.issubdtype(candidates.dtype, np.integer)
+    if not (len(candidates) and whole and candidates.min() > 0):
+        raise errors.ConfigError(
+            f"candidates for k must be whole numbers above 0, got {candidates.tolist()}."
+        )
     x, y = rows.features(features), rows.targets(species)
     fold = folds(rows.columns["disk"], count)
     least = min(int((fold != f).sum()) for f in range(count))
@@ -83,9 +94,10 @@ def cross_validate(
         _, at = neighbors.knn(quantile.forward(qx, x[far]), base, int(max(candidates)))
         total = np.zeros_like(y[far])
         done = 0
-        for column, k in enumerate(candidates):
+        for column in np.argsort(candidates, kind="stable"):
+            k = int(candidates[column])
             total = total + values[at[:, done:k]].sum(axis=1)
-            done = int(k)
+            done = k
             mean = total / k
             found = mean if target == "log" else quantile.backward(qy, mean)
             out[f, column] = np.mean((found - y[far]) ** 2)

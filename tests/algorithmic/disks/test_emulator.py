@@ -175,3 +175,48 @@ def test_the_perceptron_learns_and_survives_saving(tmp_path):
     assert np.sqrt(np.mean((found - rows.targets(NAMES["species"])) ** 2)) < 0.4
     model.save(tmp_path / "mlp.npz")
     np.testing.assert_array_equal(mlp.MLP.load(tmp_path / "mlp.npz").apply(x), found)
+
+
+def test_features_that_are_not_finite_are_refused():
+    model = emulator.fit(cells(), k=3, **NAMES)
+    for bad in (np.nan, np.inf, -np.inf):  # minus infinity is log10 of a field of 0
+        with pytest.raises(errors.DataError, match=r"1 rows of features hold NaN.*row 1"):
+            model.predict([[8.0, 2.0], [bad, 2.0]])
+
+
+def test_a_constant_column_is_scikit_learns():
+    from sklearn.preprocessing import QuantileTransformer
+
+    x = np.full((30, 1), 3.0)
+    theirs = QuantileTransformer(n_quantiles=30, subsample=None).fit(x)
+    probe = np.array([[2.0], [3.0], [4.0]])
+    np.testing.assert_array_equal(quantile.forward(quantile.fit(x), probe), theirs.transform(probe))
+
+
+def test_candidates_come_in_any_order_and_are_counts():
+    rising = validation.cross_validate(cells(), candidates=[2, 5, 9], count=3, **NAMES)
+    mixed = validation.cross_validate(cells(), candidates=[9, 2, 5, 9], count=3, **NAMES)
+    np.testing.assert_allclose(mixed, rising[:, [2, 0, 1, 2]], rtol=1e-12)
+    for bad in ([0, 5], np.array([2.0]), []):
+        with pytest.raises(errors.ConfigError, match="whole numbers above 0"):
+            validation.cross_validate(cells(), candidates=bad, count=3, **NAMES)
+    with pytest.raises(errors.ConfigError, match="two folds at least, got 1"):
+        validation.split(cells(), 1)
+
+
+def test_levels_are_shares_and_errors_are_numbers():
+    misses, disks = np.ones((6, 1)), np.arange(6)
+    for bad in (0.0, 1.0, 90, np.nan):  # 1 looked for a number of disks that there is not
+        with pytest.raises(errors.ConfigError, match="between 0 and 1"):
+            conformal.widths(misses, disks, bad)
+    misses[2] = np.nan
+    with pytest.raises(errors.DataError, match="1 rows have errors that are NaN"):
+        conformal.widths(misses, disks, 0.5)
+
+
+def test_a_perceptron_that_cannot_learn_says_so():
+    rows = cells(disks=2)
+    with pytest.raises(errors.DataError, match="one to stop on, but 1 came"):
+        mlp.fit(rows.select(rows.columns["disk"] == 0), epochs=1, **NAMES)
+    with pytest.raises(errors.DataError, match=r"lower the rate of 1e\+30"):
+        mlp.fit(rows, epochs=1, rate=1e30, hidden=(4,), **NAMES)

@@ -110,3 +110,23 @@ def test_gas_too_thin_to_be_solved_shades_nothing():
     # All gas that matters is solved unless told otherwise.
     whole = model.solve(net, start, grid, tables=tables, threads=1)
     assert (whole.solved == (grid.density > 1)).all()
+
+
+def test_grids_that_would_be_read_the_wrong_way_are_refused():
+    disk, light, height = structure.Disk(), radiation.Light(), radiation.heights(3)
+    make = lambda r=(1, 10), height=height, disk=disk: radiation.make_grid(
+        disk, light, np.array(r), np.array(height)
+    )
+    np.testing.assert_array_equal(make().density, make((1.0, 10.0)).density)
+    for bad in ((10, 1), (0, 1), (1, 1), (np.nan, 1.0)):
+        with pytest.raises(errors.ConfigError, match="radii must rise"):
+            make(bad)
+    for bad in (height[::-1], height[:-1], [0.5, np.nan, 0.0]):
+        with pytest.raises(errors.ConfigError, match="must fall to 0"):
+            make(height=bad)
+    with pytest.raises(errors.ConfigError, match=r"at most 1, got 1\.5"):
+        make(height=radiation.heights(3, 1.5))
+    with pytest.raises(errors.ConfigError, match="gamma must be below 2"):
+        make(disk=structure.Disk(gamma=2.0))
+    with pytest.raises(errors.ConfigError, match="got 1 layers"):
+        radiation.heights(1)

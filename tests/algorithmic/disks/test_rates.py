@@ -149,3 +149,14 @@ def test_gradients_are_finite():
         cell = jax.tree.map(jnp.asarray, conditions(1e6, 30.0, 1.0, grains=5e-22))
         slope = jax.jit(jax.jacfwd(rates.make(net)))(cell)
         assert all(np.isfinite(leaf).all() for leaf in slope)
+
+
+def test_what_is_given_once_holds_for_every_field():
+    cell = rates.conditions(1e4, 50.0, [1.0, 2.0], chi=[10.0, 1.0], shield_h2=[0.1, 0.2])
+    assert {leaf.shape for leaf in cell} == {(), (2,)}
+    np.testing.assert_array_equal(cell.shield_co, [1.0, 1.0])
+    found = rates.make(network.build([surface.h2_photodissociation()]))(cell)
+    want = 5.7e-11 * (10 * 0.1 * np.exp(-4.2) + 0.2 * np.exp(-8.4))
+    assert float(found[0]) == pytest.approx(want, rel=1e-5)
+    with pytest.raises(errors.ConfigError, match=r"as many fields, but \[2, 3\] came"):
+        rates.conditions(1e4, 50.0, [1.0, 2.0, 3.0], chi=[10.0, 1.0])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from algorithmic.disks import table
+from algorithmic.disks import emulator, mlp, table
 from fl_jax.core import errors
 
 
@@ -15,3 +15,20 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
         path.write_bytes(bad)
         with pytest.raises(errors.DataError, match="is not a file of this package"):
             table.read_npz(path, 1)
+    path.write_bytes(good)
+    with pytest.raises(errors.DataError, match="holds something else: it has no abundances"):
+        table.Table.load(path)
+    for other in (emulator.Emulator, mlp.MLP):
+        with pytest.raises(errors.DataError, match="holds something else"):
+            other.load(path)
+
+
+def test_yaml_finds_numbers_where_json_had_them(tmp_path):
+    import yaml
+
+    meta = {"atol": 1e-20, "rtol": [1e-4, -1e-05, 2.5e-06], "note": 'below "1e-20", noise', "n": 3}
+    rows = table.Table({"disk": np.zeros(1, int)}, ("CO",), np.full((1, 1), 1e-4), meta)
+    rows.to_ecsv(tmp_path / "rows.ecsv")
+    lines = (tmp_path / "rows.ecsv").read_text().splitlines()
+    header = yaml.safe_load("\n".join(s[2:] for s in lines[1:] if s.startswith("# ")))
+    assert header["meta"] == meta
