@@ -48,7 +48,15 @@ def windows(text: int, tokens: Sequence[int], length: int, stride: int) -> list[
 
     The first piece scores all it has; each further one `stride` tokens, behind as much context
     as fits.
+
+    Raises:
+        ConfigError: a stride that is not from 1 to the length: tokens would be left out.
     """
+    if not 1 <= stride <= length:
+        raise errors.ConfigError(
+            f"windows of {length} tokens that move by {stride} would leave tokens out; choose a"
+            " stride from 1 to the length."
+        )
     found = []
     start = 1
     while start < len(tokens):
@@ -125,14 +133,18 @@ def perplexity(
         length: context; the training length by default.
         stride: tokens scored per further window; half the length by default.
         batch: windows at once.
+
+    Raises:
+        ConfigError: a stride that is not from 1 to the length.
     """
-    length = length or config.length
+    length = config.length if length is None else length
+    stride = max(1, length // 2) if stride is None else stride
     pieces, tokens, size = [], 0, 0
     for i, text in enumerate(texts):
         ids = tokenizer.encode(text)
         tokens += len(ids)
         size += len(text.encode("utf-8"))
-        pieces += windows(i, [config.eos, *ids], length, stride or max(1, length // 2))
+        pieces += windows(i, [config.eos, *ids], length, stride)
     scores = sequence_scores(params, config, pieces, length=length, batch=batch)
     return Perplexity(-float(scores.sum()), tokens, size)
 

@@ -50,6 +50,15 @@ def test_windows_score_every_token_but_the_first_once(count):
     assert seen == tokens[1:]
 
 
+@pytest.mark.parametrize("stride", [17, 40, 0, -1])
+def test_strides_that_leave_tokens_out_are_refused(held, stride):
+    """One of 17 at length 16 scored fewer tokens than it counted."""
+    params, config, words = held
+    with pytest.raises(errors.ConfigError, match="would leave tokens out"):
+        score.perplexity(params, config, words, TEXTS, stride=stride)
+    assert len(score.windows(0, list(range(40)), 16, 16)) == 3
+
+
 def test_rank_chooses_by_the_answers_likelihood(held):
     params, config, words = held
     questions = [
