@@ -106,7 +106,9 @@ def sample(
     """
     if not sampling.temperature:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    logits = logits / sampling.temperature
+    # From the top down, so that a temperature near 0 takes the likeliest and is no inf / inf.
+    logits = logits - jnp.max(logits, axis=-1, keepdims=True)
+    logits = logits / max(sampling.temperature, 1e-30)
     if sampling.top_k or sampling.top_p < 1:
         ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
         least = ordered[:, -1]
@@ -146,7 +148,7 @@ def generate(
         config: the model's; with `scan=False` a step costs least (`fl_jax.bloom.decode`), for
             which the layers are held once more.
         tokens: prompts.
-        mask: False for padding; prompts end at the right edge, so pad on the left.
+        mask: False for padding; prompts end at the right edge, so pad on the left (`pad_left`).
         count: tokens to add.
         sampling: greedy, or how to draw.
         key: for drawing; each row and place has its own.
@@ -155,7 +157,8 @@ def generate(
     Raises:
         ConfigError: no tokens to add, a cache that is too small, drawing without a key, or rows
             that the mesh does not divide.
-        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
+        DataError: tokens that are no ids of the vocabulary, or a prompt that ends in padding
+            (checked where they are concrete).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -175,12 +178,24 @@ def generate(
     if sampling.temperature and key is None:
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
     model.check_tokens(tokens, config)
+    _check_mask(mask)
     if not isinstance(params, Ready):
         return _alone(params, config, tokens, mask, key, count, sampling, capacity)
     if params.mesh is None:
         return _go_on(params[:2], config, tokens, mask, key, count, sampling, capacity)
     sharding.check_rows(len(tokens), params.mesh)
     return _dealt(params.mesh, params[:2], config, tokens, mask, key, count, sampling, capacity)
+
+
+def _check_mask(mask):
+    """Refuses prompts that do not end at the right edge: padding would be gone on from."""
+    if mask is None or isinstance(mask, jax.core.Tracer):
+        return
+    if not np.asarray(mask)[:, -1].all():
+        raise errors.DataError(
+            "a prompt ends in padding, or is nothing else; pad on the left (`pad_left`), and begin"
+            " an empty prompt with <s>."
+        )
 
 
 STAGES, STAGE = 4, 32  # at most so many, and tokens drawn in one at least

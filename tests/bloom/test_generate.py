@@ -122,6 +122,16 @@ def test_top_k_and_top_p_keep_what_they_should(key):
     assert (both > 0).tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20])
+@pytest.mark.parametrize("more", [{}, {"top_p": 0.5}, {"top_k": 2}])
+def test_a_temperature_near_0_takes_the_likeliest(key, temperature, more):
+    """The logits over it are beyond float32, and a softmax of infinities is none."""
+    drawn = generate.sample(
+        key, jnp.array([[1.0, 3.0, 2.0, -5.0]]), generate.Sampling(temperature, **more)
+    )
+    assert drawn.tolist() == [1]
+
+
 def test_refusals(params):
     with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot hold 3"):
         generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=5, capacity=4)
@@ -129,6 +139,19 @@ def test_refusals(params):
         generate.generate(params, CONFIG, jnp.array([[5, 40]]), count=5)
     with pytest.raises(errors.DataError, match="a prompt is empty"):
         generate.pad_left([[1], []], 3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([[1, 1, 0]], "ends in padding"),  # on the right: its padding was continued, in silence
+        ([[0, 0, 0]], "or is nothing else"),
+    ],
+)
+def test_prompts_that_do_not_end_at_the_right_edge_are_refused(params, mask, message):
+    tokens = jnp.array([[5, 9, 2]])
+    with pytest.raises(errors.DataError, match=message):
+        generate.generate(params, CONFIG, tokens, jnp.array(mask, bool), count=2)
 
 
 @pytest.mark.parametrize(
