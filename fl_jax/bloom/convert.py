@@ -120,7 +120,9 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
     Raises:
         DataError: a file that is damaged, a tensor that is missing, unknown, or of another
             shape than config.json makes it: which one, what was expected, what was found.
+        ConfigError: a dtype that is no floating one.
     """
+    _check_dtype(dtype)
     folder = pathlib.Path(folder)
     config = read_config(folder)
     tensors = _tensors(folder, config)
@@ -145,7 +147,12 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
 
 
 def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
-    """Parameters from HF tensors in memory, named without prefix."""
+    """Parameters from HF tensors in memory, named without prefix.
+
+    Raises:
+        DataError: as `load_hf`.
+    """
+    _check(tensors, config, "the checkpoint in memory")
 
     def leaf(name, spec):
         whole = tuple(slice(n) for n in spec.shape)
@@ -192,17 +199,28 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
         if path not in opened:
             opened[path] = safetensors.File(path)
         tensors[name.removeprefix("transformer.")] = opened[path].tensor(name)
-    wanted = expected(config)
     head = tensors.pop("lm_head.weight", None)
+    _check(tensors, config, f"the checkpoint in {folder}")
+    if head is not None and not _same(head, tensors["word_embeddings.weight"]):
+        raise errors.DataError(
+            "lm_head.weight differs from word_embeddings.weight, but BLOOM's output matrix is its"
+            " embedding; this checkpoint cannot be represented."
+        )
+    return tensors
+
+
+def _check(tensors, config, what: str) -> None:
+    """Refuses tensors that are not those of the config."""
+    wanted = expected(config)
     for name, shape in wanted.items():
         if name not in tensors:
             raise errors.DataError(
-                f"the checkpoint in {folder} has no tensor {name!r} (shape {list(shape)}); is it"
-                " a BLOOM of the size that its config.json says?"
+                f"{what} has no tensor {name!r} (shape {list(shape)}); is it a BLOOM of the size"
+                " that its config.json says?"
             )
         if tensors[name].shape != shape:
             raise errors.DataError(
-                f"tensor {name!r} should have the shape {list(shape)} by config.json, but it has"
+                f"tensor {name!r} should have the shape {list(shape)} by the config, but it has"
                 f" {list(tensors[name].shape)}."
             )
         if tensors[name].dtype.kind not in "fV":
@@ -210,15 +228,9 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
     unknown = sorted(set(tensors) - set(wanted))
     if unknown:
         raise errors.DataError(
-            f"the checkpoint in {folder} has {len(unknown)} tensors that BLOOM has not, first"
-            f" {unknown[0]!r}; expected are {len(wanted)}."
+            f"{what} has {len(unknown)} tensors that BLOOM has not, first {unknown[0]!r}; expected"
+            f" are {len(wanted)}."
         )
-    if head is not None and not _same(head, tensors["word_embeddings.weight"]):
-        raise errors.DataError(
-            "lm_head.weight differs from word_embeddings.weight, but BLOOM's output matrix is its"
-            " embedding; this checkpoint cannot be represented."
-        )
-    return tensors
 
 
 def _same(a, b, rows: int = 4096) -> bool:
@@ -263,13 +275,10 @@ def save_hf(
 
     Raises:
         DataError: params that are not those of the config.
-        ConfigError: a dtype that is no floating one.
+        ConfigError: a dtype that is no floating one, or that safetensors have not. What was in
+            the folder stays then.
     """
-    if dtype is not None and not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
-        raise errors.ConfigError(
-            f"parameters are written in a floating dtype, such as bfloat16, got {dtype}; integers"
-            " would cut them to whole numbers."
-        )
+    _check_dtype(dtype)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     by_path = tree.named_leaves(params)
@@ -284,6 +293,7 @@ def save_hf(
         inner = path.startswith("layers/")
         shape = torch_shape(path, spec.shape[1:] if inner else spec.shape)
         to = np.dtype(dtype) if dtype is not None else np.dtype(leaf.dtype)
+        _check_dtype(to, safetensors.NAMES)
 
         def make(leaf=leaf, path=path, layer=layer, inner=inner, to=to):
             return np.asarray(to_torch(path, np.asarray(leaf[layer] if inner else leaf)), to)
@@ -291,6 +301,18 @@ def save_hf(
         streams["transformer." + hf_name(path, layer)] = safetensors.Stream(to, shape, make)
     _write(folder, streams, shard_bytes)
     (folder / "config.json").write_text(json.dumps(_hf_config(config, streams), indent=2) + "\n")
+
+
+def _check_dtype(dtype, known=None) -> None:
+    """Refuses what would cut parameters to whole numbers, and what is not among the known."""
+    if dtype is None:
+        return
+    floating = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    if not floating or (known and jnp.dtype(dtype) not in known):
+        raise errors.ConfigError(
+            f"parameters have a floating dtype, float32, bfloat16, float16 or float64, got {dtype};"
+            " integers would cut them to whole numbers, and safetensors hold no others."
+        )
 
 
 def _write(folder, streams, shard_bytes):

@@ -166,6 +166,31 @@ def test_legacy_configs_are_read(folder):
 def test_whole_numbers_are_no_dtype_of_parameters(tmp_path):
     config = Config(vocab=8, hidden=8, layers=1, heads=2)
     params = bloom.init(jax.random.key(0), config)
-    with pytest.raises(errors.ConfigError, match="floating dtype, such as bfloat16, got int8"):
+    with pytest.raises(errors.ConfigError, match=r"floating dtype, .*, got int8"):
         convert.save_hf(tmp_path, params, config, dtype="int8")
     assert not list(tmp_path.iterdir())
+
+
+def test_whole_numbers_are_none_to_load_either(folder):
+    with pytest.raises(errors.ConfigError, match=r"floating dtype, .*, got int32"):
+        bloom.load_hf(folder, dtype="int32")
+
+
+def test_a_dtype_that_safetensors_have_not_leaves_the_folder_as_it_was(folder):
+    with pytest.raises(errors.ConfigError, match="got float8_e4m3fn"):
+        bloom.save_hf(folder, golden.params(), CONFIG, dtype="float8_e4m3fn")
+    same(bloom.load_hf(folder)[0], golden.params())
+
+
+def test_tensors_in_memory_are_checked_as_those_of_a_file():
+    """More rows than the vocabulary has were cut off in silence."""
+    tensors, name = golden.tensors(), "word_embeddings.weight"
+    same(convert.from_tensors(tensors, CONFIG), golden.params())
+    for changed, why in [
+        (tensors | {name: np.zeros((40, 24), np.float32)}, r"shape \[32, 24\].*it has \[40, 24\]"),
+        ({n: t for n, t in tensors.items() if n != name}, "in memory has no tensor"),
+        (tensors | {"x": tensors[name]}, "1 tensors that BLOOM has not"),
+        (tensors | {name: np.zeros((32, 24), np.int32)}, "is int32, not a float"),
+    ]:
+        with pytest.raises(errors.DataError, match=why):
+            convert.from_tensors(changed, CONFIG)
