@@ -23,7 +23,7 @@ class Config:
     pad: int = 3  # <pad>
 
     dtype: str = "float32"  # of activations and matrices in use: float32 or bfloat16
-    attention: str = "auto"  # auto, einsum, blocked, cudnn or splash (fl_jax.nn.attention)
+    attention: str = "auto"  # auto, einsum, blocked, folded, cudnn or splash (fl_jax.nn.attention)
     alibi: str = "relative"  # relative (float32), or bf16_key_only as HF and Megatron round it
     scan: bool = True  # one compiled layer run `layers` times; False unrolls them
     remat: str = "none"  # kept for the backward pass: everything, matrix products, or nothing
@@ -34,8 +34,8 @@ class Config:
         """Refuses what cannot be built.
 
         Raises:
-            ConfigError: a size that is not above 0, heads that do not divide the width, or an
-                unknown choice.
+            ConfigError: a size that is not above 0, heads that do not divide the width, a norm_eps
+                below 0, a dropout that is not from 0 to below 1, or an unknown choice.
         """
         for name in ("vocab", "hidden", "layers", "heads", "length"):
             errors.positive(name, getattr(self, name))
@@ -44,6 +44,9 @@ class Config:
                 f"{self.heads} heads do not divide a hidden width of {self.hidden}; choose heads"
                 " that do."
             )
+        errors.not_negative("norm_eps", self.norm_eps)
+        errors.below_one("dropout", self.dropout)
+        errors.below_one("attention_dropout", self.attention_dropout)
         errors.one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))
         errors.one_of("alibi", self.alibi, ALIBI)
         errors.one_of("remat", self.remat, REMAT)

@@ -41,10 +41,14 @@ class Recipe:
         """Refuses a ramp that does not meet the batch, and a rate that would fall upwards.
 
         Raises:
-            ConfigError: then, or for an optimizer that is not built for BLOOM.
+            ConfigError: then, for numbers out of range, or for an optimizer that is not built for
+                BLOOM.
         """
         errors.one_of("BLOOM optimizer", self.optimizer, ("adamw", "muon"))
-        errors.positive("batch", self.batch)
+        for name in ("rate", "batch", "ramp_step", "micro_batches"):
+            errors.positive(name, getattr(self, name))
+        for name in ("final_rate", "warmup", "decay", "ramp_start", "ramp"):
+            errors.not_negative(name, getattr(self, name))
         if self.decay and self.final_rate > self.rate:
             raise errors.ConfigError(
                 f"a rate that decays from {self.rate} cannot end at {self.final_rate}; choose a"
@@ -118,12 +122,14 @@ def rate_at(recipe: Recipe, samples: Float[Array, ""]) -> Float[Array, ""]:
     """The learning rate after so many samples.
 
     Linear over the warm-up, then min + (peak - min) (1 + cos(pi (s - w) / (D - w))) / 2 until
-    D = decay, then min [Megatron-LM, learning_rates.py, with the settings of tr11].
+    D = decay, then min [Megatron-LM, learning_rates.py, with the settings of tr11]. Where D comes
+    within the warm-up, min follows the peak.
     """
     warm = recipe.rate * jnp.minimum(samples / max(recipe.warmup, 1), 1.0)
     if not recipe.decay:
         return warm if recipe.warmup else jnp.full_like(samples, recipe.rate)
-    done = jnp.clip((samples - recipe.warmup) / (recipe.decay - recipe.warmup), 0.0, 1.0)
+    length = max(recipe.decay - recipe.warmup, 1)
+    done = jnp.clip((samples - recipe.warmup) / length, 0.0, 1.0)
     span = recipe.rate - recipe.final_rate
     cosine = recipe.final_rate + span * 0.5 * (1 + jnp.cos(jnp.pi * done))
     return jnp.where(samples < recipe.warmup, warm, cosine)

@@ -99,3 +99,28 @@ def test_impossible_recipes():
         recipe.Recipe(rate=1e-6)
     with pytest.raises(errors.ConfigError, match="unknown BLOOM optimizer"):
         recipe.Recipe(optimizer="sgd")
+
+
+@pytest.mark.parametrize("decay", [100, 50])
+def test_a_decay_that_ends_within_the_warmup(decay):
+    """The rate after the peak was 0 / 0, or the peak for good."""
+    plan = recipe.Recipe(rate=1.0, final_rate=0.25, warmup=100, decay=decay)
+    rates = [float(recipe.rate_at(plan, jnp.float32(s))) for s in (50, 100, 101, 1000)]
+    np.testing.assert_allclose(rates, [0.5, 1.0, 0.25, 0.25], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ramp_step": 0}, "ramp_step must be above 0"),
+        ({"ramp_step": -32}, "ramp_step must be above 0"),
+        ({"ramp_start": -64}, "ramp_start must be 0 or more"),
+        ({"ramp": -5}, "ramp must be 0 or more"),
+        ({"warmup": -5}, "warmup must be 0 or more"),
+        ({"micro_batches": 0}, "micro_batches must be above 0"),
+        ({"rate": float("nan")}, "rate must be above 0"),
+    ],
+)
+def test_numbers_out_of_range(given, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        recipe.Recipe(**given)
