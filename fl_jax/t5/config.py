@@ -32,7 +32,9 @@ class Config:
         """Refuses what cannot be built.
 
         Raises:
-            ConfigError: a size that is not above 0, or an unknown choice.
+            ConfigError: a size that is not above 0, distances that need no shared bucket, a
+                norm_eps below 0, a dropout that is not from 0 to below 1, a pad that is no id, or
+                an unknown choice.
         """
         names = ("vocab", "width", "head_width", "heads", "hidden", "max_distance")
         for name in (*names, "encoder_layers", "decoder_layers"):
@@ -41,6 +43,18 @@ class Config:
             raise errors.ConfigError(
                 f"buckets must be a multiple of 4, got {self.buckets}: half of them are exact"
                 " distances, and the encoder halves them again for the two directions."
+            )
+        if self.max_distance <= self.buckets // 2:  # the decoder's exact ones
+            raise errors.ConfigError(
+                f"max_distance must be above {self.buckets // 2}, the distances that {self.buckets}"
+                f" buckets tell apart, got {self.max_distance}; choose fewer buckets."
+            )
+        errors.not_negative("norm_eps", self.norm_eps)
+        errors.below_one("dropout", self.dropout)
+        if not 0 <= self.pad < self.vocab:
+            raise errors.ConfigError(
+                f"pad, with which decoding starts, is an id from 0 to {self.vocab - 1}, got"
+                f" {self.pad}."
             )
         errors.one_of("mlp", self.mlp, MLPS)
         errors.one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))

@@ -38,7 +38,8 @@ def corrupt(
         mean_span: tokens of a span, on average.
 
     Raises:
-        DataError: fewer than two tokens, or more spans than sentinels.
+        DataError: fewer than two tokens, more spans than sentinels, or tokens that are sentinels.
+        ConfigError: a density that is not a share, or spans of less than a token.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -47,6 +48,9 @@ def corrupt(
         ([10, 11, 12, 13, 14, 15, 16, 17, 99, 1], [99, 18, 19, 1])
     """
     n = len(tokens)
+    errors.below_one("density", density)
+    if not mean_span >= 1:
+        raise errors.ConfigError(f"mean_span must be 1 token or more, got {mean_span}.")
     if n < 2:
         raise errors.DataError(f"span corruption needs two tokens or more, got {n}.")
     hidden = min(max(round(n * density), 1), n - 1)
@@ -55,6 +59,11 @@ def corrupt(
         raise errors.DataError(
             f"{n} tokens make {spans} spans, and there are {len(sentinels)} sentinels; cut the"
             " text into shorter windows."
+        )
+    if np.isin(tokens, sentinels[:spans]).any():
+        raise errors.DataError(
+            "the tokens hold sentinels, which could not be told from those that mark the spans;"
+            " choose sentinels that no text has."
         )
     kept_parts, hidden_parts = _parts(n - hidden, spans, rng), _parts(hidden, spans, rng)
     inputs, targets, at = [], [], 0

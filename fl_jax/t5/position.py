@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from fl_jax.core import errors
+
 
 def buckets(
     relative: np.ndarray, *, bidirectional: bool, count: int = 32, max_distance: int = 128
@@ -24,6 +26,9 @@ def buckets(
     Returns:
         int32, of the same shape.
 
+    Raises:
+        ConfigError: a max_distance that is not beyond the distances with a bucket of their own.
+
     Example:
         >>> buckets(np.array([-91, -90, -1, 0, 1, 12]), bidirectional=True).tolist()
         [15, 14, 1, 0, 17, 25]
@@ -36,6 +41,11 @@ def buckets(
     else:
         distance = np.maximum(-relative, 0)
     exact = count // 2
+    if max_distance <= exact:
+        raise errors.ConfigError(
+            f"max_distance must be above {exact}, the distances that have a bucket each, got"
+            f" {max_distance}; choose fewer buckets."
+        )
     ratio = np.maximum(distance, 1).astype(np.float32) / np.float32(exact)
     scale = np.float32(math.log(max_distance / exact))
     steps = np.log(ratio) / scale * np.float32(count - exact)

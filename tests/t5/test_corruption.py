@@ -27,3 +27,28 @@ def test_refusals():
         corruption.corrupt(np.arange(1), draws, sentinels=SENTINELS, eos=1)
     with pytest.raises(errors.DataError, match="sentinels"):
         corruption.corrupt(np.arange(400), draws, sentinels=SENTINELS[:3], eos=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"density": 1.5}, r"density must lie in .*, got 1.5"),
+        ({"density": -1.0}, "density must lie in"),
+        ({"density": float("nan")}, "density must lie in"),
+        ({"mean_span": 0.0}, "mean_span must be 1 token or more"),
+        ({"mean_span": -1.0}, "mean_span must be 1 token or more"),
+        ({"mean_span": 0.2}, "mean_span must be 1 token or more"),
+    ],
+)
+def test_settings_that_hide_all_or_nothing_are_refused(given, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        corruption.corrupt(
+            np.arange(30), np.random.default_rng(0), sentinels=SENTINELS, eos=1, **given
+        )
+
+
+def test_tokens_that_are_sentinels_are_refused():
+    """What is restored from their pair would be another text."""
+    tokens = np.array([99, 5, 3, 7])
+    with pytest.raises(errors.DataError, match="tokens hold sentinels"):
+        corruption.corrupt(tokens, np.random.default_rng(0), sentinels=SENTINELS, eos=1)

@@ -96,6 +96,14 @@ def test_dropout_is_on_only_with_a_key_and_extra_places_have_no_position():
 def test_refuses_a_shape_that_cannot_be():
     with pytest.raises(errors.ConfigError, match="multiple of 4"):
         Config(buckets=6)
+    for changes, message in [
+        ({"norm_eps": -1.0}, "norm_eps must be 0 or more"),
+        ({"dropout": 1.0}, "dropout must lie in"),
+        ({"pad": 32_128}, "pad, .*, is an id from 0 to 32127"),  # the last id began every sequence
+        ({"pad": -1}, "pad, .*, is an id from 0 to 32127"),
+    ]:
+        with pytest.raises(errors.ConfigError, match=message):
+            Config(**changes)
 
 
 @pytest.mark.parametrize("tokens", [jnp.zeros((1, 2)), jnp.zeros(2, int), jnp.zeros((1, 0), int)])

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.t5 import position
+from fl_jax.t5.config import Config
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,12 @@ def test_decoder():
     first = [int(np.flatnonzero(found == b)[0]) for b in range(16, 32)]
     assert first == starts
     assert position.buckets(np.arange(1, 9), bidirectional=False).tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("max_distance", [1, 7, 8])
+def test_a_last_bucket_that_begins_before_the_exact_ones_end(max_distance):
+    """Its logarithm is 0 or negative: buckets below 0, which no table has."""
+    with pytest.raises(errors.ConfigError, match="max_distance must be above 8"):
+        position.buckets(np.arange(-9, 9), bidirectional=True, max_distance=max_distance)
+    with pytest.raises(errors.ConfigError, match="max_distance must be above 16"):
+        Config(max_distance=max_distance)
