@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from fl_jax.core import errors
+from fl_jax.core import tree as trees
 from fl_jax.core.types import PyTree
 from fl_jax.data import safetensors
 from fl_jax.t5 import model
@@ -64,7 +65,10 @@ def load_hf(folder) -> tuple[PyTree, Config]:
 
     def read(name):
         path, stored = places[name]
-        return np.asarray(files[path].tensor(stored), np.float32)
+        tensor = files[path].tensor(stored)
+        if tensor.dtype.kind not in "fV":
+            raise errors.DataError(f"tensor {name!r} is {tensor.dtype}, not a float.")
+        return np.asarray(tensor, np.float32)
 
     tensors = {n: read(n) for n in wanted}
     stored = read("lm_head.weight") if config.tied and "lm_head.weight" in places else None
@@ -78,8 +82,13 @@ def load_hf(folder) -> tuple[PyTree, Config]:
 
 
 def save_hf(folder, params: PyTree, config: Config) -> None:
-    """Writes what `transformers.T5ForConditionalGeneration.from_pretrained` reads."""
+    """Writes what `transformers.T5ForConditionalGeneration.from_pretrained` reads.
+
+    Raises:
+        DataError: params that are not those of the config.
+    """
     folder = pathlib.Path(folder)
+    tensors = to_tensors(params, config)
     folder.mkdir(parents=True, exist_ok=True)
     gated = config.mlp == "gated-gelu"
     body = {
@@ -94,10 +103,8 @@ def save_hf(folder, params: PyTree, config: Config) -> None:
         "initializer_factor": 1.0,
         **{theirs: getattr(config, ours) for ours, theirs in _FIELDS.items()},
     }
+    safetensors.write(folder / "model.safetensors", tensors, metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(body, indent=1) + "\n")
-    safetensors.write(
-        folder / "model.safetensors", to_tensors(params, config), metadata={"format": "pt"}
-    )
 
 
 def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
@@ -127,7 +134,19 @@ def from_tensors(tensors: dict[str, np.ndarray], config: Config) -> PyTree:
 
 
 def to_tensors(params: PyTree, config: Config) -> dict[str, np.ndarray]:
-    """The inverse of `from_tensors`."""
+    """The inverse of `from_tensors`.
+
+    Raises:
+        DataError: params that are not those of the config.
+    """
+    wanted = trees.named_leaves(model.abstract(config))
+    came = trees.named_leaves(params)
+    for path in {**wanted, **came}:
+        shapes = [str(list(x[path].shape)) if path in x else "missing" for x in (wanted, came)]
+        if shapes[0] != shapes[1]:
+            raise errors.DataError(
+                f"parameter {path!r} should be {shapes[0]} by the config, but is {shapes[1]}."
+            )
     found = {}
 
     def leaf(path, array):
@@ -218,13 +237,18 @@ def _read_config(folder: pathlib.Path) -> Config:
         raise errors.DataError(f"{folder} has no config.json of a sensible size.")
     try:
         body = json.loads(path.read_bytes())
-        values = {o: body[t] for o, t in _FIELDS.items() if t in body or t not in _OPTIONAL}
+        given = lambda name: name not in _OPTIONAL or body.get(name) is not None
+        values = {ours: body[theirs] for ours, theirs in _FIELDS.items() if given(theirs)}
         values.setdefault("decoder_layers", body["num_layers"])
         mlp = body.get("feed_forward_proj", "relu")
         values |= {"mlp": mlp, "tied": _tied(body)}
         integers = {f.name for f in dataclasses.fields(Config) if f.type is int}
         if any(type(values[n]) is not int for n in integers & set(values)):
             raise TypeError("a size that is no integer")
+        if any(type(values[n]) not in (int, float) for n in {"norm_eps", "dropout"} & set(values)):
+            raise TypeError("a rate that is no number")
+        if body.get("decoder_start_token_id") not in (None, values["pad"]):
+            raise ValueError("decoding that starts with another token than pad")
         return Config(**values)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise errors.DataError(f"{path} describes no T5 ({error!r:.120}).") from None

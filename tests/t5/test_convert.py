@@ -90,6 +90,49 @@ def test_what_is_no_t5_is_refused(tmp_path):
     path.write_text(json.dumps({**body, "d_ff": 48}))
     with pytest.raises(errors.DataError, match="should be"):
         t5.load_hf(tmp_path)
+    for change in ({"layer_norm_epsilon": "x"}, {"dropout_rate": "0"}, {"num_heads": None}):
+        path.write_text(json.dumps({**body, **change}))
+        with pytest.raises(errors.DataError, match="describes no T5"):
+            t5.load_hf(tmp_path)
+    path.write_text(json.dumps({**body, "decoder_start_token_id": 5}))  # it started with pad
+    with pytest.raises(errors.DataError, match="starts with another token than pad"):
+        t5.load_hf(tmp_path)
     path.write_text("[")
     with pytest.raises(errors.DataError, match="describes no T5"):
         t5.load_hf(tmp_path)
+
+
+def test_a_null_stands_for_the_encoders_depth(tmp_path):
+    config = dataclasses.replace(CONFIG, decoder_layers=2)
+    t5.save_hf(tmp_path, model.init(jax.random.key(0), config), config)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_decoder_layers": None}))
+    assert t5.load_hf(tmp_path)[1] == config
+
+
+def test_whole_numbers_are_no_parameters(tmp_path, params):
+    """Those of a quantised file were taken for weights, without their scale."""
+    t5.save_hf(tmp_path, params, CONFIG)
+    tensors = convert.to_tensors(params, CONFIG)
+    tensors["shared.weight"] = np.ones((64, 16), np.int8)
+    safetensors.write(tmp_path / "model.safetensors", tensors)
+    with pytest.raises(errors.DataError, match=r"'shared\.weight' is int8, not a float"):
+        t5.load_hf(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab": 65}, r"'shared' should be \[65, 16\] by the config, but is \[64, 16\]"),
+        ({"tied": False}, r"'head' should be \[64, 16\] by the config, but is missing"),
+        ({"encoder_layers": 3}, r"should be \[3, .*, but is \[2, "),
+    ],
+)
+def test_parameters_of_another_config_are_not_written(tmp_path, changes, message, params):
+    """A file that no reader takes; or, of an untied model, one without its head."""
+    with pytest.raises(errors.DataError, match=message):
+        t5.save_hf(tmp_path, params, dataclasses.replace(CONFIG, **changes))
+    untied = dataclasses.replace(CONFIG, tied=False)
+    with pytest.raises(errors.DataError, match="'head' should be missing"):
+        t5.save_hf(tmp_path, model.init(jax.random.key(0), untied), CONFIG)
+    assert not list(tmp_path.iterdir())
