@@ -95,6 +95,9 @@ def train(
                 heapq.heappush(heap, (-pairs[pair], pair))
             continue
         left, right = names[pair[0]], names[pair[1]]
+        if left + right in special:  # text would become a token that it must not become
+            del pairs[pair]
+            continue
         merges.append((left, right))
         # Two ways to one token share its id, as in HF's trainer.
         new = vocab.setdefault(left + right, len(vocab))

@@ -112,6 +112,8 @@ class Tokenizer:
                 raise errors.DataError(
                     f"merge {rank} ({left!r}, {right!r}) is not in the vocabulary."
                 )
+            if left + right in self.special:
+                continue  # a text is never control, though a file's merges say so
             pair = self.vocab[left], self.vocab[right]
             self._ranks.setdefault(pair, (rank, self.vocab[left + right]))
         of_letter = {letter: b for b, letter in enumerate(letters)}
@@ -240,7 +242,10 @@ class Tokenizer:
                 "merges": [" ".join(pair) for pair in self.merges],
             },
         }
-        pathlib.Path(path).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
+        path = pathlib.Path(path)
+        fresh = path.with_name(path.name + ".tmp")  # what is killed leaves no half of a file
+        fresh.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
+        fresh.replace(path)
 
 
 def load(path) -> Tokenizer:

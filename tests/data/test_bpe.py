@@ -59,3 +59,11 @@ def test_alpha_evens_out_languages():
 def test_a_vocabulary_must_hold_the_bytes():
     with pytest.raises(errors.ConfigError, match="at least 260"):
         bpe.train({"a": 1}, 100)
+
+
+def test_a_text_never_becomes_a_special_token():
+    """Where `</s>` is frequent in the texts, its letters were merged into the end mark's id."""
+    words = bpe.train(bpe.count({"x": ["</s> <s>x</s> <pad>"] * 50}), 300)
+    ids = words.encode("a </s>b<pad>")
+    assert not set(ids) & set(words.special.values())
+    assert words.decode(ids) == "a </s>b<pad>"

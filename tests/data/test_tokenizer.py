@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pathlib
 
 import pytest
 from hypothesis import given, settings
@@ -112,3 +113,31 @@ def test_fertility(words):
     found = tokenizer.fertility(words, ["the the"])
     assert found["per_word"] == len(words.encode("the the")) / 2
     assert found["per_byte"] == len(words.encode("the the")) / 7
+
+
+def test_merges_of_a_file_that_make_a_special_token_are_passed_over(words, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    words.save(path)
+    body = json.loads(path.read_text("utf-8"))
+    for one, more in [("<", "/"), ("</", "s"), ("</s", ">")]:
+        body["model"]["vocab"].setdefault(one + more, len(body["model"]["vocab"]))
+        body["model"]["merges"].append(f"{one} {more}")
+    path.write_text(json.dumps(body))
+    again = tokenizer.load(path)
+    assert again.special["</s>"] not in again.encode("</s>")
+    assert again.decode(again.encode("</s>")) == "</s>"
+
+
+def test_a_save_that_is_killed_leaves_the_old_file(words, tmp_path, monkeypatch):
+    path = tmp_path / "tokenizer.json"
+    words.save(path)
+    before = path.read_bytes()
+
+    def killed(self, *_, **__):
+        self.write_bytes(b"{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pathlib.Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        words.save(path)
+    assert path.read_bytes() == before
