@@ -27,7 +27,8 @@ class Metrics:
     the infinities, which JSON has not, become null.
 
     Args:
-        path: the file, usually `metrics.jsonl`; made if it is not there, else continued.
+        path: the file, usually `metrics.jsonl`; made if it is not there, else continued behind its
+            last whole row: what a kill cut off is dropped.
 
     Example:
         >>> import os, tempfile
@@ -47,6 +48,7 @@ class Metrics:
         if jax.process_index() == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
+            self._file.truncate(_whole(self.path))
 
     def write(self, row: Mapping) -> None:
         """Appends a row; it survives the death of the process from here on."""
@@ -85,6 +87,20 @@ class Metrics:
 
     def __exit__(self, *error) -> None:
         self.close()
+
+
+def _whole(path: pathlib.Path) -> int:
+    """Bytes of a file up to the end of its last whole row."""
+    at = path.stat().st_size
+    with path.open("rb") as file:
+        while at > 0:  # from the end: a kill leaves less than a row behind the last one
+            start = max(0, at - 2**16)
+            file.seek(start)
+            found = file.read(at - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            at = start
+    return 0
 
 
 def read(path) -> list[dict]:

@@ -136,3 +136,18 @@ def test_a_terminal_gets_a_bar():
         progress.update(10, {"loss": 0.5})
     assert "round" in stream.getvalue() and "10/10" in stream.getvalue()
     assert "loss 0.5" in stream.getvalue()
+
+
+@pytest.mark.parametrize("cut", [b'{"a": 2', b'{"a": "' + b"x" * 200_000])
+def test_rows_go_on_behind_the_last_whole_one(tmp_path, cut):
+    """A row behind what a kill had cut off was one broken line with it, and `read` failed."""
+    path = tmp_path / "m"
+    path.write_bytes(b'{"a": 1}\n' + cut)
+    with metrics.Metrics(path) as log:
+        assert log.offset() == 9
+        log.write({"a": 3})
+    assert metrics.read(path) == [{"a": 1}, {"a": 3}]
+    path.write_bytes(cut)
+    with metrics.Metrics(path) as log:
+        log.write({"a": 3})
+    assert metrics.read(path) == [{"a": 3}]
