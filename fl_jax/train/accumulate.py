@@ -48,6 +48,9 @@ def over(loss: Loss, parts: int) -> Loss:
             its batch_stats must be empty, and its metrics are added up.
         parts: micro-batches; 1 returns the loss as it is.
 
+    Raises:
+        ConfigError: parts that are not above 0, or do not divide the rows; batch_stats.
+
     Example:
         >>> from fl_jax.train.state import Variables
         >>> loss = lambda v, batch, key: (jnp.sum(v.params * batch["x"]), ({}, {}))
@@ -55,9 +58,9 @@ def over(loss: Loss, parts: int) -> Loss:
         >>> float(value)
         12.0
     """
+    errors.positive("micro-batches", parts)
     if parts == 1:
         return loss
-    errors.positive("micro-batches", parts)
 
     def run(variables, batch, key, differentiate):
         batches = split(batch, parts)
@@ -103,6 +106,11 @@ def over(loss: Loss, parts: int) -> Loss:
     total.defvjp(forward, backward)
 
     def accumulated(variables, batch, key):
+        if jax.tree.leaves(variables.batch_stats):
+            raise errors.ConfigError(
+                "a network with batch statistics cannot be trained in micro-batches, each of which"
+                " has statistics of its own; use one micro-batch, or normalise without them."
+            )
         value, metrics = total(variables.params, variables.batch_stats, batch, key)
         return value, (variables.batch_stats, metrics)
 

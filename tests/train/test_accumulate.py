@@ -50,3 +50,10 @@ def test_split_deals_rows_and_join_takes_them_back():
     np.testing.assert_array_equal(accumulate.join(cut)["a"], rows["a"])
     with pytest.raises(errors.ConfigError, match="4 micro-batches do not divide a batch of 6"):
         accumulate.split(rows, 4)
+
+
+def test_batch_statistics_are_refused():
+    """They stayed what they were before the first step."""
+    params, batch = make()
+    with pytest.raises(errors.ConfigError, match="batch statistics"):
+        accumulate.over(loss, 2)(Variables(params, {"mean": jnp.zeros(3)}), batch, None)
