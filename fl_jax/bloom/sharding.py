@@ -85,16 +85,17 @@ def check(config: Config, mesh: Mesh) -> None:
             )
 
 
-def check_rows(rows: int, mesh: Mesh) -> None:
-    """Refuses a batch that the mesh does not divide.
+def check_rows(rows: int, mesh: Mesh, micro_batches: int = 1) -> None:
+    """Refuses a batch, or a micro-batch, that the mesh does not divide.
 
     Raises:
         ConfigError: with the rows and the devices that share them.
     """
+    what = "batch" if micro_batches == 1 else f"micro-batch (of {micro_batches})"
     share = math.prod(mesh.shape.get(axis, 1) for axis in meshes.AXES["batch"])
     if rows % share:
         raise errors.ConfigError(
-            f"a batch of {rows} sequences cannot be split over {share} devices (data x fsdp);"
+            f"a {what} of {rows} sequences cannot be split over {share} devices (data x fsdp);"
             f" use a multiple of {share}."
         )
 

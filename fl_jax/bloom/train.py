@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from fl_jax.bloom import loss as losses
 from fl_jax.bloom import model, recipe, sharding
 from fl_jax.bloom.config import Config
+from fl_jax.core import errors
 from fl_jax.core.types import PyTree
 from fl_jax.train import accumulate, pieces
 from fl_jax.train import mesh as meshes
@@ -82,8 +83,13 @@ def make(
         tokens = batch["tokens"]
         if isinstance(tokens, np.ndarray):
             model.check_tokens(tokens, config)
-        if mesh is not None:
-            sharding.check_rows(len(tokens), mesh)
+        if tokens.shape[1] < 2:
+            raise errors.DataError(
+                "a row of a batch is inputs and, one later, labels: two tokens at least, got"
+                f" {tokens.shape[1]}."
+            )
+        if mesh is not None and len(tokens) % parts == 0:  # else the loss says so
+            sharding.check_rows(len(tokens) // parts, mesh, parts)
 
     options = pieces.compiler_options(abstract.variables.params)
     if mesh is None:
@@ -99,7 +105,8 @@ def make(
         lower = lambda batch: compiled.lower(abstract, batch, key_shape)
         return Trainer(own, alone, raw, lower)
     placed = sharding.state(abstract, config, mesh)
-    rows = sharding.batch(mesh)
+    # `mask` has rows alone, tokens and what goes with them (rows, time).
+    of_rank = lambda a: meshes.sharding(mesh, *("batch", "sequence")[: a.ndim])
     compiled = jax.jit(
         raw, out_shardings=(placed, None), donate_argnums=0, compiler_options=options
     )
@@ -112,13 +119,13 @@ def make(
     @functools.wraps(compiled)
     def step(state: PyTree, batch: dict, key):
         check(batch)
-        batch = {name: jax.device_put(value, rows) for name, value in batch.items()}
+        batch = {name: jax.device_put(a, of_rank(a)) for name, a in batch.items()}
         with meshes.use(mesh):
             return compiled(state, batch, key)
 
     def lower(batch):
         state = jax.tree.map(lay, abstract, placed)
-        batch = jax.tree.map(lambda shape: lay(shape, rows), batch)
+        batch = jax.tree.map(lambda shape: lay(shape, of_rank(shape)), batch)
         with meshes.use(mesh):
             return compiled.lower(state, batch, lay(key_shape, meshes.sharding(mesh)))
 

@@ -164,6 +164,22 @@ def test_batches_that_cannot_be_are_refused(one):
     many = train.make(CONFIG, RECIPE, mesh=MeshConfig(fsdp=4, tensor=2).make())
     with pytest.raises(errors.ConfigError, match="batch of 6 sequences cannot be split over 4"):
         many.step(None, batch(rows=6), None)
+    parts = dataclasses.replace(RECIPE, micro_batches=4)
+    many = train.make(CONFIG, parts, mesh=MeshConfig(fsdp=4, tensor=2).make())
+    with pytest.raises(errors.ConfigError, match=r"micro-batch \(of 4\) of 2 sequences cannot be"):
+        many.step(None, batch(rows=8), None)
+    with pytest.raises(errors.DataError, match="two tokens at least, got 1"):
+        one.step(None, {"tokens": np.zeros((8, 1), np.int32)}, None)
+
+
+def test_rows_that_do_not_count_on_a_mesh(one):
+    """`mask` has no time to be split over, and could not be laid out."""
+    given = batch() | {"mask": np.array([1, 1, 1, 0, 1, 1, 0, 1], np.float32)}
+    many = train.make(CONFIG, RECIPE, mesh=MeshConfig(data=2, fsdp=2, tensor=2).make())
+    found = [float(t.step(start(t), given, jax.random.key(0))[1].loss) for t in (one, many)]
+    kept = {name: a[given["mask"] > 0] for name, a in given.items()}
+    wanted = one.step(start(one), kept, jax.random.key(0))[1].loss
+    np.testing.assert_allclose(found, float(wanted), rtol=1e-6)
 
 
 def test_a_step_that_is_not_finite_is_skipped(one):
