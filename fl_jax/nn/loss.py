@@ -56,7 +56,8 @@ def classification(
 
     Returns:
         loss(variables, batch, key) -> (loss, (batch_stats, {"accuracy"})), where `batch` has `x`
-        (batch, ...), `y` (batch,) int32 and, for short batches, `mask` (batch,) 0 or 1.
+        (batch, ...), `y` (batch,) int32 and, for short batches, `mask` (batch,) 0 or 1; where that
+        is 0, `y` may be anything.
     """
 
     def loss(variables, batch, key):
@@ -67,8 +68,9 @@ def classification(
         logits, batch_stats = network.apply(
             params, batch_stats, x, train=train, mask=mask, key=dropout if train else None
         )
-        right = (jnp.argmax(logits, -1) == batch["y"]).astype(jnp.float32)
-        value = masked_mean(cross_entropy(logits, batch["y"]), mask)
+        y = batch["y"] if mask is None else jnp.where(mask > 0, batch["y"], 0)
+        right = (jnp.argmax(logits, -1) == y).astype(jnp.float32)
+        value = masked_mean(cross_entropy(logits, y), mask)
         return value, (batch_stats, {"accuracy": masked_mean(right, mask)})
 
     return loss

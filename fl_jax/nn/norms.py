@@ -16,7 +16,8 @@ class BatchNorm(nnx.Module):
 
     The running variance is the unbiased one and moves by `momentum` towards the batch's. With a
     `mask`, masked examples count neither in the statistics nor in their size, so a batch that is
-    filled up with padding gives what the short batch would give.
+    filled up with padding gives what the short batch would give. Statistics are taken, and the
+    result comes, in float32 (float64 for float64).
     """
 
     def __init__(self, features: int, *, momentum: float = 0.1, eps: float = 1e-5, rngs: nnx.Rngs):
@@ -36,6 +37,7 @@ class BatchNorm(nnx.Module):
         *,
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch ... features"]:
+        x = x.astype(dtypes.wide(x.dtype))  # a sum of 80,000 ones is infinite in float16
         wide = lambda a: a.reshape((1,) * (x.ndim - 1) + a.shape)  # as x, to broadcast openly
         if self.use_running_average:
             # Noise that a server adds to an aggregate can take a running variance below 0.

@@ -36,6 +36,22 @@ def test_masked_examples_do_not_count(key):
     assert float(nothing) == 0
 
 
+@pytest.mark.parametrize("label", [-1, 7])
+def test_labels_of_examples_that_do_not_count_may_be_anything(key, label):
+    """Those that fill up a batch are often -1; loss and derivative were NaN."""
+    variables, x = Variables(*NET.init(key)), jax.random.normal(key, (5, 4))
+    mask, run = jnp.array([1.0, 1, 1, 0, 0]), loss.classification(NET)
+
+    def value(params, y):
+        return run(variables._replace(params=params), {"x": x, "y": y, "mask": mask}, key)[0]
+
+    found, wanted = (
+        jax.value_and_grad(value)(variables.params, jnp.array([0, 1, 2, fill, fill]))
+        for fill in (label, 0)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
 def test_inputs_are_augmented_with_their_own_key(key):
     variables = Variables(*NET.init(key))
     seen = []

@@ -87,3 +87,15 @@ def test_layer_norm_keeps_bfloat16_and_counts_in_float32():
     assert found.dtype == jnp.bfloat16
     wanted = plain(x.astype(jnp.float32), jnp.ones(64), jnp.zeros(64))
     np.testing.assert_allclose(found.astype(jnp.float32), wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_statistics_of_narrow_floats(key, dtype):
+    """Counted in bfloat16, 601 rows were 600; in float16, 80,000 pixels were infinitely many."""
+    params, stats = NET.init(key)
+    x = jnp.full((1, 601, 150, 3), 3.0, dtype).at[:, ::2].set(1)
+    y, moved = NET.apply(params, stats, x, train=True)
+    assert y.dtype == jnp.float32
+    wide = np.asarray(x, np.float64)
+    np.testing.assert_allclose(moved["mean"], 0.1 * wide.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(np.mean(y, (0, 1, 2)), 0, atol=1e-5)
