@@ -17,7 +17,7 @@ CONSTANT = schedules.Schedule()
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """An optimizer as plain values; the defaults are those of its paper where it names one."""
+    """An optimizer as plain values; defaults are Adam's (yogi and lion name others)."""
 
     name: str = "sgd"  # sgd, adam, adamw, adagrad, yogi, adafactor, lion or muon
     rate: float = 0.1  # peak learning rate
