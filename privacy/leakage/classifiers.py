@@ -117,6 +117,11 @@ def _checked(fit: Callable[[np.ndarray, np.ndarray], Score]):
         score = fit(prepare(features), labels)
 
         def asked(found):
+            if np.ndim(found) != 2 or found.shape[1] != features.shape[1]:
+                raise errors.DataError(
+                    f"the classifier learnt from {features.shape[1]} features an update, but"
+                    f" {np.shape(found)} came; take the same extractor, (updates, features)."
+                )
             _finite("observed", found)
             return score(prepare(found))
 

@@ -77,6 +77,11 @@ def _in_range(share: float) -> None:
         raise errors.ConfigError(f"a property share lies in (0, 1], got {share}.")
 
 
+def _count(share: float, batch: int) -> int:
+    """Whole records in a share of a batch; 0.29 of 100 are 29, which 28.999999999999996 is not."""
+    return int(share * batch + 1e-9)
+
+
 class Draws:
     """The batches of all rounds of one run.
 
@@ -95,6 +100,10 @@ class Draws:
         negatives: auxiliary batches without.
         adversary: share of property records in the adversary's own batches; 0.2 in the active
             attack [authors].
+
+    Raises:
+        ConfigError: a share of `positive` or `adversary` that is no whole record of a batch, a
+            share outside (0, 1], or a pool smaller than `others`.
     """
 
     def __init__(
@@ -113,8 +122,13 @@ class Draws:
         adversary: float = 0.0,
     ):
         errors.positive("batch", batch)
-        for share in positive:
+        for share in (*positive, *([adversary] if adversary else [])):
             _in_range(share)
+            if not _count(share, batch):
+                raise errors.ConfigError(
+                    f"a share of {share:g} of a batch of {batch} is no record with the property;"
+                    " choose larger batches or shares."
+                )
         if pool and pool < others:
             raise errors.ConfigError(
                 f"a pool of {pool} innocent updates cannot give {others} to each auxiliary update;"
@@ -148,7 +162,7 @@ class Draws:
 
     def shares(self, rounds: int) -> np.ndarray:
         """(rounds,) the share of property records that the victim trained on."""
-        return np.array([int(self.schedule(t) * self.batch) for t in range(rounds)]) / self.batch
+        return np.array([_count(self.schedule(t), self.batch) for t in range(rounds)]) / self.batch
 
     def recorded(self, t: int) -> bool:
         """Whether auxiliary updates are computed in round t."""
@@ -177,7 +191,7 @@ class Draws:
             s.take(at * len(shares) * size, len(shares) * size).reshape(-1, self.steps, self.batch)
             for s in streams
         )
-        count = np.array([int(share * self.batch) for share in shares])[:, None, None]
+        count = np.array([_count(share, self.batch) for share in shares])[:, None, None]
         mixed = np.where(np.arange(self.batch) < count, have, rest)
         return mixed.reshape(len(shares), *self.shape)
 

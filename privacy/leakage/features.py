@@ -66,6 +66,8 @@ def make(params: PyTree, *, limit: int = LIMIT, positions: str = "max") -> Extra
 
     def extract(update):
         flat = jnp.concatenate([reduce(leaf) for leaf in jax.tree.leaves(update)])
+        # Near 1 first, by a power of two: squares of small or large numbers leave float32.
+        flat = jnp.ldexp(flat, -jnp.frexp(jnp.max(flat))[1])
         norm = tree.norm(flat)
         return flat / jnp.where(norm > 0, norm, 1.0)
 

@@ -86,14 +86,20 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
         config: of the networks.
 
     Raises:
-        DataError: labels outside the classes, a mask that is not boolean, answers that are not
-            finite, or a class without members or without non-members: nothing can be learnt there.
+        DataError: rows of several lengths, labels outside the classes, a mask that is not boolean,
+            answers that are not finite, or a class without members or without non-members: nothing
+            can be learnt there.
         ConfigError: unknown inputs.
     """
     errors.one_of("attack input", config.inputs, INPUTS)
     answers, labels, member = (np.asarray(a) for a in rows)
     classes = answers.shape[1]
     _finite(answers)
+    if not len(answers) == len(labels) == len(member) or labels.ndim != 1 or member.ndim != 1:
+        raise errors.DataError(
+            "attack rows need an answer, a label and a membership each, got answers"
+            f" {answers.shape}, labels {labels.shape} and members {member.shape}."
+        )
     if member.dtype != bool:
         raise errors.DataError(
             f"`member` must be a bool mask of the rows, got {member.dtype}; compare it with 0."
@@ -197,13 +203,18 @@ def score(attack: Attack, answers: np.ndarray, labels: np.ndarray) -> np.ndarray
         labels: (records,) true classes.
 
     Raises:
-        DataError: another number of classes than the attack was trained on, labels outside, or
-            answers that are not finite.
+        DataError: another number of classes than the attack was trained on, labels outside or
+            not one an answer, or answers that are not finite.
     """
     if answers.shape[1] != attack.classes:
         raise errors.DataError(
             f"the attack was trained on answers over {attack.classes} classes, got"
             f" {answers.shape[1]}."
+        )
+    if np.shape(labels) != (len(answers),):
+        raise errors.DataError(
+            f"every answer needs the true class of its record, but {len(answers)} answers and"
+            f" labels {np.shape(labels)} came."
         )
     _finite(answers)
     x = jnp.asarray(_inputs(answers, attack.inputs))

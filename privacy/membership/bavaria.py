@@ -98,7 +98,25 @@ class Predictive(NamedTuple):
         z = (values - self.centre) / self.scale
         if np.isinf(self.freedom).all():
             return special.log_ndtr(z) - special.log_ndtr(-z)
-        return stats.t.logcdf(z, self.freedom) - stats.t.logsf(z, self.freedom)
+        return _log_above(-z, self.freedom) - _log_above(z, self.freedom)
+
+
+def _log_above(z: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """log Pr[t > z], also where the probability itself is too small for a float.
+
+    There Pr[t > z] = I_x(a, 1/2) / 2 with a = freedom/2, x = freedom/(freedom + z^2), and
+    I_x(a, b) = x^a (1 - x)^b F(a + b, 1; a + 1; x) / (a B(a, b)) [DLMF 8.17.8].
+    """
+    with np.errstate(divide="ignore"):
+        found = stats.t.logsf(z, freedom)
+    low = (z > 0) & (found < -600)
+    if low.any():
+        a = freedom[low] / 2
+        log_x = -np.log1p(np.square(z[low]) / freedom[low])
+        series = special.hyp2f1(a + 0.5, 1.0, a + 1, np.exp(log_x))
+        rest = np.log(series) + 0.5 * np.log(-np.expm1(log_x)) - np.log(2 * a)
+        found[low] = a * log_x + rest - special.betaln(a, 0.5)
+    return found
 
 
 def predictive(shadow: np.ndarray, mask: np.ndarray, form: str = "student") -> Predictive:

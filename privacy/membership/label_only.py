@@ -21,13 +21,14 @@ Disturb = Callable[[Array, Array], Array]
 
 
 def flips(rate: float) -> Disturb:
-    """Every binary feature flipped with this probability."""
+    """Every binary feature, a number or bool, flipped with this probability."""
     if not 0 < rate < 1:
         raise errors.ConfigError(f"a flip rate lies between 0 and 1, got {rate}.")
 
     def disturb(key, x):
         turned = jax.random.bernoulli(key, rate, x.shape)
-        return jnp.where(turned, jnp.ones((), x.dtype) - x, x)
+        other = ~x if x.dtype == bool else jnp.ones((), x.dtype) - x
+        return jnp.where(turned, other, x)
 
     return disturb
 
@@ -35,7 +36,16 @@ def flips(rate: float) -> Disturb:
 def gaussian(deviation: float) -> Disturb:
     """Normal noise on every feature; the records must be floating-point."""
     errors.positive("deviation", deviation)
-    return lambda key, x: x + deviation * jax.random.normal(key, x.shape, x.dtype)
+
+    def disturb(key, x):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise errors.DataError(
+                f"noise is added to floating-point records, but {x.dtype} came; convert them, or"
+                " flip bits."
+            )
+        return x + deviation * jax.random.normal(key, x.shape, x.dtype)
+
+    return disturb
 
 
 def shifts(pixels: int) -> Disturb:
@@ -57,8 +67,17 @@ def shifts(pixels: int) -> Disturb:
 
 def gap(box: BlackBox, x: np.ndarray | Array, labels: np.ndarray) -> np.ndarray:
     """(records,) 1.0 where the label is right: the baseline that knows nothing but accuracy
-    [Yeom et al., CSF 2018]. One query a record."""
-    return (box.query(x).argmax(-1) == np.asarray(labels)).astype(np.float64)
+    [Yeom et al., CSF 2018]. One query a record.
+
+    Raises:
+        DataError: not one label a record; nothing was asked.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (len(x),):
+        raise errors.DataError(
+            f"every record needs one label, but {len(x)} records and labels {labels.shape} came."
+        )
+    return (box.query(x).argmax(-1) == labels).astype(np.float64)
 
 
 def robustness(

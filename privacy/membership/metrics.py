@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.core import errors, intervals, roc
+from privacy.membership import signals
 
 RESOLVE = 5  # false positives that a rate must rest on to be reported
 
@@ -34,6 +35,10 @@ def interval(hits: int, trials: int, confidence: float = 0.95) -> Rate:
     """
     if not 0 <= hits <= trials or trials == 0:
         raise errors.DataError(f"a rate needs 0 <= hits <= trials > 0, got {hits} of {trials}.")
+    if not 0 < confidence < 1:
+        raise errors.ConfigError(
+            f"a confidence lies between 0 and 1, got {confidence}; 0.95 is 95 %."
+        )
     return Rate(hits / trials, *intervals.clopper_pearson(hits, trials, (1 - confidence) / 2))
 
 
@@ -149,7 +154,11 @@ def by_class(accused: np.ndarray, member: np.ndarray, labels: np.ndarray, classe
         accused, member: (records,) bool.
         labels: (records,) int.
         classes: how many there are.
+
+    Raises:
+        DataError: labels outside the classes.
     """
+    signals.check_labels(labels, classes)
     accused, member = np.asarray(accused, bool), np.asarray(member, bool)
     hits = np.bincount(labels, weights=accused & member, minlength=classes)
     named = np.bincount(labels, weights=accused, minlength=classes)

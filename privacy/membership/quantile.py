@@ -61,8 +61,9 @@ def fit(
 
     Raises:
         ConfigError: a quantile outside (0, 1).
-        DataError: features or scores that are not finite.
+        DataError: features or scores that are not finite, or not one score a record.
     """
+    _one_each(x, scores)
     for alpha in config.alphas:
         if not 0 < alpha < 1:
             raise errors.ConfigError(f"quantiles lie between 0 and 1, got {alpha}.")
@@ -117,6 +118,15 @@ def predict(model: Quantiles, x: np.ndarray) -> np.ndarray:
     return np.asarray(_apply(model.params, x) * model.scale + model.centre, np.float64)
 
 
+def _one_each(x, scores) -> None:
+    if np.shape(scores) != (len(x),):
+        raise errors.DataError(
+            f"every record needs one score, but {len(x)} records and scores {np.shape(scores)}"
+            " came; give the scores of these records, in their order."
+        )
+
+
 def attack(model: Quantiles, x: np.ndarray, scores: np.ndarray, *, which: int = -1) -> np.ndarray:
     """(records,) score - q_alpha(x), of the quantile `which`; larger means member."""
+    _one_each(x, scores)
     return np.asarray(scores, np.float64) - predict(model, x)[:, which]

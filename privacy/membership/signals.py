@@ -32,8 +32,8 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     if worst > SUM:
         raise errors.DataError(
             f"probabilities must add up to 1 over the last axis, but one row adds up to"
-            f" {float(total.flat[np.argmax(np.abs(total - 1))]):.4g}; apply softmax to logits, and"
-            " use outputs from before any mitigation."
+            f" {float(total.flat[np.argmax(np.abs(total - 1))]):.4g}; apply softmax to logits; of"
+            " answers that were rounded or cut off, take the whole, or divide by the sum."
         )
     return outputs
 
@@ -75,6 +75,7 @@ def confidence(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         (..., records).
     """
+    outputs = np.asarray(outputs)
     return np.take_along_axis(outputs, _labels(outputs, labels), -1)[..., 0]
 
 

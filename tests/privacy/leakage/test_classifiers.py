@@ -49,3 +49,11 @@ def test_what_cannot_be_learnt_from_is_refused():
         fit(FEATURES[:50], LABELS[:49])
     with pytest.raises(errors.ConfigError, match="unknown classifier 'svm'"):
         classifiers.make("svm")
+
+
+def test_updates_of_another_length_are_refused():
+    rng = np.random.default_rng(0)
+    score = classifiers.logistic(steps=2).fit(rng.normal(size=(8, 3)), np.arange(8) % 2)
+    for other in (rng.normal(size=(4, 1)), rng.normal(size=3)):  # both would broadcast
+        with pytest.raises(errors.DataError, match="learnt from 3 features"):
+            score(other)

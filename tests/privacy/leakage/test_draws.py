@@ -92,3 +92,18 @@ def test_bad_input_is_one_sentence():
             schedule()
     with pytest.raises(errors.DataError, match="no record to draw for mine"):
         draws.Stream(np.zeros(0, int), "mine", seed=0)
+
+
+@pytest.mark.parametrize(("share", "batch", "count"), [(0.29, 100, 29), (1 / 49, 49, 1)])
+def test_shares_are_whole_records_in_spite_of_rounding(share, batch, count):
+    drawn = made(schedule=draws.every(1, share), batch=batch, positive=(share,))
+    assert drawn.shares(1)[0] * batch == pytest.approx(count)
+    found = drawn.rounds(10, 1)
+    assert np.isin(found["auxiliary"][0, 0], SPLIT.auxiliary_property).sum() == count
+
+
+def test_batches_that_would_be_labelled_with_a_property_that_none_has_are_refused():
+    with pytest.raises(errors.ConfigError, match=r"0\.4 of a batch of 2 is no record"):
+        made(batch=2)
+    with pytest.raises(errors.ConfigError, match=r"0\.2 of a batch of 4 is no record"):
+        made(batch=4, adversary=0.2)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from privacy.leakage import features, networks
 
 
@@ -61,3 +61,14 @@ def test_a_model_without_features_is_refused():
         features.make({"bias": jnp.zeros(3)})
     with pytest.raises(errors.ConfigError, match="unknown reduction 'median'"):
         features.make({"kernel": jnp.zeros((3, 3))}, positions="median")
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_updates_of_any_size_have_features_of_length_one(scale):
+    update = {
+        "kernel": jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)) * scale, jnp.float32)
+    }
+    found = features.make(update).extract(update)
+    assert float(jnp.linalg.norm(found)) == pytest.approx(1, rel=1e-6)
+    zero = features.make(update).extract(tree.zeros_like(update))
+    np.testing.assert_array_equal(zero, np.zeros(20))

@@ -47,3 +47,8 @@ def test_no_window_without_contrast():
         timeline.locate(np.ones(10))
     with pytest.raises(errors.DataError, match="4 and more finite scores"):
         timeline.locate(np.ones(3))
+
+
+def test_a_window_has_a_round():
+    with pytest.raises(errors.ConfigError, match="least must be above 0"):
+        timeline.locate(np.arange(6.0), least=0)

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -80,3 +81,19 @@ def test_a_mask_of_numbers_and_answers_that_are_nan_are_refused(key):
     attack = attack_model.fit(data, key, attack_model.Config(steps=1))
     with pytest.raises(errors.DataError, match="not finite"):
         attack_model.score(attack, data.answers * np.nan, data.labels)
+
+
+def test_rows_of_several_lengths_are_refused():
+    rng = np.random.default_rng(0)
+    answers, labels = rng.dirichlet(np.ones(3), 60), np.tile(np.arange(3), 20)
+    member = np.arange(60) % 2 == 0
+    key, config = jax.random.key(0), attack_model.Config(steps=1, batch=4)
+    whole = attack_model.Rows(answers, labels, member)
+    for short in ("answers", "labels", "member"):
+        rows = whole._replace(**{short: getattr(whole, short)[:50]})
+        with pytest.raises(errors.DataError, match="need an answer, a label and a membership"):
+            attack_model.fit(rows, key, config)
+    found = attack_model.fit(whole, key, config)
+    for bad in (labels[:2], labels[:3, None]):
+        with pytest.raises(errors.DataError, match="needs the true class of its record"):
+            attack_model.score(found, answers[:3], bad)

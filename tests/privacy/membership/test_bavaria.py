@@ -94,3 +94,21 @@ def test_models_that_all_say_the_same_say_nothing(form):
     scores = table.make(np.zeros(3), np.zeros((3, 8)), member)
     np.testing.assert_array_equal(bavaria.online(scores, form=form), 0)
     np.testing.assert_array_equal(bavaria.offline(scores, form=form), 0)
+
+
+@pytest.mark.parametrize("freedom", [30.0, 1e4])
+def test_odds_keep_their_order_where_the_tail_is_no_float(freedom):
+    z = np.array([1e2, 1e3, 1e13, 1e14, -1e14])
+    law = bavaria.Predictive(np.zeros(5), np.ones(5), np.full(5, freedom))
+    found = law.log_odds(z)
+    assert np.isfinite(found).all()
+    assert (np.diff(found[:4]) > 0).all()
+    assert found[4] == -found[3]
+    for x, odds in zip(z[:4], found, strict=False):
+        # The tail by quadrature, over what the density is at its start.
+        density = lambda u, x=x: np.exp(
+            stats.t.logpdf(x * (1 + u), freedom) - stats.t.logpdf(x, freedom)
+        )
+        tail, _ = integrate.quad(density, 0, 60 / min(freedom, x * x), limit=200)
+        want = -(stats.t.logpdf(x, freedom) + np.log(tail * x))
+        assert odds == pytest.approx(want, rel=1e-6)

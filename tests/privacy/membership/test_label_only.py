@@ -1,7 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from fl_jax.core import errors
 from privacy.membership import label_only, target
 
 
@@ -25,3 +27,19 @@ def test_flips_and_shifts(key):
     assert moved.sum((1, 2, 3)).tolist() == [1.0] * 20  # a pixel in the middle stays inside
     places = {tuple(np.argwhere(m[..., 0])[0]) for m in moved}
     assert len(places) > 5
+
+
+def test_bits_may_be_bool_and_labels_are_one_a_record():
+    x = np.random.default_rng(0).random((6, 5)) < 0.5
+    key = jax.random.key(0)
+    turned = label_only.flips(0.5)(key, jnp.asarray(x))
+    same = label_only.flips(0.5)(key, jnp.asarray(x, jnp.int32))
+    assert turned.dtype == bool
+    np.testing.assert_array_equal(turned, np.asarray(same, bool))
+    box = target.BlackBox(lambda x: jnp.full((x.shape[0], 2), 0.5), classes=2)
+    for labels in (np.zeros(5, int), np.zeros((6, 1), int)):
+        with pytest.raises(errors.DataError, match="every record needs one label"):
+            label_only.robustness(box, x, labels, label_only.flips(0.2), key, copies=1)
+    assert box.meter.count == 0
+    with pytest.raises(errors.DataError, match="floating-point records, but bool"):
+        label_only.gaussian(0.1)(key, jnp.asarray(x))

@@ -66,3 +66,10 @@ def test_bad_input_is_refused():
         metrics.decide(np.zeros(3), np.ones(3, bool), 0.5)
     with pytest.raises(errors.ConfigError, match="prior"):
         metrics.ppv(0.5, 0.1, 0.0)
+
+
+def test_percentages_and_unknown_classes_are_refused():
+    with pytest.raises(errors.ConfigError, match="between 0 and 1, got 95"):
+        metrics.interval(3, 10, 95)
+    with pytest.raises(errors.DataError, match=r"labels must lie in 0\.\.2"):
+        metrics.by_class(np.ones(2, bool), np.ones(2, bool), np.array([0, 3]), 3)

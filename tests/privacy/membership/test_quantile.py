@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,3 +38,12 @@ def test_a_quantile_out_of_range_is_refused(key):
 def test_scores_that_are_nan_are_refused(key):
     with pytest.raises(errors.DataError, match="not finite"):
         quantile.fit(np.zeros((2, 1)), np.array([0.0, np.nan]), key)
+
+
+def test_every_record_needs_a_score():
+    x = np.zeros((9, 2))
+    with pytest.raises(errors.DataError, match=r"9 records and scores \(8,\)"):
+        quantile.fit(x, np.ones(8), jax.random.key(0))
+    model = quantile.fit(x, np.ones(9), jax.random.key(0), quantile.Config(steps=1))
+    with pytest.raises(errors.DataError, match=r"9 records and scores \(1,\)"):
+        quantile.attack(model, x, np.ones(1))
