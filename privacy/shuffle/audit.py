@@ -27,17 +27,31 @@ def lower_bound(
 
     Args:
         with_first, with_second: (trials,) the attacker's score under either record, high for the
-            first.
+            first; infinite ones are the farthest.
         delta: of the claim that is audited.
+        confidence: that the mechanism loses as much, in (0, 1).
 
     The threshold is chosen on the first half of the trials and judged on the second, in both
     directions; the confidence is split between the two directions and the two rates.
+
+    Raises:
+        PrivacyError: NaN among the scores, other than one score a trial, fewer than four trials of
+            either kind, delta or confidence outside (0, 1).
     """
-    delta = probability("delta", delta)
+    delta, confidence = probability("delta", delta), probability("confidence", confidence)
+    with_first, with_second = np.asarray(with_first, float), np.asarray(with_second, float)
+    if with_first.ndim != 1 or with_second.ndim != 1:
+        raise PrivacyError(
+            f"an audit takes one score a trial, got shapes {with_first.shape} and"
+            f" {with_second.shape}."
+        )
     if np.isnan(with_first).any() or np.isnan(with_second).any():
         raise PrivacyError("some scores are NaN, which no threshold tells apart; correct `score`.")
     if min(with_first.size, with_second.size) < 4:
         raise PrivacyError("an audit needs at least four trials of either kind.")
+    # only the order of the scores counts
+    _, ranks = np.unique(np.concatenate([with_first, with_second]), return_inverse=True)
+    with_first, with_second = np.split(ranks.astype(float), [with_first.size])
     level = (1 - confidence) / 4
     best = 0.0
     for a, b in ((with_first, with_second), (-with_second, -with_first)):

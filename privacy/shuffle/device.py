@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fl_jax.core.types import Array, Float
-from privacy.shuffle import grid
+from privacy.shuffle import grid, question
 
 
 def epsilon(
@@ -24,6 +24,7 @@ def epsilon(
     Args:
         eps0, n, delta: arrays that broadcast together; the float32 values are what is answered
             for. Values outside the accountant's domain give (0, inf): traced values cannot raise.
+            More than `question.MOST` users count as that many, who have no less privacy to lose.
         bound: as in `privacy.shuffle.grid.epsilons`.
     """
     shape = jnp.broadcast_shapes(jnp.shape(eps0), jnp.shape(n), jnp.shape(delta))
@@ -35,7 +36,9 @@ def epsilon(
         low, high = np.zeros(e.shape), np.full(e.shape, np.inf)
         good = np.isfinite(e) & (e > 0) & np.isfinite(k) & (k >= 1) & (d > 0) & (d < 1)
         if good.any():
-            low[good], high[good] = grid.epsilons(e[good], np.floor(k[good]), d[good], bound=bound)
+            users = np.minimum(np.floor(k[good]), question.MOST)
+            low[good], high[good] = grid.epsilons(e[good], users, d[good], bound=bound)
+            low[k > question.MOST] = 0.0
         down = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
         up = np.nextafter(high.astype(np.float32), np.float32(np.inf))
         return np.maximum(down, np.float32(0)).reshape(values[0].shape), up.reshape(values[0].shape)

@@ -23,7 +23,7 @@ from fl_jax.federated.client import Client
 from fl_jax.federated.population import Population
 from fl_jax.train import cohort
 from fl_jax.train.state import Variables
-from privacy.accounting.errors import count
+from privacy.accounting.errors import PrivacyError, count
 from privacy.shuffle.randomizers import Randomizer
 
 
@@ -84,9 +84,18 @@ def make(
 
     The privacy of T rounds is T times `privacy.shuffle.events.ShuffledReports(eps0, clients)`, or
     `SampledShuffledReports` where participants > clients, in a ledger.
+
+    Raises:
+        PrivacyError: more clients than participants, or, in a round, a population of fewer users
+            than participants.
     """
     count("clients", clients)
-    everyone = count("participants", participants or clients)
+    everyone = count("participants", clients if participants is None else participants)
+    if clients > everyone:
+        raise PrivacyError(
+            f"{clients} reports a round cannot come from {everyone} participants; the accountant"
+            " would count reports that nobody sends."
+        )
 
     def init(variables: Variables) -> State:
         return State(jnp.zeros((), jnp.int32), variables, server.init(variables.params))
@@ -95,6 +104,11 @@ def make(
         return tree.size(variables.params)
 
     def reports(state: State, population: Population, key: Key[Array, ""]):
+        if population.start.shape[0] < everyone:
+            raise PrivacyError(
+                f"the population has {population.start.shape[0]} users and {everyone} take part;"
+                " some would report more than once."
+            )
         key = rng.fold(key, "round", state.round)
         local = randomizer(dimension(state.variables))
         ids = jax.random.permutation(rng.fold(key, "sample"), everyone)[:clients]

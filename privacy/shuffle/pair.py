@@ -87,7 +87,7 @@ def guess(pair: Pair, delta: float) -> tuple[float, float]:
     slope = -1.0 / x
     for _ in range(12):
         moved = x * (1 + step)
-        slope = min((log_delta(moved) - log_target - f) / (moved - x), -1e-300)
+        slope = min((log_delta(moved) - log_target - f) / (moved - x), -1e-12 / x)
         new = min(max(x - f / slope, 0.2 * x), 4 * x, last)
         done = abs(new - x) < 1e-4 * x
         x = max(new, 1e-12 * pair.eps0)

@@ -8,7 +8,9 @@ A record outside the domain is replaced by a valid one inside the randomizer, be
 must hold for whatever a user holds: a symbol outside 0..k-1 by 0, a number that is not finite by 0.
 
 The privacy statement is about real arithmetic and true randomness. float32 sampling and JAX's
-counter-based generator approximate both; deployments need a cryptographic source.
+counter-based generator approximate both: a probability is right to 1e-7, and a rare one to a
+thousandth of itself. An eps0 below 1e-4 is only roughly what it says; a large one gives no report
+away. Deployments need a cryptographic source.
 """
 
 import math
@@ -43,6 +45,26 @@ def _symbol(symbol, k):
     return jnp.where((symbol >= 0) & (symbol < k), symbol, 0)
 
 
+def _coin(key, yes: float, no: float, shape: tuple[int, ...] = ()) -> Bool[Array, "..."]:
+    """True with probability `yes`, False with `no`, which add up to 1; either may be tiny.
+
+    A uniform float32 is a multiple of 2^-23: one comparison would never say what is rarer. What is
+    rare happens where so many random bits are 0 as halve 1 down to it, and then by a comparison.
+    """
+    rare = min(yes, no)
+    rest, halvings = math.frexp(rare)
+    halvings = -halvings
+    if halvings < 10:
+        return jax.random.bernoulli(key, yes, shape)
+    first, last = jax.random.split(key)
+    masks = np.full(-(-halvings // 32), 2**32 - 1, np.uint32)
+    masks[-1] >>= -halvings % 32
+    bits = jax.random.bits(first, (*shape, masks.size), jnp.uint32)
+    none = jnp.all(bits & jnp.broadcast_to(masks, bits.shape) == 0, axis=-1)
+    hit = none & jax.random.bernoulli(last, rest, shape)
+    return hit if yes < no else ~hit
+
+
 def randomized_response(k: int, eps0: float) -> Randomizer:
     """k-ary randomized response; records and reports are symbols 0..k-1."""
     eps0 = _budget(eps0)
@@ -54,7 +76,7 @@ def randomized_response(k: int, eps0: float) -> Randomizer:
         symbol = _symbol(symbol, k)
         # another symbol, uniformly: a shift by 1..k-1
         shifted = (symbol + jax.random.randint(other, (), 1, k)) % k
-        return jnp.where(jax.random.bernoulli(keep, own), symbol, shifted)
+        return jnp.where(_coin(keep, own, (k - 1) * p), symbol, shifted)
 
     def estimate(reports: Int[Array, " n"]) -> Float[Array, " k"]:
         share = jnp.mean(jax.nn.one_hot(reports, k), axis=0)
@@ -82,7 +104,7 @@ def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
 
     def randomize(key, symbol):
         keep, order = jax.random.split(key)
-        holds = jax.random.bernoulli(keep, hold)
+        holds = _coin(keep, hold, (k - size) / (size * e0 + k - size))
         # the own symbol first or last, the others by random priority between
         rank = (
             jax.random.uniform(order, (k,)).at[_symbol(symbol, k)].set(jnp.where(holds, -1.0, 2.0))
@@ -94,21 +116,28 @@ def subset_selection(k: int, size: int, eps0: float) -> Randomizer:
 
 def unary_encoding(k: int, eps0: float) -> Randomizer:
     """Optimized unary encoding: a (k,) bool vector."""
-    return _flips(k, 0.5, 1 / (1 + math.exp(_budget(eps0))))
+    return _flips(k, 0.5, _share(_budget(eps0)))
 
 
 def rappor(k: int, eps0: float) -> Randomizer:
     """Basic RAPPOR: a (k,) bool vector."""
-    flip = 1 / (1 + math.exp(_budget(eps0) / 2))
-    return _flips(k, 1 - flip, flip)
+    half = _budget(eps0) / 2
+    return _flips(k, _share(-half), _share(half))
+
+
+def _share(eps: float) -> float:
+    """1/(1 + e^eps), which with that of -eps adds up to 1."""
+    small = math.exp(-abs(eps))
+    return (small if eps > 0 else 1.0) / (1 + small)
 
 
 def _flips(k, own, other):
     k = count("k", k, 2)
+    stays = 0.5 if own == 0.5 else other  # 1 - own
 
     def randomize(key, symbol):
-        rate = jnp.full(k, other).at[_symbol(symbol, k)].set(own)
-        return jax.random.bernoulli(key, rate)
+        mine = jnp.zeros(k, bool).at[_symbol(symbol, k)].set(True)
+        return jnp.where(mine, _coin(key, own, stays, (k,)), _coin(key, other, 1 - other, (k,)))
 
     return Randomizer(randomize, _bits(k, own, other))
 
@@ -117,7 +146,7 @@ def hadamard_response(k: int, eps0: float) -> Randomizer:
     """Hadamard response: a column index of the Hadamard matrix of order K > k, a power of two."""
     k, eps0 = count("k", k, 2), _budget(eps0)
     order = 1 << k.bit_length()  # rows 1..k are used, row 0 is constant
-    own = 1 / (1 + math.exp(-eps0))
+    own = _share(-eps0)
 
     def sign(row, column):
         return 1 - 2 * (jax.lax.population_count(row & column) & 1)
@@ -126,7 +155,7 @@ def hadamard_response(k: int, eps0: float) -> Randomizer:
         keep, place = jax.random.split(key)
         row = _symbol(symbol, k).astype(jnp.int32) + 1
         column = jax.random.randint(place, (), 0, order)
-        wanted = jnp.where(jax.random.bernoulli(keep, own), 1, -1)
+        wanted = jnp.where(_coin(keep, own, _share(eps0)), 1, -1)
         # toggling the row's lowest bit flips the sign and is one to one
         return jnp.where(sign(row, column) == wanted, column, column ^ (row & -row))
 
@@ -217,6 +246,7 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
     family = mechanisms.PrivUnit(dimension, threshold)
     g = family.cap(eps0)
     s = mechanisms.cap_mass(dimension, g)
+    outside = (1 - s) / (1 - s + math.exp(eps0) * s)
     inside = math.exp(eps0) * s / (1 - s + math.exp(eps0) * s)
     scale = radius / mechanisms.mean_projection(dimension, eps0, g)
     power = (dimension - 3) / 2
@@ -258,7 +288,7 @@ def privunit(dimension: int, eps0: float, *, radius: float = 1.0, threshold: flo
         u = jnp.where(jnp.linalg.norm(x) > 0, x, other)
         u = u / jnp.linalg.norm(u)
         high, low = jax.random.split(height)
-        t = jnp.where(jax.random.bernoulli(coin, inside), in_cap(high), outside_cap(low))
+        t = jnp.where(_coin(coin, inside, outside), in_cap(high), outside_cap(low))
         w = jax.random.normal(around, (dimension,))
         w = w - jnp.dot(w, u) * u
         w = w / jnp.linalg.norm(w)
@@ -300,15 +330,22 @@ def cldp(
             this basis are reported, which spreads a vector of norm 1 evenly, about 1/sqrt(d) each.
     """
     dimension, radius = count("dimension", dimension), positive("radius", radius)
-    keep = math.tanh(_budget(eps0) / 2)
+    keep, wrong = math.tanh(_budget(eps0) / 2), _share(eps0)
+
+    def plus(coin, share):
+        """The sign is +."""
+        if wrong > 2**-10:
+            return jax.random.bernoulli(coin, 0.5 + 0.5 * keep * share)
+        # the same: a sign without noise, which is wrong as rarely as eps0 allows
+        right = jax.random.bernoulli(coin, 0.5 + 0.5 * share)
+        return right ^ _coin(jax.random.fold_in(coin, 1), wrong, _share(-eps0))
 
     def randomize(key, x: Float[Array, " d"]):
         place, coin = jax.random.split(key)
         j = jax.random.randint(place, (), 0, dimension)
         value = x[j] if basis is None else jnp.dot(basis[j], x)
         share = jnp.where(jnp.isfinite(value), jnp.clip(value / radius, -1.0, 1.0), 0.0)
-        b = jax.random.bernoulli(coin, 0.5 + 0.5 * keep * share)
-        return j, jnp.where(b, 1, -1).astype(jnp.int8)
+        return j, jnp.where(plus(coin, share), 1, -1).astype(jnp.int8)
 
     def estimate(reports):
         j, b = reports

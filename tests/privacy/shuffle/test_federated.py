@@ -10,6 +10,7 @@ from fl_jax.federated import client, population
 from fl_jax.train import cohort
 from fl_jax.train.state import Variables
 from privacy import shuffle
+from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import audit, federated, randomizers
 
 CLIENTS = 12
@@ -89,6 +90,17 @@ def test_other_randomizers_fill_the_slot(name):
     assert np.isfinite(
         np.asarray(jax.jit(algorithm.step)(state, (people(), ()), jax.random.key(1))[1].step)
     )
+
+
+def test_reports_that_nobody_sends_are_refused():
+    """What the ledger counts is what is sent: neither fewer reports nor one user's several."""
+    rules = {"client": client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1),
+             "randomizer": identity, "server": optax.sgd(0.5)}  # fmt: skip
+    with pytest.raises(PrivacyError, match="20 reports"):
+        federated.make(clients=20, participants=CLIENTS, **rules)
+    algorithm = federated.make(clients=4, participants=CLIENTS + 1, **rules)
+    with pytest.raises(PrivacyError, match="more than once"):
+        algorithm.step(algorithm.init(INITIAL), (people(), ()), jax.random.key(1))
 
 
 def test_plans_agree_and_the_second_call_compiles_nothing():

@@ -210,3 +210,42 @@ def test_a_budget_that_is_none_is_refused(name):
 def test_sizes_and_scales_that_are_none_are_refused(call):
     with pytest.raises(PrivacyError, match="must be"):
         call()
+
+
+@pytest.mark.parametrize("rare", [2.0**-11 * 1.3, 2.0**-12, 2.0**-10 * 0.6])
+def test_what_is_rare_happens_as_often_as_it_should(rare, key):
+    trials = 1_000_000
+    coin = jax.jit(lambda k: jnp.sum(randomizers._coin(k, rare, 1 - rare, (trials,))))
+    other = jax.jit(lambda k: jnp.sum(~randomizers._coin(k, 1 - rare, rare, (trials,))))
+    for found in (coin(key), other(jax.random.fold_in(key, 1))):
+        assert abs(int(found) - rare * trials) < 4.5 * math.sqrt(rare * trials)
+
+
+@pytest.mark.parametrize("eps0", [17.0, 40.0, 300.0])
+def test_no_budget_gives_a_report_away(eps0, key, monkeypatch):
+    """Where the random bits say that the rare case is there, it is there at any budget."""
+    bits = lambda key, shape, dtype: jnp.zeros(shape, dtype)
+    monkeypatch.setattr(jax.random, "bits", bits)
+    plain = jax.random.bernoulli
+    monkeypatch.setattr(
+        jax.random, "bernoulli",
+        lambda key, p=0.5, shape=None: jnp.ones(shape or (), bool) if shape is not None
+        else plain(key, p),
+    )  # fmt: skip
+    one = jnp.int32(1)
+    assert int(randomizers.randomized_response(2, eps0).randomize(key, one)) == 0
+    assert not randomizers.subset_selection(K, 2, eps0).randomize(key, one)[1]
+    assert randomizers.unary_encoding(K, eps0).randomize(key, one)[0]
+    column = randomizers.hadamard_response(2, eps0).randomize(key, jnp.int32(0))
+    assert int(column) & 1  # the row's sign is -1
+    _, sign = randomizers.cldp(4, eps0).randomize(key, jnp.ones(4))
+    assert int(sign) == -1
+    if eps0 >= 40:
+        assert not randomizers.rappor(K, eps0).randomize(key, one)[1]
+
+
+def test_cldp_at_a_large_budget_is_unbiased(key):
+    made = randomizers.cldp(2, 8.0)
+    x = jnp.array([0.5, -0.25], jnp.float32)
+    reports = jax.jit(jax.vmap(made.randomize, (0, None)))(jax.random.split(key, 40_000), x)
+    np.testing.assert_allclose(made.estimate(reports), x, atol=0.04)
