@@ -6,6 +6,7 @@ from jaxtyping import Array, Complex, Float
 
 from algorithmic.disks import constants as c
 from algorithmic.disks.broadcast import broadcasts
+from fl_jax.core import errors
 
 
 @broadcasts
@@ -29,7 +30,9 @@ def continuum_subtracted(cube: Float[Array, "*n V"]) -> Float[Array, "*n V"]:
 
 
 @broadcasts
-def convolve(image: Float[Array, "S S"], pixel: float, major: float, minor: float, angle=0.0):
+def convolve(
+    image: Float[Array, "rows columns"], pixel: float, major: float, minor: float, angle=0.0
+):
     """Convolution with a Gaussian beam, flux kept, by FFT on the periodic image.
 
     Args:
@@ -38,7 +41,15 @@ def convolve(image: Float[Array, "S S"], pixel: float, major: float, minor: floa
         major: full width at half maximum [arcsec].
         minor: the same across.
         angle: of the major axis, east of north [degrees].
+
+    Raises:
+        ConfigError: an image that is not square; of a cube, `jax.vmap` over the channels.
     """
+    if image.ndim != 2 or image.shape[0] != image.shape[1]:
+        raise errors.ConfigError(
+            f"the image should be square, (pixels, pixels), but {image.shape} came; cut it, and map"
+            " over the channels of a cube."
+        )
     side = image.shape[-1]
     frequency = jnp.fft.fftfreq(side, pixel)
     v, u = jnp.meshgrid(frequency, frequency, indexing="ij")

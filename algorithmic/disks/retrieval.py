@@ -23,7 +23,16 @@ class Prior(NamedTuple):
 
 
 def from_cube(priors: dict[str, Prior], unit) -> PyTree:
-    """Parameters at a point of the unit cube (d,), or at many (n, d): the prior's quantiles."""
+    """Parameters at a point of the unit cube (d,), or at many (n, d): the prior's quantiles.
+
+    Raises:
+        ConfigError: a prior that is none, or a point of another number of dimensions.
+    """
+    _check(priors)
+    if unit.shape[-1] != len(priors):
+        raise errors.ConfigError(
+            f"a point of {len(priors)} priors has as many coordinates, but {unit.shape} came."
+        )
     out = {}
     for i, (name, p) in enumerate(priors.items()):
         u = unit[..., i]
@@ -34,8 +43,22 @@ def from_cube(priors: dict[str, Prior], unit) -> PyTree:
     return out
 
 
+def _check(priors: dict[str, Prior]) -> None:
+    for name, p in priors.items():
+        if not (p.low < p.high and (p.low > 0 or not p.logarithmic)):
+            raise errors.ConfigError(
+                f"the prior of {name} should rise from low to high, from above 0 if it is"
+                f" logarithmic, but {p.low:g} to {p.high:g} came."
+            )
+
+
 def to_cube(priors: dict[str, Prior], values: dict[str, float]) -> np.ndarray:
-    """The point of the unit cube of these parameters."""
+    """The point of the unit cube of these parameters.
+
+    Raises:
+        ConfigError: a prior that is none.
+    """
+    _check(priors)
     out = []
     for name, p in priors.items():
         low, high, x = p.low, p.high, values[name]
@@ -122,6 +145,7 @@ def nuts(
 
     Raises:
         ConfigError: blackjax is not installed.
+        DataError: a likelihood that is not finite at the start.
     """
     blackjax = _import("blackjax")
     density = _density(log_likelihood)
@@ -147,6 +171,11 @@ def nuts(
         z, rate, divergent = run(key, z)
         unit = np.asarray(jax.nn.sigmoid(z))
         values = np.asarray(jax.jit(lambda u: jax.lax.map(log_likelihood, u))(jnp.asarray(unit)))
+        if not np.isfinite(values).all():  # no trajectory ends there: it never left the start
+            raise errors.DataError(
+                "the likelihood is not finite where the chain began, and it stayed there; start at"
+                " a point that the model can compute."
+            )
         return Samples(unit, values, float(rate.mean()), float(divergent.mean()))
 
 

@@ -25,7 +25,7 @@ def cells(
     Args:
         source: what the rows come from, for messages and the data card.
         columns: by the names of `table.UNITS`, in its units; those that a source lacks are absent.
-        species: abundance per hydrogen nucleus by name.
+        species: abundance per hydrogen nucleus by name; what a solver left below 0 becomes 0.
         thinnest: rows of lower density are left out.
         hottest: rows of warmer dust are left out.
         note: what the data card should say besides.
@@ -61,13 +61,22 @@ def cells(
     return Table(columns, names, np.maximum(abundances, 0.0), meta).select(keep)
 
 
-def numbers(path: pathlib.Path, line: int, fields: list[str], wanted: int) -> list[float]:
+def numbers(
+    path: pathlib.Path, line: int, fields: list[str], wanted: int, *, more: bool = False
+) -> list[float]:
     """Fields of a line as numbers; Fortran's D and its exponents without a letter are read too.
 
+    Args:
+        path: for messages.
+        line: its number, for messages.
+        fields: its text.
+        wanted: how many there should be.
+        more: whether there may be further ones.
+
     Raises:
-        DataError: too few fields, or one that is no number, with file and line.
+        DataError: another number of fields, or one that is no number, with file and line.
     """
-    if len(fields) < wanted:
+    if len(fields) < wanted or (len(fields) > wanted and not more):
         raise errors.DataError(
             f"{path.name}, line {line}: {wanted} fields were expected, {len(fields)} came."
         )

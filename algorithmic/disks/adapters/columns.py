@@ -46,7 +46,8 @@ def read_columns(
 
     Raises:
         ConfigError: an unknown quantity or column.
-        DataError: a line with too few fields, or a field that is no number.
+        DataError: a line with another number of fields, a field that is no number, or a column
+            that is there twice.
 
     Example:
         >>> import pathlib, tempfile
@@ -69,11 +70,15 @@ def read_columns(
         for i, line in enumerate(lines[1:], start=2)
         if line.strip() and not line.startswith("#")
     ]
-    held = np.array(rows).reshape(len(rows), -1)
+    held = np.array(rows).reshape(len(rows), len(names))
 
     def take(column: str | Column) -> np.ndarray:
         column = Column(column) if isinstance(column, str) else column
         errors.one_of(f"column of {path.name}", column.name, names)
+        if names.count(column.name) > 1:
+            raise errors.DataError(
+                f"{path.name} has {names.count(column.name)} columns {column.name}; rename them."
+            )
         return held[:, names.index(column.name)] * column.factor
 
     for quantity in columns:

@@ -33,7 +33,7 @@ def read_notebook(
         hottest: see `cells.cells`.
 
     Raises:
-        DataError: no such file, table or column.
+        DataError: no such file, table, row or column.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -48,7 +48,9 @@ def read_notebook(
             rows = cursor.fetchall()
     except sqlite3.DatabaseError as error:
         raise errors.DataError(f"{path.name} has no table chemistry: {error}.") from error
-    held = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    if not rows:
+        raise errors.DataError(f"the table chemistry of {path.name} has no row; fill it.")
+    held = dict(zip(names, zip(*rows, strict=True), strict=True))
     return from_columns(path.name, held, thinnest=thinnest, hottest=hottest)
 
 

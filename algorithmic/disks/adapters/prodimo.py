@@ -53,7 +53,8 @@ def read_prodimo(
         raise errors.DataError(f"{path.name}: {nx} x {nz} cells were expected, {len(body)} came.")
     width = after + 17
     rows = [
-        cells.numbers(path, i, line.split(), width) for i, line in enumerate(body, start=TITLES + 2)
+        cells.numbers(path, i, line.split(), width, more=True)
+        for i, line in enumerate(body, start=TITLES + 2)
     ]
     held = np.array([row[:width] for row in rows])
     energetic = np.array([row[width] if len(row) > width else 0.0 for row in rows])

@@ -172,3 +172,26 @@ def test_columns_that_the_user_names(tmp_path):
     path.write_text("r z n_gas t_d co\n10 1 1e8\n")
     with pytest.raises(errors.DataError, match=r"dali\.dat, line 2: 5 fields were expected, 3"):
         adapters.read_columns(path, columns, {"CO": "co"})
+
+
+def test_tables_of_odd_shapes_are_sentences(tmp_path):
+    path = tmp_path / "rows.dat"
+    where = {"radius": "r", "height": "z", "numberdens": "n", "temperature": "T"}
+
+    def read(text):
+        path.write_text(text)
+        return adapters.read_columns(path, where, {"CO": "CO"})
+
+    with pytest.raises(errors.DataError, match="none of 0 rows"):
+        read("r z n T CO\n")
+    for rows in ("1 1 1e8 30 1e-4 7\n", "1 1 1e8 30 1e-4 7\n1 1 1e8 30 1e-4\n"):
+        with pytest.raises(errors.DataError, match=r"line 2: 5 fields were expected, 6 came"):
+            read("r z n T CO\n" + rows)
+    with pytest.raises(errors.DataError, match="has 2 columns CO"):
+        read("r z n T CO CO\n1 1 1e8 30 1e-4 1e-5\n")
+    base = sqlite3.connect(tmp_path / "cells.sqlite")
+    base.execute("CREATE TABLE chemistry ('Gas Number Density' REAL)")
+    base.commit()
+    base.close()
+    with pytest.raises(errors.DataError, match="has no row"):
+        adapters.read_notebook(tmp_path / "cells.sqlite")

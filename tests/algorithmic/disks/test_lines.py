@@ -260,6 +260,8 @@ def test_dust_shines_and_images_keep_their_flux():
     image = flux.reshape(16, 16)
     blurred = images.convolve(image, 0.05, 0.2, 0.1, 30.0)
     assert float(blurred.sum()) == pytest.approx(float(image.sum()))
+    with pytest.raises(errors.ConfigError, match=r"should be square.*\(15, 16\) came"):
+        images.convolve(image[1:], 0.05, 0.2, 0.1)
     zero = images.visibilities(flux, sky.x, sky.y, jnp.zeros(1), jnp.zeros(1), 140.0)
     assert complex(zero[0, 0]) == pytest.approx(float(flux.sum()))
     total, mean = images.moments(jnp.asarray([[0.0, 1.0, 0.0]]), jnp.asarray([1.0, 2.0, 3.0]))

@@ -90,3 +90,22 @@ def test_the_forward_model_is_differentiable():
             slope = float(up - down) / (2e-3 * value)
             assert float(slopes[name]) == pytest.approx(slope, rel=0.02)  # float32 inside
         assert float(flux(truth)) > 0
+
+
+def test_priors_that_are_none_are_refused():
+    one = np.array([0.5])
+    for bad in ((0.0, 1.0, True), (-1.0, 1.0, True), (1.0, 0.0), (1.0, 1.0), (np.nan, 1.0)):
+        priors = {"mass": retrieval.Prior(*bad)}
+        with pytest.raises(errors.ConfigError, match="the prior of mass should rise"):
+            retrieval.from_cube(priors, one)
+        with pytest.raises(errors.ConfigError, match="the prior of mass should rise"):
+            retrieval.to_cube(priors, {"mass": 0.5})
+    with pytest.raises(errors.ConfigError, match="as many coordinates"):
+        retrieval.from_cube({"mass": retrieval.Prior(0.0, 1.0)}, np.full(2, 0.5))
+
+
+def test_a_chain_that_cannot_begin_says_so():
+    pytest.importorskip("blackjax")
+    nowhere = lambda unit: jnp.sum(unit) * jnp.nan
+    with pytest.raises(errors.DataError, match="not finite where the chain began"):
+        retrieval.nuts(nowhere, np.array([0.5]), jax.random.key(0), draws=2, warmup=2, deepest=1)
