@@ -201,14 +201,17 @@ class Checkpoints:
             self._orbax = None
 
     def _make_room(self, step: int) -> None:
-        """Removes what a killed run left, and the history from this step on."""
+        """Removes what a killed run left, and the history from this step on; nothing else."""
         self.directory.mkdir(parents=True, exist_ok=True)
         saved = set(self.steps())
         for folder in list(self.directory.iterdir()):
             if folder.name.isdigit() and not (
                 int(folder.name) in saved and int(folder.name) < step
             ):
-                _remove(folder)
+                if all(map(_is_ours, folder.iterdir())):
+                    _remove(folder)
+                elif int(folder.name) == step:
+                    raise RuntimeError(f"{folder} holds files that are no checkpoint's")
         self._folder(step).mkdir()
 
     def _finish(self, folder: pathlib.Path, body: dict) -> None:
@@ -319,6 +322,11 @@ def _agree(step: int | None) -> int | None:
         told = multihost_utils.broadcast_one_to_all(np.int32(-1 if step is None else step))
         return None if told < 0 else int(told)
     return step
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether a save left it: the manifest, the arrays, or either under a temporary name."""
+    return path.name.startswith((manifest.NAME, "arrays"))
 
 
 def _remove(folder: pathlib.Path) -> None:

@@ -312,6 +312,18 @@ def test_other_files_in_the_directory_stay(saved):
     assert (saved.directory / "notes.txt").exists() and (saved.directory / "best").exists()
 
 
+def test_a_folder_that_is_no_checkpoint_stays_though_its_name_is_a_number(saved):
+    """Photographs of 2024, say: every save removed them."""
+    other = saved.directory / "2024" / "summer.jpg"
+    other.parent.mkdir()
+    other.write_text("mine")
+    with saved:
+        saved.save(3, state())
+        with pytest.raises(checkpoint.CheckpointError, match="files that are no checkpoint's"):
+            saved.save(2024, state())
+    assert other.read_text() == "mine" and saved.steps() == [1, 2, 3]
+
+
 def test_a_full_disk_while_the_manifest_is_written(saved, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
