@@ -77,14 +77,16 @@ def over(loss: Loss, parts: int) -> Loss:
                 out, grads = jax.value_and_grad(one, has_aux=True)(variables.params, micro, index)
                 total, summed = carry
                 summed = jax.tree.map(lambda s, g: s + g.astype(s.dtype), summed, grads)
-                return (total + out[0], summed), out[1][1]
+                return (total + out[0].astype(total.dtype), summed), out[1][1]
             out = one(variables.params, micro, index)
-            return (carry[0] + out[0], carry[1]), out[1][1]
+            return (carry[0] + out[0].astype(carry[0].dtype), carry[1]), out[1][1]
 
         zeros = None
         if differentiate:
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, wide(a)), variables.params)
-        start = (jnp.zeros((), jnp.float32), zeros)
+        first = jax.tree.map(lambda a: a[0], batches)
+        value = jax.eval_shape(one, variables.params, first, 0)[0]
+        start = (jnp.zeros((), wide(value)), zeros)
         (total, grads), metrics = jax.lax.scan(step, start, (batches, jnp.arange(parts)))
         return total, grads, jax.tree.map(lambda a: jnp.sum(a, axis=0, dtype=a.dtype), metrics)
 

@@ -57,3 +57,15 @@ def test_batch_statistics_are_refused():
     params, batch = make()
     with pytest.raises(errors.ConfigError, match="batch statistics"):
         accumulate.over(loss, 2)(Variables(params, {"mean": jnp.zeros(3)}), batch, None)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_a_loss_of_another_dtype(dtype):
+    """The sum was float32, which the scan over micro-batches refuses to add anything else to."""
+    with jax.enable_x64(True):
+        params, batch = jax.tree.map(lambda a: a.astype(dtype), make())
+        run = lambda parts: accumulate.over(loss, parts)(Variables(params, {}), batch, None)[0]
+        found, wanted = run(3), run(1)
+    assert found.dtype == ("float64" if dtype == "float64" else "float32")
+    rtol = 1e-12 if dtype == "float64" else 0.02
+    np.testing.assert_allclose(float(found), float(wanted), rtol=rtol)
