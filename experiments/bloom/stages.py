@@ -220,9 +220,13 @@ def _drive(config, trainer, state, batches, steps, directory, name, resume):
         loss, norm = statistics.fmean(losses), float(infos[-1].grad_norm)
         return [{"step": step, "loss": loss, "grad_norm": norm}]
 
+    skipped = 0  # in a row, whatever a dispatch holds
+
     def failed(infos):
-        flags = [bool(info.finite) for info in reversed(infos)]
-        return flags.index(True) if True in flags else len(flags)
+        nonlocal skipped
+        for info in infos:
+            skipped = 0 if bool(info.finite) else skipped + 1
+        return skipped
 
     place = directory.path / "checkpoints" / name
     files = directory.path / f"{name}.jsonl", directory.path / f"{name}-times.jsonl"

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.bloom import config, corpus, stages
 from fl_jax.bloom import model, recipe
+from fl_jax.train import loop
 
 TINY = dataclasses.replace(
     config.SMOKE, vocab=300, hidden=16, heads=2, layers=1, length=16, batch=2, rounds=2,
@@ -96,3 +97,17 @@ def test_clients_train_adapters_of_one_base(texts, words):
         new, old = (tree["layers"][name]["kernel"] for tree in (found, params))
         assert float(np.max(np.abs(new - old))) > 1e-4
     np.testing.assert_array_equal(found["embedding"]["table"], params["embedding"]["table"])
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_run_whose_updates_are_not_finite_ends(tmp_path, stride):
+    """Skips were counted within one dispatch: of one step each, ten in a row never came."""
+    state = stages.train.make(stages.model_config(TINY), stages.pretraining(TINY)).init(
+        jax.random.key(0)
+    )
+    info = stages.train.states.StepInfo(np.float32(0), np.float32(0), np.bool_(False), {})
+    trainer = types.SimpleNamespace(step=lambda state, batch, key: (state, info))
+    settings = dataclasses.replace(TINY, stride=stride)
+    directory = types.SimpleNamespace(path=tmp_path)
+    with pytest.raises(loop.Diverged, match="were all skipped"):
+        stages._drive(settings, trainer, state, lambda i: {}, 16, directory, "x", False)
