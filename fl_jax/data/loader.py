@@ -143,9 +143,11 @@ class Stream:
 
     Raises:
         DataError: too few tokens for one row.
+        ConfigError: a length that is not above 0.
     """
 
     def __init__(self, documents, length: int, *, seed: int, name: str = ""):
+        errors.positive("length of a row", length)
         self.documents, self.length, self.seed, self.name = documents, length, seed, name
         lengths = getattr(documents, "offsets", None)
         if lengths is not None:
@@ -200,8 +202,10 @@ class Mixture(NamedTuple):
             ConfigError: weights below 0 or all 0; a source whose weight gives it no place.
         """
         values = np.array(list(weights.values()), np.float64)
-        if not len(values) or values.min() < 0 or values.sum() <= 0:
-            raise errors.ConfigError("a mixture needs weights from 0, and one above 0.")
+        if not (len(values) and values.min() >= 0 and 0 < values.sum() < np.inf):
+            raise errors.ConfigError(
+                f"a mixture needs finite weights from 0, and one above 0, got {values.tolist()}."
+            )
         exact = values / values.sum() * block
         quotas = np.floor(exact).astype(int)
         rest = np.argsort(-(exact - quotas), kind="stable")[: block - quotas.sum()]
@@ -228,8 +232,10 @@ def host_rows(batch: int, host: int, hosts: int) -> range:
     """Which rows of the global batch are this host's.
 
     Raises:
-        ConfigError: hosts that do not divide the batch.
+        ConfigError: hosts that do not divide the batch, or a host that is none of them.
     """
+    if not 0 <= host < hosts:
+        raise errors.ConfigError(f"host {host} is none of {hosts}; they count from 0.")
     if batch % hosts:
         raise errors.ConfigError(f"{hosts} hosts do not divide a batch of {batch} rows.")
     share = batch // hosts

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from fl_jax.core import dtypes
 from fl_jax.core.types import Array, Float
 from fl_jax.nn import barrier
 
@@ -49,7 +50,8 @@ def _max_pool_jvp(size, primals, tangents):
     windows = _windows(*primals, size)
     y = jnp.max(windows, axis=(2, 4))
     largest = windows == y[:, :, None, :, None]
-    place = jnp.arange(size * size, dtype=y.dtype).reshape(1, 1, size, 1, size, 1)
+    place = jnp.arange(size * size, dtype=dtypes.wide(y.dtype))  # bfloat16 counts up to 256
+    place = place.reshape(1, 1, size, 1, size, 1)
     first = jnp.min(jnp.where(largest, place, size * size), axis=(2, 4), keepdims=True)
     chosen = place == barrier.materialize(first)
     dy = jnp.sum(jnp.where(chosen, _windows(*tangents, size), 0), axis=(2, 4))

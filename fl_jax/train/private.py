@@ -27,10 +27,17 @@ class Sample(NamedTuple):
 def capacity(records: int, rate: float) -> int:
     """Places for a Poisson sample that more than 1 - 1e-12 of all samples fit into.
 
+    Raises:
+        ConfigError: a rate that is not above 0 and at most 1.
+
     Example:
         >>> capacity(1000, 0.1)
         178
     """
+    if not 0 < rate <= 1:
+        raise errors.ConfigError(
+            f"every record is drawn with a probability above 0 and at most 1, got {rate}."
+        )
     mean = records * rate
     return min(records, math.ceil(mean + 7.5 * math.sqrt(mean * (1 - rate)) + 6))
 

@@ -81,6 +81,9 @@ def test_a_mixture_keeps_its_quotas_and_counts_each_source():
         loader.Mixture.make({"a": 1.0, "b": 1e-6}, seed=0)
     with pytest.raises(errors.ConfigError, match="one above 0"):
         loader.Mixture.make({"a": 0.0}, seed=0)
+    for weight in (float("nan"), float("inf")):
+        with pytest.raises(errors.ConfigError, match="needs finite weights"):
+            loader.Mixture.make({"a": 1.0, "b": weight}, seed=0)
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
@@ -89,3 +92,10 @@ def test_hosts_share_one_batch(hosts):
     assert rows == list(range(8))
     with pytest.raises(errors.ConfigError, match="3 hosts do not divide"):
         loader.host_rows(8, 0, 3)
+    with pytest.raises(errors.ConfigError, match="host 4 is none of 4"):
+        loader.host_rows(8, 4, 4)  # rows beyond the batch
+
+
+def test_rows_of_no_length_are_refused():
+    with pytest.raises(errors.ConfigError, match="length of a row must be above 0"):
+        loader.Stream([[1, 2, 3]], 0, seed=0)

@@ -49,3 +49,11 @@ def test_under_vmap():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 4, 4, 2)).astype(np.float32))
     gradient = jax.grad(lambda x: jnp.sum(pool.max_pool(x, 2) ** 2))
     np.testing.assert_array_equal(jax.vmap(gradient)(x), jnp.stack([gradient(a) for a in x]))
+
+
+@pytest.mark.parametrize("largest", [0, 301, 398])
+def test_windows_of_more_pixels_than_bfloat16_counts(largest):
+    """Places beyond 256 were rounded onto each other, and neighbours took the derivative too."""
+    x = jnp.zeros((1, 20, 20, 1), jnp.bfloat16).at[0, largest // 20, largest % 20, 0].set(1)
+    got = jax.grad(lambda x: pool.max_pool(x, 20).astype(jnp.float32).sum())(x)
+    np.testing.assert_array_equal(got, x)

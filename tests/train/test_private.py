@@ -51,6 +51,12 @@ def test_the_noise_has_its_deviation_and_does_not_depend_on_the_data(batch, key)
     assert abs(np.corrcoef(found.T)[0, 1]) < 0.05
 
 
+@pytest.mark.parametrize("rate", [0.0, 2.0, float("nan")])
+def test_rates_that_are_no_probability_are_refused(rate):
+    with pytest.raises(errors.ConfigError, match="a probability above 0 and at most 1"):
+        private.capacity(100, rate)
+
+
 def test_poisson_samples(key):
     present = jnp.arange(200) % 2 == 0
     places = private.capacity(100, 0.3)
