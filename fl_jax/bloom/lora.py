@@ -23,9 +23,9 @@ def init(
         {target: {"a": (L, in..., rank), "b": (L, rank, out...)}}, float32.
 
     Raises:
-        ConfigError: an unknown target, or a rank that is not above 0.
+        ConfigError: an unknown target, or a rank that is no whole number above 0.
     """
-    errors.positive("rank", rank)
+    errors.whole("rank", rank, 1)
     shapes = model.shapes(config)["layers"]
     adapters = {}
     for target in targets:
@@ -42,7 +42,13 @@ def init(
 
 
 def scaled(adapters: PyTree, alpha: float) -> PyTree:
-    """Adapters with alpha / rank multiplied in, as `model.hidden(adapters=...)` takes them."""
+    """Adapters with alpha / rank multiplied in, as `model.hidden(adapters=...)` takes them.
+
+    Raises:
+        ConfigError: adapters of what has none, which would not be used.
+    """
+    for name in adapters:
+        errors.one_of("LoRA target", name, TARGETS)
     return {
         name: {"a": pair["a"], "b": pair["b"] * (alpha / pair["a"].shape[-1])}
         for name, pair in adapters.items()

@@ -4,6 +4,7 @@ import gzip
 import json
 import pathlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -70,26 +71,30 @@ def read_xp3(path) -> list[Prompted]:
     """Examples of an xP3 file: JSON lines with `inputs` and `targets`, plain or gzipped.
 
     Raises:
-        DataError: a line that is not that; which one.
+        DataError: a line that is not that, which one; or no file of UTF-8, or one cut short.
     """
     path = pathlib.Path(path)
     opener = gzip.open if path.suffix == ".gz" else open
     found = []
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                example = Prompted(record["inputs"], record["targets"])
-                if not all(isinstance(text, str) for text in example[:2]):
-                    raise TypeError("inputs and targets are texts")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise errors.DataError(
-                    f"{path.name}, line {number}, is no xP3 example (inputs, targets): {error}."
-                ) from None
-            found.append(example)
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    found.append(_example(f"{path.name}, line {number},", line))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise errors.DataError(f"{path} cannot be read as text: {error}.") from None
     return found
+
+
+def _example(where: str, line: str) -> Prompted:
+    try:
+        record = json.loads(line)
+        example = Prompted(record["inputs"], record["targets"])
+        if not all(isinstance(text, str) for text in example[:2]):
+            raise TypeError("inputs and targets are texts")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise errors.DataError(f"{where} is no xP3 example (inputs, targets): {error}.") from None
+    return example
 
 
 def encode(tokenizer, example: Prompted, config: Config) -> packing.Example:

@@ -180,10 +180,17 @@ def rank(
     loses its beginning.
 
     Raises:
-        DataError: no questions, or an answer that does not fit.
+        DataError: no questions, one whose right answer is none of its choices, an answer that does
+            not fit, or likelihoods that are NaN, of which the first would be the greatest.
     """
     if not questions:
         raise errors.DataError("there are no questions to rank answers of.")
+    for question in questions:
+        if not 0 <= question.answer < len(question.choices):
+            raise errors.DataError(
+                f"the right answer to {question.prompt!r:.60} is number {question.answer} of"
+                f" {len(question.choices)} choices, counted from 0."
+            )
     length = length or config.length
     pieces = []
     for i, question in enumerate(questions):
@@ -194,7 +201,10 @@ def rank(
                 raise errors.DataError(f"an answer of {len(answer)} tokens exceeds {length}.")
             kept = prompt[-(length + 1 - len(answer)) :]
             pieces.append(Window(i, [*kept, *answer], len(kept)))
-    flat = iter(sequence_scores(params, config, pieces, length=length, batch=batch))
+    found = sequence_scores(params, config, pieces, length=length, batch=batch)
+    if np.isnan(found).any():
+        raise errors.DataError("some likelihoods are NaN; look for a model that diverged.")
+    flat = iter(found)
     scores = [[float(next(flat)) for _ in question.choices] for question in questions]
     right = right_per_byte = 0
     for question, own in zip(questions, scores, strict=True):

@@ -59,5 +59,9 @@ def test_clients_side_by_side_are_clients_alone(key):
 def test_refusals(key):
     with pytest.raises(errors.ConfigError, match="unknown LoRA target 'qvk'"):
         lora.init(key, CONFIG, rank=1, targets=("qvk",))
-    with pytest.raises(errors.ConfigError, match="rank must be above 0"):
+    with pytest.raises(errors.ConfigError, match="rank must be a whole number of 1 or more"):
         lora.init(key, CONFIG, rank=0)
+    low = {"qvk": adapters(key)["qkv"]}  # in a forward pass it was left out in silence
+    for use in (lora.scaled, lambda low, alpha: lora.merge(golden.params(), low, alpha=alpha)):
+        with pytest.raises(errors.ConfigError, match="unknown LoRA target 'qvk'"):
+            use(low, 1.0)

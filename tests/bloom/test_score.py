@@ -74,5 +74,11 @@ def test_rank_chooses_by_the_answers_likelihood(held):
             assert value == pytest.approx(wanted, rel=1e-4)
     right = [int(np.argmax(s)) == q.answer for s, q in zip(found.scores, questions, strict=True)]
     assert found.accuracy == np.mean(right)
+    for choices, answer in [((), 0), (("a", "b"), 2), (("a", "b"), -1)]:
+        with pytest.raises(errors.DataError, match=f"number {answer} of {len(choices)} choices"):
+            score.rank(params, config, words, [score.Question("Ein", choices, answer)])
+    broken = jax.tree.map(lambda a: a * jnp.nan, params)
+    with pytest.raises(errors.DataError, match="likelihoods are NaN"):
+        score.rank(broken, config, words, questions, length=128)
     with pytest.raises(errors.DataError, match="no questions"):
         score.rank(params, config, words, [])
