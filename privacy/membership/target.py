@@ -50,6 +50,15 @@ class BlackBox:
         classes: length of an answer.
         meter: counts and limits; a fresh one without limit by default.
 
+    A model of another framework answers through `jax.pure_callback`:
+
+        >>> import jax.numpy as jnp
+        >>> theirs = lambda x: np.full((len(x), 2), 0.5, np.float32)  # of NumPy arrays
+        >>> shape = lambda x: jax.ShapeDtypeStruct((x.shape[0], 2), jnp.float32)
+        >>> box = BlackBox(lambda x: jax.pure_callback(theirs, shape(x), x), classes=2)
+        >>> box.query(np.zeros((3, 4))).shape
+        (3, 2)
+
     Example:
         >>> import jax.numpy as jnp
         >>> from privacy.membership import mitigations
@@ -75,9 +84,16 @@ class BlackBox:
 
         Raises:
             OutOfQueries: the meter's limit is reached.
+            ConfigError: an answer that is not made of JAX's operations.
         """
         self.meter.charge(len(x))
-        return np.asarray(self._compiled(x))
+        try:
+            return np.asarray(self._compiled(x))
+        except jax.errors.TracerArrayConversionError as error:
+            raise errors.ConfigError(
+                "the target's answer should be made of JAX's operations, but it asked for an array"
+                " of NumPy; give a model of another framework through jax.pure_callback."
+            ) from error
 
     def behind(self, *wrappers: Mitigation) -> "BlackBox":
         """The same model, its answers changed by these in order; the queries count together."""
