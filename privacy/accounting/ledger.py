@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from privacy.accounting import pld, rdp
+from privacy.accounting import pld, pure, rdp
 from privacy.accounting.bound import Adjacency, Bound, Status, adjacent
 from privacy.accounting.errors import PrivacyError, count, non_negative, probability
-from privacy.accounting.events import Event, Gaussian
+from privacy.accounting.events import Event, Gaussian, Pure
 
 _RANK = (Status.UNIVERSAL, Status.MECHANISM_EXACT, Status.CONDITIONAL, Status.CONJECTURE)
 LEAST = 1e-270
@@ -47,7 +47,8 @@ class Ledger:
         return dataclasses.replace(self, entries=tuple(entries.items()))
 
     def _rounds(self, delta):
-        """[[(profile, copies), ..] per direction]; Gaussian entries are one, exactly."""
+        """[[(profile, copies), ..] per direction]; Gaussian entries are one, exactly, and so is
+        each pure one."""
         copies = sum(t for _, t in self.entries)
         tail = max(delta * 1e-6 / copies, 1e-290)
         entries = [(e, t) for e, t in self.entries if not isinstance(e, Gaussian)]
@@ -56,7 +57,13 @@ class Ledger:
         )
         if strength > 0:
             entries.append((Gaussian(1 / math.sqrt(strength)), 1))
-        parts = [(event.profiles(self.adjacency, tail), t) for event, t in entries]
+        together = lambda e, t: isinstance(e, Pure) and 1 < t <= pure.LARGEST
+        parts = [
+            ([pure.responses(e.eps, t, self.adjacency)], 1)
+            if together(e, t)
+            else (e.profiles(self.adjacency, tail), t)
+            for e, t in entries
+        ]
         ways = max(len(p) for p, _ in parts)
         return [[(p[way % len(p)], t) for p, t in parts] for way in range(ways)]
 

@@ -9,9 +9,8 @@ import functools
 
 import numpy as np
 
-from privacy.accounting import errors
-from privacy.shuffle import binomial
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial, errors
+from privacy.accounting.binomial import Binomial
 
 LARGEST = 5e7  # numbers in a set of tables
 

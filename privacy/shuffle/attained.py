@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from privacy.accounting import roots
-from privacy.shuffle import binomial, mixture, twolevel
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial, roots
+from privacy.accounting.binomial import Binomial
+from privacy.shuffle import mixture, twolevel
 
 
 def merged_epsilon(

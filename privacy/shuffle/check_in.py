@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from privacy.accounting.binomial import Binomial
 from privacy.accounting.profile import Curve
 from privacy.shuffle import convex, mixture, option, pair
-from privacy.shuffle.binomial import Binomial
 from privacy.shuffle.pair import Pair
 
 AT_ONCE = 400_000  # calls that are evaluated together, to bound memory

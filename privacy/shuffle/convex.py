@@ -7,8 +7,8 @@ square of the block's width. Everything is vectorised over rows, one law per row
 
 import numpy as np
 
-from privacy.shuffle import binomial
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
 
 
 def means(n: np.ndarray, p: float, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

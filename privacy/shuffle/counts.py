@@ -24,9 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.accounting import errors
-from privacy.shuffle import binomial
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial, errors
+from privacy.accounting.binomial import Binomial
 
 STEP = 0.4  # of the trapezoid rule
 FAR = 41.0  # terms below e^-41 of a factorial are left out

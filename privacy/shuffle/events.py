@@ -6,19 +6,10 @@ import math
 
 import numpy as np
 
-from privacy.accounting import errors, gaussian, rdp, sampling
+from privacy.accounting import binomial, errors, gaussian, rdp, sampling
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.profile import Profile
-from privacy.shuffle import (
-    binomial,
-    check_in,
-    mixture,
-    option,
-    pair,
-    question,
-    renyi,
-    twolevel,
-)
+from privacy.shuffle import check_in, mixture, option, pair, question, renyi, twolevel
 from privacy.shuffle.mechanisms import Mechanism
 
 

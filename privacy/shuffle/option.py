@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.shuffle.binomial import stirling_error
+from privacy.accounting.binomial import stirling_error
 
 
 class Rule(NamedTuple):

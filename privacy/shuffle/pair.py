@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.shuffle import binomial, mixture
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
+from privacy.shuffle import mixture
 
 
 class Pair(NamedTuple):

@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.accounting import errors
+from privacy.accounting import binomial, errors
 from privacy.accounting.bound import Bound
-from privacy.shuffle import binomial, pair, question
+from privacy.shuffle import pair, question
 from privacy.shuffle.pair import Pair
 
 

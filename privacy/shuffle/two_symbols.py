@@ -20,8 +20,8 @@ import math
 
 import numpy as np
 
-from privacy.shuffle import binomial
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
 
 WIDE = 9.0  # standard deviations of the tilted laws that are summed over
 FINE = 20  # points of a standard deviation at which the tail is taken

@@ -171,7 +171,7 @@ def test_a_million_rounds_of_randomized_response_are_near_the_truth():
     mass = stats.binom.pmf(np.arange(rounds + 1), rounds, special.expit(eps0))
     delta = lambda eps: float(mass @ -np.expm1(np.minimum(eps - loss, 0.0)))
     truth = optimize.brentq(lambda eps: math.log(delta(eps) / target), 1, 20)
-    assert found.lower <= truth <= found.upper < 1.1 * truth
+    assert found.lower * (1 - 1e-7) <= truth <= found.upper * (1 + 1e-7) and found.gap < 1e-6
 
 
 def test_renyi_conversion_both_ways():

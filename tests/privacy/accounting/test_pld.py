@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from privacy.accounting import gaussian, pld
+from privacy.accounting import binomial, gaussian, pld
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.errors import PrivacyError
-from privacy.shuffle import binomial, pair
+from privacy.shuffle import pair
 from privacy.shuffle.events import ShuffledReports
 from tests.privacy.shuffle import brute
 

@@ -63,7 +63,28 @@ def test_composed_randomized_response_is_its_binomial_sum(rounds):
     exact = optimize.brentq(lambda e: delta(e) - wanted, 0, rounds * eps0)
     found = Ledger(ADD).record(Pure(eps0), rounds).epsilon(wanted)
     assert found.lower <= exact + 1e-9 and exact - 1e-9 <= found.upper
-    assert found.gap < 5e-3
+    assert found.gap < 1e-6
+    spent = Ledger(ADD).record(Pure(eps0), rounds).delta(exact)
+    assert spent.lower * (1 - 1e-9) <= delta(exact) <= spent.upper * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("eps0, rounds, wanted", [(1e-6, 10**6, 1e-10), (1e-4, 10**5, 1e-12)])
+def test_many_tiny_rounds_are_their_binomial_sum_too(eps0, rounds, wanted):
+    """A grid that is fine enough for one round would be too long for all of them."""
+    found = Ledger(ADD).record(Pure(eps0), rounds).epsilon(wanted)
+    assert found.gap < 1e-6 and not found.notes
+    k = np.arange(rounds // 2, rounds // 2 + int(12 * math.sqrt(rounds)))
+    weight = stats.binom(rounds, special.expit(eps0)).pmf(k)
+    losses = (2 * k - rounds) * eps0
+    delta = lambda eps: float(np.sum(weight * np.maximum(-np.expm1(eps - losses), 0.0)))
+    assert delta(found.upper) <= wanted * (1 + 1e-6)
+    assert delta(found.lower) >= wanted * (1 - 1e-5)
+
+
+def test_two_rounds_of_much_loss_are_sharp():
+    """Nearly all of the loss is at its end, where a grid was followed only in part."""
+    found = Ledger(ADD).record(Pure(30.0), 2).epsilon(1e-5)
+    assert 59.9 < found.lower <= found.upper < 60.0
 
 
 def test_laplace_composes_better_than_what_is_only_known_to_be_pure():

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from privacy.shuffle import binomial, check_in, pair
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
+from privacy.shuffle import check_in, pair
 
 
 def mean_over_counts(make, eps0, n, rate, eps):

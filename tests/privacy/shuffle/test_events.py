@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from privacy import shuffle
-from privacy.accounting import gaussian
+from privacy.accounting import binomial, gaussian
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.errors import PrivacyError, WrongAccountantError
 from privacy.accounting.ledger import Ledger
-from privacy.shuffle import binomial
 from privacy.shuffle.events import GaussianReports, SampledShuffledReports, ShuffledReports
 from privacy.shuffle.mechanisms import RandomizedResponse
 from tests.privacy.shuffle import brute

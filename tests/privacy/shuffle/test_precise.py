@@ -6,8 +6,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from privacy.shuffle import binomial, mixture, option, pair
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
+from privacy.shuffle import mixture, option, pair
 from tests.privacy.shuffle import brute, precise
 
 

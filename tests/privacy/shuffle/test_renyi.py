@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from privacy import shuffle
-from privacy.accounting import rdp
-from privacy.shuffle import binomial, pair, renyi
+from privacy.accounting import binomial, rdp
+from privacy.shuffle import pair, renyi
 
 
 def full(part, alpha):

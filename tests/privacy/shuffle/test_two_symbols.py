@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from privacy.shuffle import attained, binomial, two_symbols
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
+from privacy.shuffle import attained, two_symbols
 
 
 def plain(eps0, eps, ones, zeros):

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from privacy.shuffle import binomial
-from privacy.shuffle.binomial import Binomial
+from privacy.accounting import binomial
+from privacy.accounting.binomial import Binomial
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 30, 200])
