@@ -48,6 +48,7 @@ from fl_jax.federated.attacks import (
     directed,
     distributed,
     neurotoxin,
+    three_d_fed,
     triggers,
     untargeted,
 )
@@ -75,6 +76,7 @@ class Grid:
     radius: float = 3.0  # of the ball of the projected attacker
     noise: float = 0.02  # weak DP and FLAME: noise of the aggregate per coordinate x sqrt(d)
     deviation: float = 0.1  # of the attack by noise, per coordinate
+    audible: float = 0.02  # of an indicator of 3DFed, what is not the others' updates
     ahead: int = 3  # global models that Anticipate foresees
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
     alpha_adaptive: float = 0.7  # likewise of the adaptive attacker
@@ -118,6 +120,7 @@ ATTACKS = (
     "A3FL",
     "Chameleon",
     "Anticipate",
+    "3DFed",
     *UNTARGETED,
 )
 # The setting of the untargeted papers: a fifth is compromised, and attacks from the first round.
@@ -216,6 +219,12 @@ def ends(update: Variables):
     return params["layers"][0] if "layers" in params else params["stem"], last_layer(update)
 
 
+def last_convolution(task: tasks.Task) -> str:
+    """The path of its kernel."""
+    params, _ = jax.eval_shape(task.network.init, jax.random.key(0))
+    return [name for name, a in tree.named_leaves(params).items() if len(a.shape) == 4][-1]
+
+
 def last_layer(update: Variables):
     """The last layer's part of an update: its gradient is the classes'."""
     return update.params["head"]
@@ -256,6 +265,18 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
             rounds=grid.ahead,
             local_steps=config.epochs,  # a share is about one batch
             attackers=k,
+            **usual,
+        ),
+        "3DFed": three_d_fed.three_d_fed(
+            loss,
+            unit_rate,
+            attackers=k,
+            target=tasks.TARGET,
+            indicator=last_convolution(task),
+            benign_rate=grid.rate,
+            benign_epochs=grid.epochs,
+            neurons=8,  # the authors' for MNIST, as are a threshold and a group of two
+            threshold=grid.audible,
             **usual,
         ),
         "none": untargeted.honest(client, attackers=k),
@@ -385,6 +406,7 @@ def data_of(kinds):
         "Neurotoxin": whole,
         "Chameleon": whole,
         "Anticipate": whole,
+        "3DFed": whole,
         "DBA": lambda poison: poison["parts"],
     }
     return [parts.get(name, lambda poison: ()) for name in kinds]
@@ -455,6 +477,8 @@ def settings(grid: Grid, task: tasks.Task, unit: float, material: Material):
         "Neurotoxin": {"gamma": float(grid.attackers)},
         "Chameleon": {"gamma": float(grid.attackers)},
         "Anticipate": {"gamma": float(grid.attackers)},
+        # Everyone's update as long as a benign one, or five times as long at most [authors].
+        "3DFed": {"gamma": 5.0, "alpha": 0.6, "per_batch": config.batch // 2},
         "DBA": {"gamma": full / grid.attackers},
     }
     repeat = lambda data: tasks.repeated(data, (pixel, semantic))

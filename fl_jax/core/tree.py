@@ -103,6 +103,16 @@ def named_leaves(x: PyTree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): a for path, a in leaves}
 
 
+def below(x: PyTree, path: str) -> dict[str, Any]:
+    """The leaves of x that lie at this path or below it, by their whole path.
+
+    Example:
+        >>> below({"head": {"bias": 1, "kernel": 2}, "headless": 3}, "head")
+        {'head/bias': 1, 'head/kernel': 2}
+    """
+    return {name: a for name, a in named_leaves(x).items() if f"{name}/".startswith(f"{path}/")}
+
+
 def map_named(f: Callable[..., Any], x: PyTree, *rest: PyTree) -> PyTree:
     """f(path, leaf of x, leaves of the rest), leaf by leaf; paths as in `named_leaves`.
 

@@ -131,11 +131,11 @@ def part(params: PyTree, path: str) -> PyTree:
     Raises:
         ConfigError: none of the parameters, or all of them, lie below it.
     """
-    inside = {name: f"{name}/".startswith(f"{path}/") for name in tree.named_leaves(params)}
-    if len(set(inside.values())) < 2:
+    names, inside = tree.named_leaves(params), tree.below(params, path)
+    if len(inside) in (0, len(names)):
         raise errors.ConfigError(
             f"the head is the part of the parameters below {path!r}, but"
-            f" {'all' if any(inside.values()) else 'none'} of {', '.join(inside)} lie there; give"
+            f" {'all' if inside else 'none'} of {', '.join(names)} lie there; give"
             " the path of the last layer."
         )
-    return tree.map_named(lambda name, a: jnp.full_like(a, inside[name]), params)
+    return tree.map_named(lambda name, a: jnp.full_like(a, name in inside), params)

@@ -90,6 +90,20 @@ def poison(
     return Poison(*arrays, *whole, *real)
 
 
+def poison_of(view: View) -> Poison:
+    """The attacker's data and settings.
+
+    Raises:
+        ConfigError: the view holds something else.
+    """
+    if not isinstance(view.data, Poison):
+        raise errors.ConfigError(
+            "the attacker's data and settings are a `Poison`, made by `poison(...)` and handed"
+            f" to the round in `RoundData.attack`, but {type(view.data).__name__} came."
+        )
+    return view.data
+
+
 def constrain_and_scale(
     loss: step.Loss,
     optimizer: optax.GradientTransformation,
@@ -222,12 +236,7 @@ def constrain_and_scale(
         return local, taken, backdoor_loss(local)
 
     def update(view: View, state, key):
-        data = view.data
-        if not isinstance(data, Poison):
-            raise errors.ConfigError(
-                "the attacker's data and settings are a `Poison`, made by `poison(...)` and handed"
-                f" to the round in `RoundData.attack`, but {type(data).__name__} came."
-            )
+        data = poison_of(view)
         epochs = jnp.where(view.count > 0, data.epochs, 0)
         mask = None if restrict is None else restrict(view, state)
         local, taken, reached = train(view, mask, epochs, key)

@@ -18,6 +18,7 @@ from fl_jax.federated.attacks import (
     directed,
     distributed,
     neurotoxin,
+    three_d_fed,
     untargeted,
 )
 from fl_jax.federated.attacks import constrain_and_scale as scaling
@@ -55,6 +56,19 @@ ATTACKS = {
             contrastive_epochs=1,
             contrastive_rate=0.1,
             head="bias",
+            **USUAL,
+        ),
+        POISON,
+    ),
+    "3dfed": (
+        three_d_fed.three_d_fed(
+            toy.LOSS,
+            SGD,
+            attackers=3,
+            target=2,
+            indicator="kernel",
+            head="bias",
+            benign_rate=0.1,
             **USUAL,
         ),
         POISON,
