@@ -273,8 +273,8 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
             attackers=k,
             target=tasks.TARGET,
             indicator=last_convolution(task),
-            benign_rate=grid.rate,
-            benign_epochs=grid.epochs,
+            benign=stages.optimizer_of(config),
+            benign_epochs=config.epochs,
             neurons=8,  # the authors' for MNIST, as are a threshold and a group of two
             threshold=grid.audible,
             **usual,

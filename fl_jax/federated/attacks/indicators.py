@@ -66,16 +66,23 @@ def choose(
 
 
 def implant(
-    params: PyTree, path: str, place: Int[Array, ""], *, factor: float = 1e5, least: float = 1e-3
+    params: PyTree,
+    path: str,
+    place: Int[Array, ""],
+    *,
+    factor: float = 1e5,
+    least=1e-3,
+    most=jnp.inf,
 ) -> tuple[PyTree, Float[Array, ""]]:
     """(the update with `factor` times its own value in this coordinate, that value).
 
     It is no shorter than `least`, which rounding does not hide in the sum with a parameter (in
-    the authors' code that holds of a coordinate that does not move at all).
+    the authors' code that holds of a coordinate that does not move at all), and no longer than
+    `most`.
     """
     flat = leaf_of(params, path)
     own = factor * flat[place]
-    value = jnp.where(jnp.abs(own) < least, jnp.where(own < 0, -least, least), own)
+    value = jnp.where(own < 0, -1.0, 1.0) * jnp.clip(jnp.abs(own), least, most)
     value = value.astype(flat.dtype)
     return with_leaf(params, path, flat.at[place].set(value)), value
 

@@ -8,8 +8,9 @@ import optax
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int
+from fl_jax.federated import client as clients
 from fl_jax.federated.attacks import constrain_and_scale as scaling
-from fl_jax.federated.attacks import indicators, mixed, noise_masks
+from fl_jax.federated.attacks import indicators, noise_masks
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.attacks.chameleon import part
 from fl_jax.train import step
@@ -40,7 +41,11 @@ class Info(NamedTuple):
     decoys: Int[Array, ""]  # sent in this round
     noisy: Bool[Array, ""]
     alpha: Float[Array, " groups"]
-    scale: Float[Array, ""]  # of X - G, to be as long as a benign update
+    scale: Float[Array, ""]  # s, of X - G
+    local_norm: Float[Array, ""]  # ||X - G||
+    benign_norm: Float[Array, ""]  # of the reference's update, parameters only
+    mark_norm: Float[Array, ""]  # of the longest indicator
+    mask_norm: Float[Array, ""]  # of the first noise mask
     backdoor_loss: Float[Array, ""]  # of X
     sent_norm: Float[Array, ""]  # of the first update
 
@@ -53,7 +58,7 @@ def three_d_fed(
     attackers: int,
     target: int,
     indicator: str,
-    benign_rate: float,
+    benign: optax.GradientTransformation,
     benign_epochs: int = 2,
     head: str = "head",
     group: int = 2,
@@ -62,6 +67,7 @@ def three_d_fed(
     lowest: float = 0.0,
     factor: float = 1e5,
     least: float = 1e-3,
+    loudest: float = 0.2,
     threshold: float = 1e-5,
     candidates: int = 10,
     probes: int = 256,
@@ -73,32 +79,33 @@ def three_d_fed(
 
     X is trained under alpha L_class + (1 - alpha) ||X - G|| as by `constrain_and_scale`; with 0.6
     and half of every batch backdoored these are the paper's weights, 0.3, 0.3 and 0.4. Everyone
-    compromised then sends s (X - G), where s in [1, gamma] makes it as long as the update of a
-    reference model that was trained on the clean examples alone, plus
+    compromised then sends s (X - G), where s in [1, gamma] makes it as long as a reference, the
+    honest update of the first of them, plus
 
     - a noise mask on the last layer, which cancels in the sum of its `group` (`noise_masks`);
     - an indicator, a coordinate that nobody needs, enlarged by `factor` (`indicators`).
 
-    The last k of them send decoys in its place: models trained on the clean examples which also
-    go far in one coordinate of the last layer in which X and the reference agree, so that a rule
-    that looks for the largest direction finds that one. In the next global model the indicators
+    The last k of them send decoys in its place: honest training that also goes far in one
+    coordinate of the last layer in which X and the reference agree, so that a rule that looks for
+    the largest direction finds that one. In the next global model the indicators
     show which updates were accepted, clipped or rejected (`tune`).
 
     What differs from the authors' code: the compromised of a round are fixed, so decoys take the
     places of backdoored updates (all but one at most) and do not come on top; noise begins at the
-    size of a benign update's coordinates and not at one set by hand; masks are on the last layer,
-    as in the code, where the paper has all layers. A `View.data` is a `Poison` whose gamma is the
-    largest s.
+    size of a benign update's coordinates and not at one set by hand; indicators are no longer
+    than a benign update (in a layer of millions of coordinates 1e5 times the stillest is short,
+    in one of thousands it is hundreds of benign updates); masks are on the last layer, as in the
+    code, where the paper has all layers. `View.data` is a `Poison` whose gamma is the largest s.
 
     Args:
         loss: of the main task; sees batches with backdoor examples mixed in.
-        optimizer: of X, the reference and the decoys, at a learning rate of 1.
+        optimizer: of X, at a learning rate of 1.
         batch_size: examples a step.
         attackers: most that can fall into one round.
         target: the wanted label; its neuron of the last layer has no noise.
         indicator: path of the parameter for indicators; the authors take the last convolution.
-        benign_rate: learning rate of the reference and the decoys.
-        benign_epochs: of the same.
+        benign: the optimizer of benign participants, with their learning rate.
+        benign_epochs: passes that they take over their shares.
         head: path of the last layer, neurons on the last axis of every leaf.
         group: colluders whose masks cancel.
         neurons: of the last layer that have noise.
@@ -106,6 +113,8 @@ def three_d_fed(
         lowest: alpha is drawn from [lowest, 1].
         factor: of an indicator.
         least: shortest indicator.
+        loudest: longest indicator, in lengths of a benign update; inf for none, as in the authors'
+            code.
         threshold: of a rejected indicator; 1e-5, 1e-4 for small networks. It has to be larger
             than what the others' updates do there, over the indicator.
         candidates: coordinates that are looked at for each indicator.
@@ -124,7 +133,6 @@ def three_d_fed(
     numbers = {
         "attackers": attackers,
         "benign_epochs": benign_epochs,
-        "benign_rate": benign_rate,
         "group": group,
         "neurons": neurons,
         "factor": factor,
@@ -132,6 +140,7 @@ def three_d_fed(
         "threshold": threshold,
         "candidates": candidates,
         "probes": probes,
+        "loudest": loudest,
         "reach": reach,
     }
     for name, value in numbers.items():
@@ -188,24 +197,24 @@ def three_d_fed(
         told = jnp.where(asked & ~noise & sent, told, -1)
         return state._replace(alpha=alpha, count=count, noisy=noisy), told
 
-    def clean(view: View, key, epochs, aside=lambda params: 0.0, share: float = 1.0) -> Variables:
-        """A model trained on the clean examples, under share * L_class + aside."""
+    def honest(view: View, i, key, acts, aside=lambda params: 0.0, share=1.0) -> Variables:
+        """The model of compromised participant i, trained on its own examples under
+        share * L_class + aside; G itself where it does not act."""
 
         def objective(variables, batch, step_key):
             value, rest = loss(variables, batch, step_key)
             return share * value + aside(variables.params), rest
 
-        local, _ = mixed.train(
-            objective,
-            optimizer,
+        trainer = clients.make(objective, benign, epochs=benign_epochs, batch_size=batch_size)
+        people, ident = view.population, view.ids[i]
+        size = jnp.where(acts, people.size[ident], 0)
+        local, _ = trainer.train(
             view.variables,
-            view.data.clean,
-            view.data.backdoor,
+            people.examples,
+            people.start[ident],
+            size,
             key,
-            batch_size=batch_size,
-            per_batch=0,
-            epochs=epochs,
-            rate=lambda e: benign_rate,
+            longest=people.longest,
         )
         return local
 
@@ -230,8 +239,7 @@ def three_d_fed(
 
         plain = view._replace(data=data._replace(gamma=jnp.float32(1)))
         sent, _, trained = constrained.update(plain, (), rng.fold(key, "backdoor"))
-        epochs = jnp.where(view.count > 0, benign_epochs, 0)
-        model = clean(view, rng.fold(key, "reference"), epochs)
+        model = honest(view, 0, rng.fold(key, "reference"), view.count > 0)
         reference = tree.sub(model, view.variables)
         own = jax.tree.map(lambda a: a[0], sent)
         longer = tree.norm(reference.params) / jnp.maximum(tree.norm(own.params), 1e-30)
@@ -241,6 +249,7 @@ def three_d_fed(
         leaf = lambda update: jnp.abs(indicators.leaf_of(update.params, indicator))
         curved = bend(view, rng.fold(key, "probe"))
         places = indicators.choose(leaf(own) + leaf(reference), curved, attackers, candidates)
+        longest = jnp.maximum(loudest * tree.norm(reference.params), least)
         last = tree.below(own.params, head)
         usual = tree.below(reference.params, head)
         masks = noise_masks.design(
@@ -269,14 +278,13 @@ def three_d_fed(
                 away = jnp.where(away >= 0, away, -away)  # not |.|, which stays where it is 0
                 return jnp.where(away > reach, 0.0, -pull * away) / 2
 
-            own_epochs = jnp.where(decoy[i], benign_epochs, 0)
-            other = clean(view, rng.fold(key, "decoy", i), own_epochs, aside, share=0.5)
+            other = honest(view, i, rng.fold(key, "decoy", i), decoy[i], aside, share=0.5)
             masked = tree.map_named(lambda n, a: a + mask[n] if n in mask else a, own.params)
             whole = tree.where(
                 decoy[i], tree.sub(other, view.variables), own._replace(params=masked)
             )
             marked, value = indicators.implant(
-                whole.params, indicator, places[i], factor=factor, least=least
+                whole.params, indicator, places[i], factor=factor, least=least, most=longest
             )
             return whole._replace(params=tree.where(state.noisy, whole.params, marked)), value
 
@@ -297,6 +305,10 @@ def three_d_fed(
             noisy=state.noisy,
             alpha=state.alpha,
             scale=scale,
+            local_norm=trained.local_norm,
+            benign_norm=tree.norm(reference.params),
+            mark_norm=jnp.max(jnp.abs(values)),
+            mask_norm=tree.norm({name: n[0] for name, n in masks.items()}),
             backdoor_loss=trained.backdoor_loss,
             sent_norm=tree.norm(jax.tree.map(lambda a: a[0], out)),
         )

@@ -68,7 +68,7 @@ ATTACKS = {
             target=2,
             indicator="kernel",
             head="bias",
-            benign_rate=0.1,
+            benign=SGD,
             **USUAL,
         ),
         POISON,

@@ -54,6 +54,7 @@ def test_an_indicator_enlarges_its_own_value_and_no_other():
     assert float(value) == float(marked["conv"]["kernel"][0, 0]) == np.float32(0.01)
     short = {**PARAMS, "conv": {"kernel": jnp.full((2, 3), -1e-9)}}
     assert float(indicators.implant(short, PATH, jnp.int32(0))[1]) == np.float32(-1e-3)
+    assert float(indicators.implant(PARAMS, PATH, jnp.int32(4), most=2.0)[1]) in (-2.0, 2.0)
 
 
 def test_feedback_is_read_as_published():
