@@ -39,6 +39,7 @@ class Backdoor(NamedTuple):
     train: dict[str, np.ndarray]  # what it trains on: x (k, ...) and the labels y it wants
     test: dict[str, np.ndarray]  # what it is measured on
     plain: np.ndarray | None = None  # the training images without their trigger
+    plain_test: np.ndarray | None = None  # likewise of the test
 
 
 class Task(NamedTuple):
@@ -141,7 +142,8 @@ def _pixels(config: Config, x, y, test, high, *, target: int = TARGET) -> Backdo
         wanted = np.full(len(images), target, np.int32)
         return {"x": triggers.stamp(images, high=int(high), row=row, column=column), "y": wanted}
 
-    return Backdoor(stamped(x[training]), stamped(test["x"][testing]), x[training])
+    drawn = test["x"][testing]
+    return Backdoor(stamped(x[training]), stamped(drawn), x[training], drawn)
 
 
 def _semantic(

@@ -20,15 +20,21 @@ def test_every_attack_has_a_program_and_its_data():
     assert {grids.program_of(attack) for attack in grids.ATTACKS} == set(kinds)
     keys = jnp.stack([jax.random.key(s) for s in range(2)])
     trigger = jnp.zeros((2, 8, 8, 1)).at[1, 1:6, 5:8].set(1.0)
-    material = grids.Material(Variables({}, {}), keys, trigger)
+    generator = jax.vmap(grids.trigger_of(GRID, task).generator.init)(keys)[0]
+    material = grids.Material(Variables({}, {}), keys, trigger, generator)
     poisons, tests = grids.settings(GRID, task, 1.0, material)
     assert poisons["whole"].gamma.shape == (len(grids.ATTACKS), 2)
     assert poisons["parts"].gamma.shape == (len(grids.ATTACKS), 2, GRID.attackers)
     a3fl = grids.ATTACKS.index("A3FL")
     assert (np.asarray(tests["x"][a3fl, 0])[:, 1:6, 5:8] == 0).all()  # its own trigger, per seed
     assert (np.asarray(tests["x"][a3fl, 1])[:, 1:6, 5:8] == 16).all()
-    parts = [own({"whole": 1, "parts": 2}) for own in grids.data_of(kinds)]
+    own = np.asarray(tests["x"][grids.ATTACKS.index("IBA")])
+    plain = task.backdoors["pixel pattern"].plain_test.astype(np.float32)
+    assert np.abs(own - plain[None]).max() <= 0.06 * 16 + 1e-5  # a bounded trigger, per seed
+    assert (own[0] != own[1]).any()
+    parts = [own({"whole": 1, "parts": 2, "generator": 3}) for own in grids.data_of(kinds)]
     assert parts[list(kinds).index("DBA")] == 2
+    assert parts[list(kinds).index("IBA")] == (1, 3)
     assert parts[list(kinds).index("ALIE")] == ()
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from fl_jax.core import tree
 from fl_jax.federated.aggregators import krum
@@ -17,12 +18,14 @@ from fl_jax.federated.attacks import (
     choice,
     directed,
     distributed,
+    iba,
     neurotoxin,
     three_d_fed,
     untargeted,
 )
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.attacks.base import View
+from fl_jax.nn import network
 from tests.federated import toy
 
 POISON = scaling.poison(
@@ -33,6 +36,8 @@ SGD = optax.sgd(1.0)
 CLIENT = toy.trainer(epochs=1)
 TWO = jax.tree.map(lambda a: jnp.stack([a, a]), POISON)
 single = functools.partial(scaling.constrain_and_scale, toy.LOSS, SGD, **USUAL)
+
+TRIGGER = iba.Trigger(network.from_nnx(lambda rngs: nnx.Linear(4, 4, rngs=rngs)), target=2)
 
 # Every attack with the data it needs; a new one is one line here and passes the same tests.
 ATTACKS = {
@@ -72,6 +77,10 @@ ATTACKS = {
             **USUAL,
         ),
         POISON,
+    ),
+    "iba": (
+        iba.iba(toy.LOSS, SGD, TRIGGER, attackers=2, generator_steps=1, **USUAL),
+        iba.Irreversible(POISON, TRIGGER.generator.init(jax.random.key(0))[0]),
     ),
     "distributed": (distributed.distributed(single(), 2), TWO),
     "alie": (untargeted.little_is_enough(attackers=2), ()),
