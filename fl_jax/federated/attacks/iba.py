@@ -85,8 +85,8 @@ def train_generator(
         steps: batches, drawn with replacement.
 
     References:
-        Nguyen et al. 2023, "IBA", eq. 3 (the trigger function), alone as in the authors' first
-        phase.
+        Nguyen et al. 2023, "IBA", the trigger function, as in the authors' code: the model stands
+        still.
     """
     count = len(examples["y"])
 
@@ -169,7 +169,7 @@ def iba(
 
     References:
         Nguyen, Nguyen, Wong, Doan 2023, "IBA: Towards Irreversible Backdoor Attacks in Federated
-        Learning", section 3; phases, decay and shares from the authors' code.
+        Learning"; phases, decay and shares from the authors' code.
     """
     for name, value in {"epsilon": epsilon, "test_epsilon": test_epsilon, "every": every}.items():
         errors.positive(f"{name} of IBA", value)

@@ -87,15 +87,15 @@ def three_d_fed(
 
     The last k of them send decoys in its place: honest training that also goes far in one
     coordinate of the last layer in which X and the reference agree, so that a rule that looks for
-    the largest direction finds that one. In the next global model the indicators
-    show which updates were accepted, clipped or rejected (`tune`).
+    the largest direction finds that one. In the next global model the indicators show which
+    updates were accepted, clipped or rejected, and alpha and k follow (`tune`).
 
     What differs from the authors' code: the compromised of a round are fixed, so decoys take the
     places of backdoored updates (all but one at most) and do not come on top; noise begins at the
-    size of a benign update's coordinates and not at one set by hand; indicators are no longer
-    than a benign update (in a layer of millions of coordinates 1e5 times the stillest is short,
-    in one of thousands it is hundreds of benign updates); masks are on the last layer, as in the
-    code, where the paper has all layers. `View.data` is a `Poison` whose gamma is the largest s.
+    size of a benign update's coordinates and not at one set by hand; an indicator is no longer
+    than `loudest` (1e5 times the stillest of millions of coordinates is short, of thousands it is
+    hundreds of benign updates); masks are on the last layer, as in the code, where the paper has
+    all layers. `View.data` is a `Poison` whose gamma is the largest s.
 
     Args:
         loss: of the main task; sees batches with backdoor examples mixed in.
