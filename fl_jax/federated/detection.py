@@ -24,12 +24,13 @@ def norms(seen: Stacked) -> Float[Array, " cohort"]:
 def cosine(seen: Stacked) -> Float[Array, " cohort"]:
     """1 - cos(D_i, mean of the others)."""
     there = (seen.weights > 0).astype(jnp.float32)
-    total = gram.combine(there, seen.updates)
+    updates = tree.wide(seen.updates)
+    total = gram.combine(there, updates)
 
     def one(update, here):
         return 1 - tree.cosine(update, tree.sub(total, tree.scale(here, update)))
 
-    return jax.vmap(one)(seen.updates, there)
+    return jax.vmap(one)(updates, there)
 
 
 def distance(seen: Stacked) -> Float[Array, " cohort"]:

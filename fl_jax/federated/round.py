@@ -212,6 +212,7 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
     aggregate, defence_state = parts.defence.server(
         aggregate, state.defence, rng.fold(key, "defence")
     )
+    aggregate = tree.cast(aggregate, state.variables)
     variables, server_state = _advance(state, aggregate, parts.server)
     put = lambda all, new: all.at[selected.ids].set(new)
     new = RoundState(
@@ -357,7 +358,8 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts):
 def _hand_over(update, weight, place, session, key):
     """What reaches the server's sum from one client: its weighted update, masked if secure."""
     if session is None:
-        return Summed(tree.scale(weight, update), weight), jnp.int32(0)
+        # The sum of narrow floats may be beyond them.
+        return Summed(tree.scale(weight, tree.wide(update)), weight), jnp.int32(0)
     encoded, clipped = secure_sums.encode(session, update)
     masked = secure_sums.mask(session, key, place, encoded)
     sent = tree.where(weight > 0, masked, tree.zeros_like(masked))

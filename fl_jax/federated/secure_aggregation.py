@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core import errors, rng
+from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Int, Key, PyTree
 
 PRIME = 65521  # the largest prime below 2^16: products of two elements fit 32 bits
@@ -144,11 +144,11 @@ def encode(plan: Session, update: PyTree) -> tuple[PyTree, Int[Array, ""]]:
 
 
 def decode(plan: Session, total: PyTree, like: PyTree) -> PyTree:
-    """The sum as real numbers, in the dtypes of `like`."""
+    """The sum as real numbers, in the dtypes of `like`, but float32 at least."""
 
     def real(leaf, model):
         signed = jax.lax.bitcast_convert_type(leaf, jnp.int32)
-        return (signed.astype(jnp.float32) * 2.0**-plan.bits).astype(model.dtype)
+        return (signed.astype(jnp.float32) * 2.0**-plan.bits).astype(dtypes.wide(model.dtype))
 
     return jax.tree.map(real, total, like)
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from fl_jax.core import dtypes, errors, tree
+from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, PyTree, Shaped
 from fl_jax.train import mesh as meshes
 
@@ -191,17 +191,6 @@ def _execute(fn, items, shared, plan, mesh, cost, stage):
     return total, jax.tree.map(lambda leaf: leaf[back], infos)
 
 
-def _wide(tree_):
-    """Floats as they are added up."""
-    floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)
-    return jax.tree.map(lambda a: a.astype(dtypes.wide(a.dtype)) if floating(a) else a, tree_)
-
-
-def _like(total, contribution):
-    """A sum in the dtypes of what was added."""
-    return jax.tree.map(lambda t, c: t.astype(c.dtype), total, contribution)
-
-
 def _blocks(fn, items, counts, width, gather):
     """(sum, infos) of the items, `width` at a time; `gather` adds what other devices have."""
     batched = jax.tree.map(
@@ -225,13 +214,13 @@ def _blocks(fn, items, counts, width, gather):
 
     first = jax.tree.map(lambda a: a[0, 0], batched[0])
     shapes = jax.eval_shape(fn, first)[0]
-    total = _wide(tree.zeros_like(shapes))
+    total = tree.wide(tree.zeros_like(shapes))
     if counts.shape[0] == width:
         total, infos = block(total, jax.tree.map(lambda a: a[0], batched))
     else:
         total, infos = jax.lax.scan(block, total, batched)
         infos = jax.tree.map(lambda a: a.reshape(len(a) * width, *a.shape[2:]), infos)
-    return _like(gather(total), shapes), infos
+    return tree.cast(gather(total), shapes), infos
 
 
 def _over_devices(fn, items, counts, shared, width, mesh):
@@ -274,9 +263,11 @@ def _debug(fn, items, shared, count, stage):
             raise CohortError(
                 f"{stage} failed for item {i} of {count}, {shown}: {error}"
             ) from error
-        total = _wide(contribution) if total is None else tree.add(total, _wide(contribution))
+        total = (
+            tree.wide(contribution) if total is None else tree.add(total, tree.wide(contribution))
+        )
         infos.append(info)
-    return _like(total, contribution), jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
+    return tree.cast(total, contribution), jax.tree.map(lambda *leaves: jnp.stack(leaves), *infos)
 
 
 def _shown(leaf):

@@ -101,11 +101,6 @@ def gradient(
 
     keys = jax.random.split(rng.fold(key, "examples"), mask.shape[0])
     clipped = jax.vmap(one)(batch, mask, keys)
-    total = jax.tree.map(lambda g: jnp.sum(g, axis=0), clipped)
-    leaves, treedef = jax.tree.flatten(total)
-    noise = jax.random.split(rng.fold(key, "noise"), len(leaves))
-    noisy = [
-        (leaf + noise_multiplier * clip * jax.random.normal(k, leaf.shape, leaf.dtype)) / expected
-        for leaf, k in zip(leaves, noise, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, noisy)
+    total = jax.tree.map(lambda g: jnp.sum(g, axis=0), tree.wide(clipped))
+    noisy = tree.add(total, tree.normal(rng.fold(key, "noise"), total, noise_multiplier * clip))
+    return tree.cast(jax.tree.map(lambda leaf: leaf / expected, noisy), clipped)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fl_jax.core import tree
 
@@ -55,3 +56,18 @@ def test_where_leaves_nothing_of_the_other_side():
 
 def test_leaves_are_named_by_path():
     assert list(tree.named_leaves({"p": {"k": jnp.ones(2), "b": jnp.ones(1)}})) == ["p/b", "p/k"]
+
+
+def test_narrow_noise_has_the_tails_of_a_normal(key):
+    noise = tree.normal(key, {"w": jnp.zeros(200_000, jnp.bfloat16)}, 2.0)["w"]
+    assert noise.dtype == jnp.bfloat16
+    wide = np.asarray(noise, np.float32)
+    assert np.abs(wide).max() > 2.0 * 3.5  # bfloat16's own ends at 2.9 deviations
+    assert wide.std() == pytest.approx(2.0, rel=0.01)
+
+
+def test_sums_are_wide_and_cast_back():
+    x = {"a": jnp.ones(2, jnp.float16), "b": jnp.ones(2), "n": jnp.ones(2, jnp.int32)}
+    wide = tree.wide(x)
+    assert [str(leaf.dtype) for leaf in wide.values()] == ["float32", "float32", "int32"]
+    assert tree.cast(wide, x)["a"].dtype == jnp.float16

@@ -392,3 +392,29 @@ def test_whose_update_does_not_arrive_takes_no_step():
 def test_eta_must_be_positive(eta):
     with pytest.raises(errors.ConfigError, match="eta must be above 0"):
         mean.fedavg(eta=eta, participants=10)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("stacks", [False, True])
+def test_a_narrow_model_takes_the_mean_that_float32_finds(dtype, stacks):
+    """Weights of 150 examples and sums beyond float16, streamed and stacked."""
+
+    def train(variables, examples, start, size, key, *, longest):
+        far = jnp.asarray(size, jnp.float32) * 1024  # a client's update: 1024 times its share
+        moved = jax.tree.map(lambda a: a + far.astype(a.dtype), variables)
+        return moved, client.ClientInfo(jnp.float32(0))
+
+    made = round.make(
+        client=client.Client(train, lambda size: size),
+        sampler=sampling.everyone(toy.PARTICIPANTS),
+        aggregator=mean.mean(),
+        inspect=(lambda seen: seen.weights) if stacks else None,
+    )
+    start = Variables({"w": jnp.zeros(3, dtype)}, {})
+    state, _ = jax.jit(made.step)(made.init(start), DATA, jax.random.key(0))
+    found = state.variables.params["w"]
+    sizes = np.asarray(DATA.population.size, np.float64)
+    sent = np.asarray(jnp.asarray(1024 * sizes).astype(dtype), np.float64)
+    expected = np.average(sent, weights=sizes)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=2.0**-8)

@@ -229,3 +229,11 @@ def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, sa
 def test_impossible_settings_are_refused(call, said):
     with pytest.raises(errors.ConfigError, match=said):
         call()
+
+
+def test_a_sum_beyond_float16_is_decoded():
+    plan = secure.session(secure.make(clip=3e4), 4)
+    encoded, _ = secure.encode(plan, {"w": jnp.full(1, 3e4, jnp.float16)})
+    four = jax.tree.map(lambda a: 4 * a, encoded)
+    found = secure.decode(plan, four, {"w": jnp.zeros(1, jnp.float16)})["w"]
+    np.testing.assert_allclose(found, 1.2e5, rtol=1e-3)

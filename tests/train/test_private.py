@@ -76,3 +76,15 @@ def test_a_clip_of_zero_is_refused(batch, key):
         call(batch, np.ones(6, np.float32), key, clip=0.0)
     with pytest.raises(errors.ConfigError, match="expected batch size must be above 0"):
         call(batch, np.ones(6, np.float32), key, expected=0.0)
+
+
+def test_narrow_gradients_are_summed_in_float32(batch, key):
+    """300 gradients of 300 are beyond float16."""
+    far = lambda v, b, k: (jnp.sum(b["x"] @ v.params["w"]), ({}, {}))
+    variables = Variables({"w": jnp.zeros(1, jnp.float16)}, {})
+    rows = {"x": jnp.full((300, 1), 300.0, jnp.float16)}
+    options = {"clip": 1e3, "noise_multiplier": 0.0, "expected": 300.0}
+    mask = jnp.ones(300)
+    found = private.gradient(far, variables, rows, mask, key, **options)["w"]
+    assert found.dtype == jnp.float16
+    assert float(found[0]) == 300.0

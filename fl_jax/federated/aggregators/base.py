@@ -8,12 +8,13 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
+from fl_jax.federated.statistics import gram
 
 
 class Summed(NamedTuple):
     """What remains of a round when updates are added up as they come."""
 
-    total: PyTree  # sum of weight_i * update_i
+    total: PyTree  # sum of weight_i * update_i; of narrower floats in float32
     weight: Float[Array, ""]  # sum of weight_i
 
 
@@ -55,7 +56,8 @@ class Aggregator(NamedTuple):
     init: Callable[[PyTree], PyTree]
     """variables -> state, which lives from round to round"""
     update: Callable[[Any, PyTree], tuple[PyTree, PyTree]]
-    """(Summed or Stacked, state) -> (aggregated update, state)"""
+    """(Summed or Stacked, state) -> (aggregated update, state); of narrow updates it may be in
+    float32, the round rounds it in the end"""
     sees: type = Summed
     weight: str = "uniform"  # what an update weighs: `uniform` (1) or `examples` (its share)
     begin: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree] = _same
@@ -131,18 +133,21 @@ def against_model(
 def as_stacked(rule: Aggregator) -> Aggregator:
     """The same rule seeing `Stacked`: what a running sum gives, from the stack.
 
-    For rounds that stack anyway (an omniscient attacker, a detector), and for `choice`.
+    For rounds that stack anyway (an omniscient attacker, a detector), and for `choice`. What it
+    gives is in the dtypes of the updates.
     """
     if rule.sees is Stacked and rule.arrive is None:
         return rule
 
     def update(seen: Stacked, state):
+        like = seen.updates
         if rule.arrive is not None:
-            taken, factors = jax.vmap(rule.arrive, (0, None))(seen.updates, state)
+            taken, factors = jax.vmap(rule.arrive, (0, None))(like, state)
             weights = seen.weights * factors
             there = lambda a: jnp.where(weights.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, 0)
             seen = Stacked(jax.tree.map(there, taken), weights, seen.ids)
-        return rule.update(summed(seen) if rule.sees is Summed else seen, state)
+        out, state = rule.update(summed(seen) if rule.sees is Summed else seen, state)
+        return tree.cast(out, like), state
 
     return rule._replace(update=update, arrive=None, sees=Stacked)
 
@@ -150,10 +155,7 @@ def as_stacked(rule: Aggregator) -> Aggregator:
 def summed(seen: Stacked) -> Summed:
     """The running sum that these updates would have given."""
 
-    def add(leaf):
-        return jnp.tensordot(seen.weights.astype(leaf.dtype), leaf, axes=1)
-
-    return Summed(jax.tree.map(add, seen.updates), jnp.sum(seen.weights))
+    return Summed(gram.combine(seen.weights, tree.wide(seen.updates)), jnp.sum(seen.weights))
 
 
 def average(seen: Summed) -> PyTree:

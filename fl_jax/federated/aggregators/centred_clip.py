@@ -35,13 +35,13 @@ def centred_clip(*, radius: float, iterations: int = 1) -> Aggregator:
         return _clip(update, centre, radius), jnp.float32(1)
 
     def of_sum(seen: Summed, centre):
-        mean = average(seen)
+        mean = tree.cast(average(seen), centre)
         return mean, tree.where(seen.weight > 0, mean, centre)
 
     def of_stack(seen: Stacked, centre):
         def step(_, v):
             clipped = jax.vmap(lambda x: _clip(x, v, radius))(seen.updates)
-            return average(summed(Stacked(clipped, seen.weights)))
+            return tree.cast(average(summed(Stacked(clipped, seen.weights))), v)
 
         mean = jax.lax.fori_loop(0, iterations, step, centre)
         there = jnp.sum(seen.weights) > 0

@@ -124,11 +124,11 @@ def deepsight(
     def ratios(updates, state: Probe):
         """(draws, cohort, classes): mean ratios of probabilities, one client after another."""
         batches = [inputs(key) for key in jax.random.split(state.key, draws)]
-        usual = [jax.nn.log_softmax(apply(state.variables, x)) for x in batches]
+        logs_of = lambda model: [jax.nn.log_softmax(tree.wide(apply(model, x))) for x in batches]
+        usual = logs_of(state.variables)
 
         def one(update):
-            local = tree.add(state.variables, update)
-            logs = [jax.nn.log_softmax(apply(local, x)) for x in batches]
+            logs = logs_of(tree.add(state.variables, update))
             # Bounded: a model that is far out must not send infinities into the distances.
             ratio = lambda a, b: jnp.mean(jnp.exp(jnp.clip(a - b, -40.0, 40.0)), axis=0)
             return jnp.stack([ratio(a, b) for a, b in zip(logs, usual, strict=True)])
@@ -146,7 +146,7 @@ def deepsight(
 
     def update(seen: Stacked, state: Probe):
         arrived = seen.weights > 0
-        last = jax.vmap(select)(seen.updates)
+        last = tree.wide(jax.vmap(select)(seen.updates))
         energy = energies(last)
         same = groups(seen, last, energy, state)
         passed = accepted(same, exceedings(energy), arrived, share)
@@ -159,7 +159,7 @@ def deepsight(
         its last bias to the others' mean, and what its norm is beyond their median."""
         del state
         there = others.weights > 0
-        own, rest = select(update), jax.vmap(select)(others.updates)
+        own, rest = tree.wide((select(update), jax.vmap(select)(others.updates)))
         soft = lambda e: jnp.sum(jax.nn.sigmoid(10 * (e / (_bound(e) + 1e-30) - 1)), axis=-1)
         usual = gram.median_of(soft(energies(rest)), there)
         lacks = jax.nn.relu(1 - soft(energies(own)) / jnp.maximum(usual / 2, 1e-30))

@@ -108,8 +108,8 @@ def fldetector(
         along = ((place[None, :] < age[:, None]) & known[:, None]).astype(jnp.float32)
         basis = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), state.moves, state.turns)
         bend = lbfgs.products(grams.gram(basis), along, window)
-        turned = lambda leaf, rows: leaf[ids] - jnp.tensordot(bend.astype(rows.dtype), rows, axes=1)
-        return jax.tree.map(turned, state.updates, basis), known  # an update is minus a gradient
+        last = jax.tree.map(lambda leaf: leaf[ids], state.updates)
+        return tree.sub(last, grams.combine(bend, basis)), known  # an update is minus a gradient
 
     def update(seen: Stacked, state: Memory):
         arrived = seen.weights > 0

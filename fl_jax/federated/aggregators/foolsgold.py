@@ -63,12 +63,12 @@ def foolsgold(
     def init(variables):
         if participants is None:
             return stateless(variables)
-        part = select(variables)
+        part = tree.wide(select(variables))  # small updates vanish in a long sum of narrow floats
         return History(jax.tree.map(lambda a: jnp.zeros((participants, *a.shape), a.dtype), part))
 
     def update(seen: Stacked, state):
         arrived = seen.weights > 0
-        part = jax.vmap(select)(seen.updates)
+        part = tree.wide(jax.vmap(select)(seen.updates))
         if participants is not None:
             if seen.ids is None:
                 raise errors.ConfigError(

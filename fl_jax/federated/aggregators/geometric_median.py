@@ -55,7 +55,7 @@ def geometric_median(
     def score(update, others: Stacked, state):
         """Distance to the others' centre."""
         del state
-        return tree.norm(tree.sub(update, centre(others)))
+        return tree.norm(tree.sub(update, tree.cast(centre(others), update)))
 
     return Aggregator(
         stateless,

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.federated.aggregators.base import (
     Aggregator,
     Stacked,
@@ -40,7 +40,7 @@ def robust_rate(*, threshold: float) -> Aggregator:
     def score(update, others: Stacked, state):
         """Share of the update's mass that goes against the others' mean."""
         del state
-        mean = average(summed(others))
+        mean, update = average(summed(others)), tree.wide(update)
         against = jax.tree.map(lambda x, m: jax.nn.relu(-x * jnp.sign(m)), update, mean)
         mass = sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(update))
         return sum(jnp.sum(a) for a in jax.tree.leaves(against)) / jnp.maximum(mass, 1e-30)

@@ -26,10 +26,11 @@ def quiet(moved: PyTree, share: float) -> PyTree:
 
     What has not moved is outside, also where less than `share` has.
     """
-    flat = jnp.concatenate([jnp.abs(a).reshape(-1) for a in jax.tree.leaves(moved)])
+    sizes = jax.tree.map(jnp.abs, tree.wide(moved))
+    flat = jnp.concatenate([a.reshape(-1) for a in jax.tree.leaves(sizes)])
     top = max(1, round(share * flat.size))
     least = jax.lax.top_k(flat, top)[0][-1]
-    return jax.tree.map(lambda a: ((jnp.abs(a) < least) | (a == 0)).astype(a.dtype), moved)
+    return tree.cast(jax.tree.map(lambda a: (a < least) | (a == 0), sizes), moved)
 
 
 def neurotoxin(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Float, PyTree
-from fl_jax.federated.aggregators.base import Stacked
+from fl_jax.federated.aggregators.base import Stacked, average, summed
 from fl_jax.federated.attacks.base import Attack, View, others
 from fl_jax.federated.client import Client
 from fl_jax.federated.statistics import gram
@@ -37,17 +37,12 @@ class Moments(NamedTuple):
 def moments(benign: Stacked) -> Moments:
     """Mean and standard deviation of the benign updates; zeros where there is none."""
     there = (benign.weights > 0).astype(jnp.float32)
-    count = jnp.maximum(jnp.sum(there), 1)
-
-    def mean_of(leaf):
-        return jnp.tensordot(there.astype(leaf.dtype), leaf, axes=1) / count.astype(leaf.dtype)
-
-    mean = jax.tree.map(mean_of, benign.updates)
-
-    def deviation_of(leaf, centre):
-        return jnp.sqrt(mean_of(jnp.square(leaf - centre[None])))
-
-    return Moments(mean, jax.tree.map(deviation_of, benign.updates, mean), there)
+    updates = tree.wide(benign.updates)  # squares of narrow floats vanish
+    mean_of = lambda rows: average(summed(Stacked(rows, there)))
+    mean = mean_of(updates)
+    squares = jax.tree.map(lambda leaf, centre: jnp.square(leaf - centre[None]), updates, mean)
+    found = mean, jax.tree.map(jnp.sqrt, mean_of(squares))
+    return Moments(*(tree.cast(each, benign.updates) for each in found), there)
 
 
 def _together(most: int, sent_of) -> Attack:

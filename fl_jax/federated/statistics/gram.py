@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core import tree
+from fl_jax.core import dtypes, tree
 from fl_jax.core.types import Array, Bool, Float, PyTree
 
 
@@ -39,9 +39,16 @@ def cosines(products: Float[Array, "cohort cohort"]) -> Float[Array, "cohort coh
     return jnp.where(scale > 0, products / jnp.where(scale > 0, scale, 1.0), 0.0)
 
 
-def combine(coefficients: Float[Array, " cohort"], updates: PyTree) -> PyTree:
-    """sum_i a_i x_i."""
-    add = lambda leaf: jnp.tensordot(coefficients.astype(leaf.dtype), leaf, axes=1)
+def combine(coefficients: Float[Array, "*many cohort"], updates: PyTree) -> PyTree:
+    """sum_i a_i x_i, in float32, the result in the dtypes of the updates; of many rows of
+    coefficients, leaves (*many, ...)."""
+
+    def add(leaf):
+        wide = dtypes.wide(leaf.dtype)
+        exact = jax.lax.Precision.HIGHEST  # or accelerators round the coefficients
+        total = jnp.tensordot(coefficients.astype(wide), leaf.astype(wide), axes=1, precision=exact)
+        return total.astype(leaf.dtype)
+
     return jax.tree.map(add, updates)
 
 

@@ -55,7 +55,7 @@ def flat(updates):
 def towards_root(variables, examples, start, size, key, *, longest):
     """A server whose own training moves by ROOT."""
     del examples, start, size, key, longest
-    return tree.add(variables, cut(ROOT)), client.ClientInfo(jnp.float32(0))
+    return tree.add(variables, tree.cast(cut(ROOT), variables)), client.ClientInfo(jnp.float32(0))
 
 
 SERVER = client.Client(towards_root, lambda size: size)
@@ -63,7 +63,11 @@ SERVER = client.Client(towards_root, lambda size: size)
 
 def at_model(rule):
     """The rule in a round whose global model is MODEL, whatever it is given."""
-    return rule._replace(begin=lambda variables, state, key: rule.begin(cut(MODEL), state, key))
+
+    def begin(variables, state, key):
+        return rule.begin(tree.cast(cut(MODEL), variables), state, key)
+
+    return rule._replace(begin=begin)
 
 
 # The coordinates that rules with a draw see in `compiled`, as columns of `flat`.
@@ -72,8 +76,9 @@ DNC = draw(jax.random.split(jax.random.key(0), 1)[0], 8)
 SIGNS = draw(jax.random.key(0), 9)
 UNIFORM = np.asarray(jax.random.uniform(jax.random.key(0), (5, COHORT, 2)))
 # A linear classifier of 3 classes on 3 inputs, at 0; the tenth of `w` is nobody's.
+linear = lambda v, x: x @ v["w"][:9].reshape(3, 3) + v["b"][None, :]
 DEEPSIGHT = deepsight.deepsight(
-    apply=lambda v, x: x @ v["w"][:9].reshape(3, 3) + v["b"][None, :],
+    apply=lambda v, x: linear(tree.wide(v), x),
     inputs=lambda key: jax.random.normal(key, (40, 3)),
     select=lambda u: deepsight.Layer(u["w"][:9].reshape(3, 3), u["b"]),
 )
@@ -82,7 +87,8 @@ twin_of_deepsight = lambda u, n: reference.deepsight(
     u, u[:, :9].reshape(-1, 3, 3), u[:, 10:], (np.zeros((3, 3)), np.zeros(3)), INPUTS
 )
 # Features that saturate, of the same inputs as the classifier's.
-FLARE = flare.flare(features=lambda v, x: jnp.tanh(x @ v["w"][:9].reshape(3, 3)), root=INPUTS[0])
+inside = lambda v, x: jnp.tanh(x @ tree.wide(v)["w"][:9].reshape(3, 3))
+FLARE = flare.flare(features=inside, root=INPUTS[0])
 twin_of_flare = lambda u, n: reference.flare(
     u, lambda v: np.tanh(INPUTS[0] @ v[:9].reshape(3, 3)), MODEL
 )
@@ -248,6 +254,20 @@ def test_rounds_side_by_side_are_those_one_by_one(name):
     for i in range(2):
         alone = compiled(name)(cut(rounds[i]), jnp.asarray(there[i]))
         np.testing.assert_allclose(found[i], flat(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(jnp.bfloat16, 8), (jnp.float16, 11)])
+def test_narrow_updates_are_aggregated_in_float32(name, dtype, digits):
+    """Coefficients are not rounded, and sums may be beyond what the updates' dtype holds."""
+    rule = RULES[name][0]
+    narrow = jax.tree.map(lambda a: a.astype(dtype), cut(512 * UPDATES))
+    shares = 101 * SHARES if rule.weight == "examples" else np.ones(COHORT, np.float32)
+    run = lambda updates: compiled(name)(updates, jnp.asarray(shares))
+    found = flat(jax.tree.map(lambda a: np.asarray(a, np.float32), run(narrow)))
+    expected = flat(run(tree.wide(narrow)))
+    # The rounding of the result, and of the updates where they are clipped first.
+    loose = 2.0 if "clip" in name or name == "fltrust" else 1.01
+    np.testing.assert_allclose(found, expected, rtol=loose * 2.0**-digits, atol=1e-2)
 
 
 def test_nothing_arrives_and_nothing_moves(name):

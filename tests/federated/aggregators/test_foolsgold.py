@@ -70,3 +70,13 @@ def test_a_history_without_senders_is_refused():
     zeros = {"w": jnp.zeros(8)}
     with pytest.raises(errors.ConfigError, match="come without ids"):
         rule.update(Stacked({"w": jnp.asarray(X)}, jnp.ones(5)), rule.init(zeros))
+
+
+def test_small_narrow_updates_do_not_vanish_in_a_long_history():
+    rule = foolsgold.foolsgold(participants=3)
+    state = rule.init({"w": jnp.zeros(4, jnp.bfloat16)})
+    small = {"w": jnp.full((3, 4), 2.0**-9, jnp.bfloat16)}
+    first = {"w": jnp.ones((3, 4), jnp.bfloat16)}
+    for updates in (first, small, small):
+        _, state = rule.update(Stacked(updates, jnp.ones(3), jnp.arange(3)), state)
+    np.testing.assert_array_equal(state.sums["w"], 1 + 2.0**-8)

@@ -39,3 +39,10 @@ def test_what_moved_is_left_alone_where_little_did():
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(errors.ConfigError, match=r"share must lie in \(0, 1\), got"):
         neurotoxin.neurotoxin(toy.LOSS, optax.sgd(1.0), share=share, batch_size=4)
+
+
+def test_a_model_of_two_dtypes_has_one_largest_share():
+    moved = {"w": jnp.array([1.0, 0.1], jnp.bfloat16), "norm": jnp.array([0.5, 0.2])}
+    found = neurotoxin.quiet(moved, 0.5)
+    assert {name: leaf.tolist() for name, leaf in found.items()} == {"w": [0, 1], "norm": [0, 1]}
+    assert found["w"].dtype == jnp.bfloat16

@@ -123,3 +123,12 @@ def test_attacks_on_the_others_updates_refuse_a_sum_of_them(name):
     view = View({"w": jnp.zeros(20)}, jnp.int32(1), jnp.int32(0), (), ())
     with pytest.raises(errors.ConfigError, match="must be `Stacked`, but tuple came"):
         getattr(untargeted, name)(attackers=1).update(view, (), jax.random.key(0))
+
+
+def test_the_deviation_of_small_narrow_updates_is_not_zero():
+    narrow = {"w": jnp.asarray(1e-4 * X).astype(jnp.float16)}  # squares below float16
+    found = untargeted.moments(Stacked(narrow, jnp.ones(8)))
+    exact = np.asarray(narrow["w"], np.float32)
+    assert found.deviation["w"].dtype == jnp.float16
+    np.testing.assert_allclose(found.mean["w"], exact.mean(0), rtol=0.05, atol=1e-7)
+    np.testing.assert_allclose(found.deviation["w"], exact.std(0), rtol=0.05, atol=1e-7)
