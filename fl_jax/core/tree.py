@@ -85,10 +85,10 @@ def squared_norm(x: PyTree) -> Float[Array, ""]:
 
 
 def norm(x: PyTree) -> Float[Array, ""]:
-    """Euclidean norm of x as a flat vector, with derivative 0 (not NaN) at x = 0."""
+    """Euclidean norm of x as a flat vector, with derivative 0 (not NaN) at x = 0; NaN of NaN."""
     square = squared_norm(x)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+    nothing = square == 0
+    return jnp.where(nothing, 0.0, jnp.sqrt(jnp.where(nothing, 1.0, square)))
 
 
 def cosine(x: PyTree, y: PyTree) -> Float[Array, ""]:

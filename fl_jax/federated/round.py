@@ -110,9 +110,9 @@ def make(
 
     Raises:
         ConfigError: more compromised participants in a round than the attack sends updates for;
-            secure aggregation together with something that looks at single updates. The step, when
-            it is traced: a population of another size than the sampler's; an attack whose updates
-            are not like the model.
+            secure aggregation together with something that looks at single updates. `init`:
+            variables that are not floating-point. The step, when it is traced: a population of
+            another size than the sampler's; an attack whose updates are not like the model.
     """
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
@@ -173,6 +173,17 @@ class _Arrived(NamedTuple):
 
 
 def _init(parts: _Parts, variables: Variables) -> RoundState:
+    whole = [
+        (name, leaf.dtype)
+        for name, leaf in tree.named_leaves(variables).items()
+        if not jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    if whole:
+        raise errors.ConfigError(
+            "a round averages parameters and batch statistics, which must be floating-point"
+            f" numbers, but {whole[0][0]} is {whole[0][1]}; leave counters out of the variables or"
+            " make them float32."
+        )
     many = lambda a: jnp.broadcast_to(a[None], (parts.sampler.participants, *a.shape))
     kept = () if parts.client.remember is None else parts.client.remember(variables)
     # Two counters, two buffers: a state whose leaves share one cannot be donated.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 
 KINDS = ("adagrad", "adam", "yogi")
@@ -23,8 +23,8 @@ KINDS = ("adagrad", "adam", "yogi")
 class Moments(NamedTuple):
     """What the server remembers of the aggregates."""
 
-    first: PyTree  # m, like the parameters
-    second: PyTree  # v, like the parameters
+    first: PyTree  # m, like the parameters, float32 at least
+    second: PyTree  # v, likewise
 
 
 def adaptive(
@@ -59,6 +59,7 @@ def adaptive(
     errors.below_one("b2", b2)
 
     def init(params: PyTree) -> Moments:
+        params = tree.wide(params)
         return Moments(
             jax.tree.map(jnp.zeros_like, params),
             jax.tree.map(lambda p: jnp.full_like(p, tau**2), params),
@@ -74,9 +75,10 @@ def adaptive(
 
     def update(gradient: PyTree, state: Moments, params: PyTree | None = None):
         del params
-        m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, gradient)
-        v = jax.tree.map(second, state.second, gradient)
+        wide = tree.wide(gradient)  # the squares of narrow floats vanish
+        m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, wide)
+        v = jax.tree.map(second, state.second, wide)
         moved = jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + tau), m, v)
-        return moved, Moments(m, v)
+        return tree.cast(moved, gradient), Moments(m, v)
 
     return optax.GradientTransformation(init, update)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors
-from fl_jax.core.types import Array, Float
+from fl_jax.core.types import Array, Float, PyTree
 from fl_jax.nn.network import Network
 
 
@@ -38,7 +38,16 @@ def masked_mean(values: Float[Array, " batch"], mask: Float[Array, " batch"] | N
     """Mean over the examples whose mask is 1; 0 where there is none."""
     if mask is None:
         return jnp.mean(values)
-    return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1)
+    counted = jnp.where(mask > 0, values * mask, 0.0)  # what is masked may be NaN
+    return jnp.sum(counted) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def _unpadded(x: PyTree, mask: Float[Array, " batch"]) -> PyTree:
+    """The rows whose mask is 1, and the first of them in the place of the others: of a NaN that
+    fills up a batch, the derivative would be 0 NaN."""
+    first = jnp.argmax(mask > 0)
+    there = lambda a: (mask > 0).reshape(-1, *[1] * (a.ndim - 1))
+    return jax.tree.map(lambda a: jnp.where(there(a), a, a[first][None]), x)
 
 
 def classification(
@@ -56,14 +65,15 @@ def classification(
 
     Returns:
         loss(variables, batch, key) -> (loss, (batch_stats, {"accuracy"})), where `batch` has `x`
-        (batch, ...), `y` (batch,) int32 and, for short batches, `mask` (batch,) 0 or 1; where that
-        is 0, `y` may be anything.
+        (batch, ...), `y` (batch,) int32 and, for short batches, `mask` (batch,) 0 or 1; whatever
+        stands in the rows whose mask is 0 changes nothing.
     """
 
     def loss(variables, batch, key):
         mask = batch.get("mask")
         noise, dropout = jax.random.split(key)
-        x = augment(noise, batch["x"])
+        x = batch["x"] if mask is None else _unpadded(batch["x"], mask)
+        x = augment(noise, x)
         params, batch_stats = variables
         logits, batch_stats = network.apply(
             params, batch_stats, x, train=train, mask=mask, key=dropout if train else None

@@ -165,6 +165,11 @@ def _execute(fn, items, shared, plan, mesh, cost, stage):
     if len(lengths) != 1:
         raise ValueError(f"items of one cohort need one leading length, got {sorted(lengths)}.")
     count = lengths.pop()
+    if not count or (cost is not None and cost.shape != (count,)):
+        raise ValueError(
+            "a cohort needs one item or more, and `cost` one number for each, got"
+            f" {count} items and {'no cost' if cost is None else f'a cost of shape {cost.shape}'}."
+        )
     if plan.kind == "debug":
         return _debug(fn, items, shared, count, stage)
     devices = mesh.shape[AXIS] if mesh is not None else 1

@@ -74,7 +74,8 @@ def gradient(
 ) -> PyTree:
     """(sum_i g_i min(1, C / ||g_i||) + N(0, (noise_multiplier C)^2)) / expected batch size.
 
-    The divisor is a constant: the true size of the sample would tell who is in it.
+    The divisor is a constant: the true size of the sample would tell who is in it. An example whose
+    gradient is not finite counts for nothing: no example moves the sum by more than C.
 
     Args:
         loss: (variables, batch of one, key) -> (loss, aux); no batch statistics.
@@ -97,7 +98,8 @@ def gradient(
         value = lambda params: loss(variables._replace(params=params), single, own)[0]
         grads = jax.grad(value)(variables.params)
         size = tree.norm(grads)
-        return tree.scale(counts * jnp.minimum(1.0, clip / jnp.maximum(size, 1e-30)), grads)
+        cut = tree.scale(counts * jnp.minimum(1.0, clip / jnp.maximum(size, 1e-30)), grads)
+        return tree.where((counts > 0) & jnp.isfinite(size), cut, tree.zeros_like(cut))
 
     keys = jax.random.split(rng.fold(key, "examples"), mask.shape[0])
     clipped = jax.vmap(one)(batch, mask, keys)

@@ -42,6 +42,10 @@ def test_norm_has_a_derivative_at_zero():
     )
 
 
+def test_the_norm_of_nan_is_not_zero():
+    assert np.isnan(tree.norm({"a": jnp.array([1.0, jnp.nan]), "b": jnp.ones(2)}))
+
+
 def test_finiteness_sees_every_leaf():
     assert tree.all_finite(X)
     for bad in (jnp.nan, jnp.inf):

@@ -418,3 +418,10 @@ def test_a_narrow_model_takes_the_mean_that_float32_finds(dtype, stacks):
     expected = np.average(sent, weights=sizes)
     assert found.dtype == dtype
     np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=2.0**-8)
+
+
+def test_counters_among_the_variables_are_refused():
+    """A mean of whole numbers is none, and a mean with weights would be JAX's own error."""
+    start = Variables({"w": jnp.zeros(3)}, {"seen": jnp.zeros((), jnp.int32)})
+    with pytest.raises(errors.ConfigError, match=r"floating-point.* batch_stats/seen is int32"):
+        algorithm(attack=None).init(start)

@@ -52,3 +52,12 @@ def test_a_large_tau_is_plain_momentum():
 def test_what_makes_no_optimizer_is_refused(wrong, told):
     with pytest.raises(errors.ConfigError, match=told):
         server.adaptive(**{"kind": "adam", "rate": 0.1} | wrong)
+
+
+def test_moments_of_narrow_parameters_are_wide():
+    """Of a step of 1e-4, the square is below float16."""
+    optimizer = server.adaptive("adagrad", rate=1.0, b1=0.0, tau=1e-5)
+    start = {"w": jnp.zeros(3, jnp.float16)}
+    moved, state = optimizer.update({"w": jnp.full(3, -1e-4, jnp.float16)}, optimizer.init(start))
+    assert moved["w"].dtype == jnp.float16 and state.second["w"].dtype == jnp.float32
+    np.testing.assert_allclose(moved["w"], 1 / 1.105, rtol=2e-3)

@@ -52,6 +52,24 @@ def test_labels_of_examples_that_do_not_count_may_be_anything(key, label):
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
 
 
+def test_nothing_in_masked_rows_reaches_the_derivative(key):
+    params, stats = NET.init(key)
+    x, y = jax.random.normal(key, (5, 4)), jnp.array([0, 1, 2, 0, 1])
+    mask = jnp.array([0.0, 1, 1, 0, 1])
+    there = np.flatnonzero(np.asarray(mask))
+
+    def found(batch):
+        value = lambda params: loss.classification(NET)(Variables(params, stats), batch, key)
+        return jax.value_and_grad(value, has_aux=True)(params)
+
+    filled = {"x": x.at[0].set(jnp.nan).at[3].set(jnp.inf), "y": y.at[0].set(-1).at[3].set(-100)}
+    (padded, (_, masked)), slope = found({**filled, "mask": mask})
+    (short, (_, metrics)), expected = found({"x": x[there], "y": y[there]})
+    np.testing.assert_allclose(padded, short, rtol=1e-6)
+    np.testing.assert_allclose(masked["accuracy"], metrics["accuracy"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), slope, expected)
+
+
 def test_inputs_are_augmented_with_their_own_key(key):
     variables = Variables(*NET.init(key))
     seen = []

@@ -158,3 +158,16 @@ def test_the_fastest_plan_is_the_one_that_takes_least_time(monkeypatch):
     chosen, seconds = cohort.fastest(runner, plans)
     assert str(chosen) == "vmap"
     assert seconds == takes
+
+
+@pytest.mark.parametrize(
+    ("items", "cost", "said"),
+    [
+        (jnp.zeros(0), None, "got 0 items and no cost"),
+        (jnp.zeros(3), jnp.zeros(5), r"got 3 items and a cost of shape \(5,\)"),
+    ],
+)
+def test_no_items_and_costs_of_others_are_refused(items, cost, said):
+    """A longer cost would take items that do not exist for the last one, in silence."""
+    with pytest.raises(ValueError, match=said):
+        cohort.map(lambda x: x, items, cost=cost)

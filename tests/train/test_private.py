@@ -88,3 +88,12 @@ def test_narrow_gradients_are_summed_in_float32(batch, key):
     found = private.gradient(far, variables, rows, mask, key, **options)["w"]
     assert found.dtype == jnp.float16
     assert float(found[0]) == 300.0
+
+
+def test_what_is_not_finite_moves_nothing(batch, key):
+    """Neither a row that was not drawn nor one that was: none moves the sum by more than C."""
+    drawn = np.array([1, 0, 1, 1, 0, 1], np.float32)
+    broken = {**batch, "x": batch["x"].at[1].set(jnp.nan).at[3].set(jnp.inf)}
+    found = call(broken, drawn, key)
+    expected = call(batch, drawn * np.array([1, 1, 1, 0, 1, 1], np.float32), key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)

@@ -84,11 +84,16 @@ def votes(
     Args:
         apply: (variables, x) -> logits, in test mode.
         noise: sigma of the last round.
-        draws: models; the paper takes 1,000.
+        draws: models, 1 at least; the paper takes 1,000.
+
+    Raises:
+        ConfigError: a number out of its range.
 
     References:
         Xie et al. 2021, Algorithm 2.
     """
+    errors.not_negative("the noise of CRFL (sigma)", noise)
+    errors.whole("draws of CRFL's models", draws, least=1)
 
     def one(total, key):
         logits = apply(tree.add(variables, tree.normal(key, variables, noise)), x)

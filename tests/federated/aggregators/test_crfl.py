@@ -66,3 +66,7 @@ def test_bad_settings_are_refused():
         crfl.crfl(mean.mean(), bound=0, noise=0.1)
     with pytest.raises(errors.ConfigError, match=r"\(sigma\) must be 0 or more, got -1"):
         crfl.crfl(mean.mean(), bound=1.0, noise=-1)
+    with pytest.raises(
+        errors.ConfigError, match="draws of CRFL's models must be a whole number of 1"
+    ):
+        crfl.votes(lambda v, x: x, {}, jnp.zeros((1, 2)), jax.random.key(0), noise=0.1, draws=0)
