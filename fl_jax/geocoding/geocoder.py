@@ -298,6 +298,9 @@ class Geocoder:
         own = estimate.distribution(found.logs, found.stopped)
         choice = estimate.choose(self.partition, own, found.points, found.pointer, snap=snap)
         lat, lon = estimate.coordinates(choice.point)
+        place = -1 if choice.spot < 0 else int(found.places[choice.spot])
+        if place >= 0:  # as the gazetteer has it, whose points came through float32
+            lat, lon = float(self.gazetteer.lat[place]), float(self.gazetteer.lon[place])
         silent = not found.evidence or choice.near < self.calibration.abstain
         if abstain and (silent or not text.strip()):
             lat = lon = np.nan
@@ -307,7 +310,6 @@ class Geocoder:
             if row >= 0
         ]
         named.sort(key=lambda pair: -pair[1])
-        place = -1 if choice.spot < 0 else int(found.places[choice.spot])
         nested = tuple(estimate.nested(self.partition, found.logs))
         return Answer(
             text, lat, lon, choice.near, place, tuple(named), nested, own, found.pointed,

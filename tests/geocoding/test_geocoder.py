@@ -24,6 +24,14 @@ def test_places_are_found(geocoder):
         assert answer.cells.mass.sum() == pytest.approx(1)
 
 
+def test_an_answer_that_is_a_place_lies_where_the_gazetteer_has_it(geocoder):
+    answers = [a for a in geocoder.geocode(["Suva", "São Paulo", "Reykjavík"]) if a.place >= 0]
+    assert answers
+    for answer in answers:
+        at = geocoder.gazetteer.lat[answer.place], geocoder.gazetteer.lon[answer.place]
+        assert (answer.lat, answer.lon) == at
+
+
 def test_a_text_alone_is_a_text_in_a_batch(geocoder):
     texts = ["Lyon", "", "50 km north of Lyon", "x" * 500, "zzz qqq"] * 3
     together = geocoder.geocode(texts)
