@@ -36,6 +36,7 @@ from fl_jax.federated.aggregators import (
     mean,
     median,
     multi_metrics,
+    restart,
     rflbat,
     robust_rate,
     signguard,
@@ -172,6 +173,8 @@ def rules(
     plain = mean.mean(weight="uniform")
     deviation = grid.noise * unit / dimension**0.5
     root = {k: v[: grid.root] for k, v in task.pool.items()}
+    participants = grid.config.participants
+    history = fldetector.fldetector(participants=participants, window=grid.window)
     return {
         "mean": plain,
         "norm clip": choice.guarded(plain, norm_clip.norm_clip(bound=bound)),
@@ -184,7 +187,7 @@ def rules(
         "RFA": geometric_median.geometric_median(weight="uniform"),
         "centred clip": centred_clip.centred_clip(radius=bound),
         "FLTrust": fltrust.fltrust(client=stages.client_of(grid.config, task), root=root),
-        "FoolsGold": foolsgold.foolsgold(participants=grid.config.participants, select=last_layer),
+        "FoolsGold": foolsgold.foolsgold(participants=participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
         "robust rate": robust_rate.robust_rate(threshold=grid.cohort / 3),
         "CRFL": crfl.crfl(
@@ -208,8 +211,9 @@ def rules(
         "Snowball": snowball.snowball(
             select=ends, suspects=grid.cohort // 5, hidden=64, latent=32, initial=50, tuning=10
         ),
-        "FLDetector": fldetector.fldetector(
-            participants=grid.config.participants, window=grid.window
+        "FLDetector": history,
+        "FLDetector again": restart.restart(
+            history, participants=participants, found=lambda state: state.found
         ),
     }
 

@@ -41,7 +41,7 @@ class Sweeps:
 DIGITS = Sweeps()
 SMOKE_SWEEPS = Sweeps(SMOKE, gamma_rounds=SMOKE.follow_rounds, features=("pixel pattern",), early=2)
 # Real CIFAR-10 in half an hour on two cores: a quarter as wide as the preset `cifar10`, and the
-# attacker trains on 1,000 copies that are only rotated [first author].
+# attacker trains on 1,000 copies that are only rotated [first author], and on fewer clean images.
 CIFAR10_SWEEPS = Sweeps(
     dataclasses.replace(
         CIFAR10,
@@ -50,6 +50,8 @@ CIFAR10_SWEEPS = Sweeps(
         splits=1,
         follow_rounds=100,
         test_examples=500,
+        attacker_examples=6000,
+        stop=1e-4,
         backdoor_per_batch=8,
         backdoor_variants=1000,
         backdoor_zoom=0.0,
