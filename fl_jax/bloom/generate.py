@@ -14,6 +14,7 @@ from fl_jax.bloom import decode, model, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
+from fl_jax.nn.tokens import check_tokens
 from fl_jax.train import mesh as meshes
 
 
@@ -177,7 +178,7 @@ def generate(
         )
     if sampling.temperature and key is None:
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
-    model.check_tokens(tokens, config)
+    check_tokens(tokens, config.vocab)
     _check_mask(mask)
     if not isinstance(params, Ready):
         return _alone(params, config, tokens, mask, key, count, sampling, capacity)

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fl_jax.bloom import sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import attention, chunked_loss, dense, gelu, norms, position, tiles
+from fl_jax.nn.tokens import check_tokens
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -105,7 +105,7 @@ def apply(
         >>> bloom.apply(params, config, jnp.array([[5, 9, 2]])).shape
         (1, 3, 32)
     """
-    check_tokens(tokens, config)
+    check_tokens(tokens, config.vocab)
     return _apply(params, config, tokens, mask)
 
 
@@ -201,30 +201,6 @@ def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
     zeros = jnp.zeros(shape, config.dtype)
     zeros = zeros.astype(dtypes.wide(zeros.dtype)) if tiles.fit(zeros) else zeros
     return Cache(zeros, zeros, jnp.zeros((batch, capacity), bool), 0)
-
-
-def check_tokens(tokens, config: Config) -> None:
-    """Refuses ids outside the vocabulary, which indexing would clamp in silence.
-
-    Raises:
-        DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
-            What is no array of integers (batch, time) is refused in any case.
-    """
-    if tokens.ndim < 2 or not tokens.shape[-1] or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise errors.DataError(
-            f"tokens are integers of shape (batch, time), one at least, got {tokens.dtype} of shape"
-            f" {tokens.shape}; give one text as tokens[None]."
-        )
-    if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
-        return
-    held = np.asarray(tokens)  # not jnp: a constant inside a trace can be looked at, too
-    low, high = int(held.min()), int(held.max())
-    if low < 0 or high >= config.vocab:
-        bad = low if low < 0 else high
-        raise errors.DataError(
-            f"tokens must be ids from 0 to {config.vocab - 1}, but there is a {bad}; encode the"
-            " text with the tokenizer that belongs to this model."
-        )
 
 
 class Context(NamedTuple):

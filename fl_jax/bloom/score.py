@@ -11,10 +11,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import loss, model
+from fl_jax.bloom import loss
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
+from fl_jax.nn.tokens import check_tokens
 
 
 class Perplexity(NamedTuple):
@@ -82,7 +83,7 @@ def sequence_scores(
     """
     out = np.zeros(len(pieces))
     for some, tokens in batches(pieces, length, batch):
-        model.check_tokens(tokens, config)
+        check_tokens(tokens, config.vocab)
         found = np.asarray(loss.log_likelihoods(params, config, jnp.asarray(tokens)), np.float64)
         for row, i in enumerate(some):
             out[i] = found[row, pieces[i].first - 1 : len(pieces[i].tokens) - 1].sum()

@@ -14,6 +14,7 @@ from fl_jax.bloom import model, recipe, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
+from fl_jax.nn.tokens import check_tokens
 from fl_jax.train import accumulate, pieces
 from fl_jax.train import mesh as meshes
 from fl_jax.train import state as states
@@ -82,7 +83,7 @@ def make(
         """What the compiled step would clamp or fail on without a sentence; host arrays only."""
         tokens = batch["tokens"]
         if isinstance(tokens, np.ndarray):
-            model.check_tokens(tokens, config)
+            check_tokens(tokens, config.vocab)
         if tokens.shape[1] < 2:
             raise errors.DataError(
                 "a row of a batch is inputs and, one later, labels: two tokens at least, got"

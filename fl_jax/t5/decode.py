@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
+from fl_jax.nn.tokens import check_tokens
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
 
@@ -78,7 +79,7 @@ def beam(
 
 
 def _check(tokens, config, **sizes: int) -> None:
-    model.check_tokens(tokens, config)
+    check_tokens(tokens, config.vocab)
     for name, size in sizes.items():
         errors.positive(name, size)
 

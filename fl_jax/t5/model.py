@@ -15,6 +15,7 @@ import numpy as np
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import dense, gelu, norms
+from fl_jax.nn.tokens import check_tokens
 from fl_jax.t5 import attention as attentions
 from fl_jax.t5 import position
 from fl_jax.t5.config import Config
@@ -139,8 +140,8 @@ def read(
     key: Key[Array, ""] | None = None,
 ) -> Float[Array, "batch steps width"]:
     """The decoder's normalised last states, which `logits` turns into scores; as for `apply`."""
-    check_tokens(tokens, config)
-    check_tokens(decoder_tokens, config)
+    check_tokens(tokens, config.vocab)
+    check_tokens(decoder_tokens, config.vocab)
     states = encode(params, config, embed(params, config, tokens), mask, key=key)
     memory = remember(params, config, states, mask)
     return decode(params, config, embed(params, config, decoder_tokens), memory, key=key)[0]
@@ -334,29 +335,6 @@ def empty_cache(config: Config, batch: int, capacity: int) -> Cache:
     shape = (config.decoder_layers, batch, capacity, config.heads, config.head_width)
     zeros = jnp.zeros(shape, config.dtype)
     return Cache(zeros, zeros, jnp.zeros((), jnp.int32))
-
-
-def check_tokens(tokens, config: Config) -> None:
-    """Refuses ids outside the vocabulary, which indexing would clamp in silence.
-
-    Raises:
-        DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
-            What is no array of integers (batch, time) is refused in any case.
-    """
-    if tokens.ndim < 2 or not tokens.shape[-1] or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise errors.DataError(
-            f"tokens are integers of shape (batch, time), one at least, got {tokens.dtype} of shape"
-            f" {tokens.shape}; give one text as tokens[None]."
-        )
-    if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
-        return
-    known = np.asarray(tokens)  # under a jit, even a constant's own minimum would be traced
-    low, high = int(known.min()), int(known.max())
-    if low < 0 or high >= config.vocab:
-        raise errors.DataError(
-            f"tokens must be ids from 0 to {config.vocab - 1}, but there is a"
-            f" {low if low < 0 else high}; encode the text with the model's own tokenizer."
-        )
 
 
 def _is_shape(x) -> bool:

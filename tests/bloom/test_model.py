@@ -187,9 +187,3 @@ def test_examples_of_one_batch_do_not_touch(params):
     both = model.apply(params, CONFIG, jnp.concatenate([golden.TOKENS, other]))
     alone = model.apply(params, CONFIG, golden.TOKENS)
     np.testing.assert_allclose(both[:1], alone, atol=1e-5)
-
-
-@pytest.mark.parametrize("tokens", [jnp.zeros((1, 2)), jnp.zeros(2, int), jnp.zeros((1, 0), int)])
-def test_tokens_of_another_form_are_refused(tokens):
-    with pytest.raises(errors.DataError, match=r"integers of shape \(batch, time\)"):
-        model.check_tokens(tokens, CONFIG)

@@ -104,9 +104,3 @@ def test_refuses_a_shape_that_cannot_be():
     ]:
         with pytest.raises(errors.ConfigError, match=message):
             Config(**changes)
-
-
-@pytest.mark.parametrize("tokens", [jnp.zeros((1, 2)), jnp.zeros(2, int), jnp.zeros((1, 0), int)])
-def test_tokens_of_another_form_are_refused(tokens):
-    with pytest.raises(errors.DataError, match=r"integers of shape \(batch, time\)"):
-        model.check_tokens(tokens, golden.CONFIG)

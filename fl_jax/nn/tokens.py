@@ -1,0 +1,35 @@
+"""Tokens that a language model is given."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fl_jax.core import errors
+
+
+def check_tokens(tokens, vocab: int) -> None:
+    """Refuses ids outside the vocabulary, which indexing would clamp in silence.
+
+    Args:
+        tokens: integers (batch, time).
+        vocab: how many ids there are.
+
+    Raises:
+        DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
+            What is no array of integers (batch, time) is refused in any case.
+    """
+    if tokens.ndim < 2 or not tokens.shape[-1] or not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise errors.DataError(
+            f"tokens are integers of shape (batch, time), one at least, got {tokens.dtype} of shape"
+            f" {tokens.shape}; give one text as tokens[None]."
+        )
+    if isinstance(tokens, jax.core.Tracer) or tokens.size == 0:
+        return
+    held = np.asarray(tokens)  # not jnp: a constant inside a trace can be looked at, too
+    low, high = int(held.min()), int(held.max())
+    if low < 0 or high >= vocab:
+        raise errors.DataError(
+            f"tokens must be ids from 0 to {vocab - 1}, but there is a"
+            f" {low if low < 0 else high}; encode the text with the tokenizer that belongs to this"
+            " model."
+        )
