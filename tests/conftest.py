@@ -1,5 +1,8 @@
 """Every test runs on eight virtual CPU devices, promotion strict, annotations checked."""
 
+import gc
+import pathlib
+
 import beartype
 import jax
 import jaxtyping
@@ -13,6 +16,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # for a float, as in every type checker.
 checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 jaxtyping.install_import_hook(["fl_jax", "algorithmic", "privacy"], f"{__name__}.checked")
+
+
+MAPS = 30_000  # of the 65,530 pieces of memory that Linux gives a process; then XLA crashes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_let_go():
+    """A worker compiles thousands of programs, each some pieces of memory, and keeps them all."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
