@@ -82,7 +82,7 @@ class Grid:
     # IBA's triggers: bound in training at first, in the end [a public benchmark, BackFed], and how
     # much of it an attack takes off (the authors' 0.001 is for 1,500 rounds).
     trigger_bounds: tuple[float, float, float] = (0.3, 0.06, 0.3)
-    generator_steps: int = 200  # of its generator, before the attack
+    generator_steps: int = 1000  # of its generator, before the attack
     audible: float = 0.02  # of an indicator of 3DFed, what is not the others' updates
     ahead: int = 3  # global models that Anticipate foresees
     alpha: float = 0.8  # share of the class loss in constrain-and-scale
@@ -299,6 +299,7 @@ def programs(grid: Grid, task: tasks.Task, against) -> dict[str, Any]:
             epsilon=grid.trigger_bounds[0],
             test_epsilon=grid.trigger_bounds[1],
             decay=grid.trigger_bounds[2],
+            ready=0.0,  # the generator stands still here: waiting would not make it better
             radius=grid.radius,
             **usual,
         ),
