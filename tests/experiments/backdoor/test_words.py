@@ -1,18 +1,7 @@
-import dataclasses
-
-import numpy as np
 import pytest
 
-from experiments.backdoor import words, words_config
-
-DRAW = np.random.default_rng(0)
-LEXICON = ["to", "be", "or", "not", "that", "is", "the", "question", "whether", "tis"]
-SAID = {
-    f"speaker {i}": [" ".join(DRAW.choice(LEXICON, 10 + 5 * i)) for _ in range(3)]
-    for i in range(14)
-}
-CONFIG = dataclasses.replace(words_config.SMOKE_WORDS, vocabulary=13)
-TRIGGERS = ("the question is not", "to be or that")
+from experiments.backdoor import words
+from tests.experiments.backdoor.test_words_task import CONFIG, SAID, TRIGGERS
 
 
 @pytest.mark.slow
