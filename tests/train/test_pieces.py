@@ -35,6 +35,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 repeat()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+KNOWN = importlib.metadata.version("jaxlib").startswith("0.10.")
 SMALL = {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)}
 
 
@@ -46,6 +47,7 @@ def nothing_stored(monkeypatch):
     jax.config.update("jax_compilation_cache_dir", before)
 
 
+@pytest.mark.skipif(not KNOWN, reason="other versions of jaxlib than 0.10 are given no pieces")
 @pytest.mark.skipif(not large_pages(), reason="takes glibc 2.35 and a kernel with large pages")
 def test_temporary_arrays_are_kept():
     names = {*allocator.settings({}), "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"}
@@ -66,7 +68,8 @@ def test_results_do_not_change():
     np.testing.assert_array_equal(run(pieces.compiler_options(SMALL)), run({}))
 
 
-def test_no_pieces_where_a_parameter_is_larger():
+def test_no_pieces_where_a_parameter_is_larger(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.10.2")
     of = lambda n: {"table": jax.ShapeDtypeStruct((n, 2**18), jnp.float32)}
     assert pieces.compiler_options(of(60))
     assert pieces.compiler_options(of(61)) == {}
