@@ -20,21 +20,21 @@ def grid(argv: list[str]) -> int:
     import jax.numpy as jnp
 
     from experiments.backdoor import grid as grids
-    from experiments.backdoor import grid_report, stages
+    from experiments.backdoor import grid_config, grid_report, stages
     from experiments.backdoor import task as tasks
     from fl_jax.train import cohort
 
     chosen = {
-        "smoke": grids.SMOKE_GRID,
-        "small": grids.SMALL_GRID,
-        "scratch": grids.SCRATCH_GRID,
+        "smoke": grid_config.SMOKE_GRID,
+        "small": grid_config.SMALL_GRID,
+        "scratch": grid_config.SCRATCH_GRID,
     }[asked.preset]
     config = _seeds(chosen.config, asked)
     listed = lambda text: tuple(name.strip() for name in text.split(",") if name.strip())
     defences = listed(asked.defences) or chosen.defences
     attacks = listed(asked.attacks) or chosen.attacks
     chosen = dataclasses.replace(chosen, config=config, defences=defences, attacks=attacks)
-    grids.attacks_of(chosen)  # refuses a wrong name before anything is trained
+    grid_config.attacks_of(chosen)  # refuses a wrong name before anything is trained
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
     stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from experiments import plots
-from experiments.backdoor.grid import UNTARGETED, Found, Grid
+from experiments.backdoor.grid import Found
+from experiments.backdoor.grid_config import UNTARGETED, Grid
 from fl_jax.core import roc
 
 PLAIN = "mean"  # the defence that detection is measured against: it lets every attack go on

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.backdoor import grid, stages, summary, sweeps
+from experiments.backdoor import grid, grid_config, stages, summary, sweeps
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import SMALL, SMOKE, Config
 from fl_jax.core import rng
@@ -63,7 +63,7 @@ def run(private: Private) -> list[dict[str, Any]]:
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     _, models = sweeps.checkpoints(config, task, keys, 0)
-    bound = private.clip * grid.benign_norm(grid.Grid(config), task, models, keys)
+    bound = private.clip * grid.benign_norm(grid_config.Grid(config), task, models, keys)
     honest = sampling.uniform(config.participants, private.cohort)
     compromised = sampling.uniform(
         config.participants, private.cohort, attackers=range(private.attackers)

@@ -4,7 +4,8 @@ import json
 import numpy as np
 
 from experiments.backdoor import grid_report
-from experiments.backdoor.grid import ATTACKS, SMOKE_GRID, Found
+from experiments.backdoor.grid import Found
+from experiments.backdoor.grid_config import ATTACKS, SMOKE_GRID
 
 DEFENCES = ["mean", "median"]
 SHAPE = (len(DEFENCES), len(ATTACKS), 2, SMOKE_GRID.attacked + SMOKE_GRID.after)
