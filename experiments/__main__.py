@@ -75,7 +75,7 @@ def bench(argv: list[str]) -> int:
         width = max(map(len, docs))
         for name, doc in docs.items():
             first = doc.splitlines()[0].removeprefix(f"`python -m experiments bench {name}`: ")
-            print(f"{name:{width}}  {first}")
+            print(f"{name:{width}}  {first[:1].upper()}{first[1:]}")
         return 0
     name = errors.one_of("benchmark", argv[0], docs)
     if argv[1:] and argv[1] in ("-h", "--help"):

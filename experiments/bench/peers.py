@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.train import allocator
 
 HERE = pathlib.Path(__file__).parent / "peers"
@@ -26,7 +27,7 @@ def python(name: str) -> pathlib.Path:
     list's hash: another list is another environment. One that was interrupted is made anew.
 
     Raises:
-        subprocess.CalledProcessError: pip could not install the list.
+        ConfigError: pip could not install the list; what it said stands on stderr.
     """
     pins = HERE / f"{name}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -39,7 +40,11 @@ def python(name: str) -> pathlib.Path:
         print(f"making an environment for {name} in {home} (once; about a minute)", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
         install = [interpreter, "-m", "pip", "install", "--quiet", "-r", pins]
-        subprocess.run([*install, "--disable-pip-version-check"], check=True)
+        if subprocess.run([*install, "--disable-pip-version-check"], check=False).returncode:
+            raise errors.ConfigError(
+                f"pip could not install the peers of {pins} with Python {version}; the first lines"
+                " of that list say which Python and which index it is for."
+            )
         complete.touch()
     return interpreter
 

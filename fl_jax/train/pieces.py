@@ -8,6 +8,7 @@ from fl_jax.core.types import PyTree
 from fl_jax.train import allocator
 
 PIECE = allocator.HEAP - 2**22  # bytes; a heap holds something else as well
+TRIED = ("0.10.", "0.12.")  # versions of jaxlib
 
 
 def compiler_options(params: PyTree) -> dict[str, int]:
@@ -27,7 +28,7 @@ def compiler_options(params: PyTree) -> dict[str, int]:
     """
     largest = max((a.size * a.dtype.itemsize for a in jax.tree.leaves(params)), default=0)
     stored = jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir
-    known = importlib.metadata.version("jaxlib").startswith("0.10.")
-    if jax.default_backend() != "cpu" or largest > PIECE or stored or not known:
+    tried = importlib.metadata.version("jaxlib").startswith(TRIED)
+    if jax.default_backend() != "cpu" or largest > PIECE or stored or not tried:
         return {}
     return {"xla_multiheap_size_constraint_per_heap": PIECE}
