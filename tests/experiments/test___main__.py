@@ -44,7 +44,7 @@ def test_errors_are_one_sentence_and_a_status(capsys):
 def test_bench_says_what_there_is(capsys):
     assert command.main(["bench"]) == 0
     known = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
-    assert known["federated"] == "rounds of federated averaging beside FedJAX."
+    assert known["federated"] == "Rounds of federated averaging beside FedJAX."
     assert "traced" not in known
     assert command.main(["bench", "bloom", "--help"]) == 0
     assert capsys.readouterr().out.startswith("BLOOM beside transformers and torch")
