@@ -44,6 +44,18 @@ def zeros_like(x: PyTree) -> PyTree:
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), x)
 
 
+def apart(x: PyTree) -> PyTree:
+    """x with a copy of every array that stands in it a second time, so that x can be donated."""
+    seen = set()
+
+    def one(a):
+        again = isinstance(a, jax.Array) and id(a) in seen
+        seen.add(id(a))
+        return jnp.copy(a) if again else a
+
+    return jax.tree.map(one, x)
+
+
 def wide(x: PyTree) -> PyTree:
     """x with its floats as they are to be added up: float32, or float64 where they are that."""
     floating = lambda a: jnp.issubdtype(a.dtype, jnp.floating)

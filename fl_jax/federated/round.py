@@ -186,8 +186,7 @@ def _init(parts: _Parts, variables: Variables) -> RoundState:
         )
     many = lambda a: jnp.broadcast_to(a[None], (parts.sampler.participants, *a.shape))
     kept = () if parts.client.remember is None else parts.client.remember(variables)
-    # Two counters, two buffers: a state whose leaves share one cannot be donated.
-    return RoundState(
+    start = RoundState(
         round=jnp.zeros((), jnp.int32),
         variables=variables,
         server=() if parts.server is None else parts.server.init(variables.params),
@@ -197,6 +196,8 @@ def _init(parts: _Parts, variables: Variables) -> RoundState:
         dropped=jnp.zeros((), jnp.int32),
         clients=jax.tree.map(many, kept),
     )
+    # Rules, attacks and optimizers may begin with the model: nothing shared could be donated.
+    return tree.apart(start)
 
 
 def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]):

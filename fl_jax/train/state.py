@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
+from fl_jax.core import tree
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
 
 
@@ -36,5 +37,6 @@ class StepInfo(NamedTuple):
 
 def init(variables: Variables, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step."""
-    zero = lambda: jnp.zeros((), jnp.int32)  # a buffer each, so that the state can be donated
-    return TrainState(zero(), variables, optimizer.init(variables.params), zero(), zero())
+    zero = lambda: jnp.zeros((), jnp.int32)
+    start = TrainState(zero(), variables, optimizer.init(variables.params), zero(), zero())
+    return tree.apart(start)  # the optimizer's state may begin with the parameters

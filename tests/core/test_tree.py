@@ -75,3 +75,10 @@ def test_sums_are_wide_and_cast_back():
     wide = tree.wide(x)
     assert [str(leaf.dtype) for leaf in wide.values()] == ["float32", "float32", "int32"]
     assert tree.cast(wide, x)["a"].dtype == jnp.float16
+
+
+def test_an_array_that_stands_twice_is_copied_the_second_time():
+    one, other = jnp.ones(2), jnp.zeros(2)
+    x = tree.apart({"a": one, "b": one, "c": other, "d": 3, "e": 3})
+    assert x["a"] is one and x["c"] is other and x["d"] is x["e"]
+    assert x["b"] is not one and x["b"].tolist() == [1, 1]

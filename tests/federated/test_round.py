@@ -9,8 +9,8 @@ import pytest
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.federated import client, population, round, sampling
-from fl_jax.federated.aggregators import geometric_median, mean, median
-from fl_jax.federated.attacks import constrain_and_scale
+from fl_jax.federated.aggregators import fldetector, geometric_median, mean, median, restart
+from fl_jax.federated.attacks import constrain_and_scale, neurotoxin
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.defences import norm_clip
 from fl_jax.train import cohort
@@ -225,6 +225,22 @@ def test_a_round_over_devices_takes_up_its_own_result():
         jax.tree.leaves(state.variables), jax.tree.leaves(run(2)[0].variables), strict=True
     ):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"aggregator": fldetector.fldetector(participants=toy.PARTICIPANTS, window=1)},
+        {"aggregator": restart.restart(mean.mean(), participants=12, found=lambda state: [])},
+        {"attack": neurotoxin.neurotoxin(toy.LOSS, optax.sgd(1.0), batch_size=4, attackers=2)},
+        {"server": optax.GradientTransformation(lambda params: params, lambda g, s, p: (g, s))},
+    ],
+    ids=["one zero twice", "rule that begins at the model", "attack", "server"],
+)
+def test_a_fresh_state_can_be_donated_whatever_its_parts_begin_with(parts):
+    fresh = algorithm(**parts).init(toy.variables(jax.random.key(0)))
+    moved = jax.jit(lambda s: s._replace(round=s.round + 1), donate_argnums=0)(fresh)
+    assert int(moved.round) == 1
 
 
 def test_a_client_does_not_feel_padding_nor_its_neighbours(key):

@@ -58,6 +58,5 @@ def neurotoxin(
         return Seen(variables, tree.sub(variables, state.variables))
 
     attack = constrain_and_scale(loss, optimizer, restrict=restrict, **settings)
-    # A copy: a state whose leaves share a buffer with the model cannot be donated.
-    init = lambda variables: Seen(jax.tree.map(jnp.copy, variables), tree.zeros_like(variables))
+    init = lambda variables: Seen(variables, tree.zeros_like(variables))
     return attack._replace(init=init, observe=observe)

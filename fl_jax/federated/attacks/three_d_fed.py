@@ -159,7 +159,7 @@ def three_d_fed(
         flat = indicators.leaf_of(variables.params, indicator)
         none = lambda: jnp.zeros(attackers, bool)
         return Memory(
-            before=jnp.copy(flat),
+            before=flat,
             places=jnp.zeros(attackers, jnp.int32),
             values=jnp.ones(attackers, flat.dtype),
             backdoored=none(),
