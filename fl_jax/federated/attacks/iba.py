@@ -24,9 +24,19 @@ class Trigger(NamedTuple):
     high: float = 1.0  # largest value of a pixel
 
     def stamp(self, params: PyTree, x: Array, epsilon) -> Float[Array, "batch ..."]:
-        """clip(x + epsilon T(x)), with epsilon in units of the largest pixel."""
+        """clip(x + epsilon T(x)), with epsilon in units of the largest pixel.
+
+        Raises:
+            ConfigError: perturbations of another shape than the images.
+        """
         x = x.astype(jnp.float32)
         noise, _ = self.generator.apply(params, {}, x / self.high)
+        if noise.shape != x.shape:
+            raise errors.ConfigError(
+                f"a generator of triggers gives a perturbation for every pixel, but of images of"
+                f" shape {x.shape[1:]} it makes {noise.shape[1:]}; make it for these images, or"
+                " pad them."
+            )
         return jnp.clip(x + epsilon * self.high * noise, 0.0, self.high)
 
     def backdoor(self, params: PyTree, examples: PyTree, epsilon) -> PyTree:
@@ -161,19 +171,21 @@ def iba(
         generator_optimizer: with its learning rate; None = Adam at 0.001.
         generator_steps: batches of the generator in an attack; 0 = it stays as it came.
         every: attacks between two trainings of the generator in the second phase.
-        test_loss: in test mode; None = `loss`.
+        test_loss: in test mode, `accuracy` among its metrics; None = `loss`.
         settings: of `constrain_and_scale`.
 
     Raises:
-        ConfigError: a number out of range; data that is no `Irreversible`.
+        ConfigError: a number out of range; data that is no `Irreversible`, a generator of another
+            kind than the trigger's, or a loss without an accuracy (when the round is traced).
 
     References:
         Nguyen, Nguyen, Wong, Doan 2023, "IBA: Towards Irreversible Backdoor Attacks in Federated
         Learning"; phases, decay and shares from the authors' code.
     """
-    for name, value in {"epsilon": epsilon, "test_epsilon": test_epsilon, "every": every}.items():
+    for name, value in {"epsilon": epsilon, "test_epsilon": test_epsilon}.items():
         errors.positive(f"{name} of IBA", value)
-    errors.not_negative("generator_steps of IBA", generator_steps)
+    errors.whole("every of IBA", every, least=1)
+    errors.whole("generator_steps of IBA", generator_steps)
     for name, value, top in (("decay", decay, 1), ("ready", ready, 1), ("share", share, 1)):
         if value is not None and not 0 <= value <= top:
             raise errors.ConfigError(f"{name} of IBA must lie in [0, 1], got {value}.")
@@ -205,12 +217,25 @@ def iba(
                 f" {type(view.data).__name__} came."
             )
         poison = view.data.poison
+        if jax.tree.structure(view.data.generator) != jax.tree.structure(state.generator):
+            raise errors.ConfigError(
+                "`Irreversible.generator` holds the parameters of the trigger's generator, but"
+                f" {sorted(tree.named_leaves(view.data.generator))} came for"
+                f" {sorted(tree.named_leaves(state.generator))}; take them from"
+                " `trigger.generator.init`."
+            )
         generator = tree.where(state.attacks > 0, state.generator, view.data.generator)
         clean = {**poison.clean, "x": poison.clean["x"].astype(jnp.float32)}
 
         def success():
             batch = trigger.backdoor(generator, clean, epsilon)
-            return asked(view.variables, batch, rng.fold(key, "ask"))[1][1]["accuracy"]
+            _, (_, metrics) = asked(view.variables, batch, rng.fold(key, "ask"))
+            if "accuracy" not in metrics:
+                raise errors.ConfigError(
+                    "IBA asks how often its triggers succeed, but the metrics of the loss have no"
+                    f" accuracy, only {sorted(metrics)}; give a `test_loss` that has it."
+                )
+            return metrics["accuracy"]
 
         found = success()
         begun = (state.poisoned > 0) | (found >= ready)

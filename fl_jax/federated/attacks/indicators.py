@@ -12,13 +12,13 @@ REJECTED, CLIPPED, ACCEPTED = 0, 1, 2
 
 
 def leaf_of(params: PyTree, path: str) -> Array:
-    """The leaf at this path, flat.
+    """The leaf at this path, flat, float32 at least.
 
     Raises:
         ConfigError: no leaf there.
     """
     leaves = tree.named_leaves(params)
-    return leaves[errors.one_of("parameter for indicators", path, leaves)].reshape(-1)
+    return tree.wide(leaves[errors.one_of("parameter for indicators", path, leaves)].reshape(-1))
 
 
 def with_leaf(params: PyTree, path: str, flat: Float[Array, " size"]) -> PyTree:
@@ -83,8 +83,8 @@ def implant(
     flat = leaf_of(params, path)
     own = factor * flat[place]
     value = jnp.where(own < 0, -1.0, 1.0) * jnp.clip(jnp.abs(own), least, most)
-    value = value.astype(flat.dtype)
-    return with_leaf(params, path, flat.at[place].set(value)), value
+    marked = with_leaf(params, path, flat.at[place].set(value.astype(flat.dtype)))
+    return marked, leaf_of(marked, path)[place]  # rounded as it is sent
 
 
 def verdicts(

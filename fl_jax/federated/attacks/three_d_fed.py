@@ -112,7 +112,8 @@ def three_d_fed(
         descent: how the masks are optimised.
         lowest: alpha is drawn from [lowest, 1].
         factor: of an indicator.
-        least: shortest indicator.
+        least: shortest indicator. A part of it must change the parameters that it is added to: in
+            bfloat16 0.1 does, 0.001 vanishes.
         loudest: longest indicator, in lengths of a benign update; inf for none, as in the authors'
             code.
         threshold: of a rejected indicator; 1e-5, 1e-4 for small networks. It has to be larger
@@ -124,22 +125,27 @@ def three_d_fed(
         settings: of `constrain_and_scale`.
 
     Raises:
-        ConfigError: a number out of range, or (when the round is traced) no such parameter.
+        ConfigError: a number out of range; `init`: no such parameter, or a target that is none of
+            the classes.
 
     References:
         Li, Ye, Hu, Li, Wang, Fang, Shi 2023, "3DFed: Adaptive and Extensible Framework for Covert
         Backdoor Attack in Federated Learning"; rules and constants from the authors' code.
     """
-    numbers = {
+    counts = {
         "attackers": attackers,
         "benign_epochs": benign_epochs,
         "group": group,
         "neurons": neurons,
+        "candidates": candidates,
+        "probes": probes,
+    }
+    for name, value in counts.items():
+        errors.whole(f"{name} of 3DFed", value, least=1)
+    numbers = {
         "factor": factor,
         "least": least,
         "threshold": threshold,
-        "candidates": candidates,
-        "probes": probes,
         "loudest": loudest,
         "reach": reach,
     }
@@ -156,6 +162,7 @@ def three_d_fed(
 
     def init(variables: Variables) -> Memory:
         part(variables.params, head)  # refuses a wrong path
+        _check_target(tree.below(variables.params, head), target)
         flat = indicators.leaf_of(variables.params, indicator)
         none = lambda: jnp.zeros(attackers, bool)
         return Memory(
@@ -240,8 +247,9 @@ def three_d_fed(
         plain = view._replace(data=data._replace(gamma=jnp.float32(1)))
         sent, _, trained = constrained.update(plain, (), rng.fold(key, "backdoor"))
         model = honest(view, 0, rng.fold(key, "reference"), view.count > 0)
-        reference = tree.sub(model, view.variables)
-        own = jax.tree.map(lambda a: a[0], sent)
+        moved = lambda local: tree.sub(tree.wide(local), tree.wide(view.variables))
+        reference = moved(model)
+        own = tree.wide(jax.tree.map(lambda a: a[0], sent))
         longer = tree.norm(reference.params) / jnp.maximum(tree.norm(own.params), 1e-30)
         scale = jnp.clip(longer, 1.0, jnp.maximum(data.gamma, 1.0))
         own = tree.scale(scale, own)
@@ -280,9 +288,8 @@ def three_d_fed(
 
             other = honest(view, i, rng.fold(key, "decoy", i), decoy[i], aside, share=0.5)
             masked = tree.map_named(lambda n, a: a + mask[n] if n in mask else a, own.params)
-            whole = tree.where(
-                decoy[i], tree.sub(other, view.variables), own._replace(params=masked)
-            )
+            whole = tree.where(decoy[i], moved(other), own._replace(params=masked))
+            whole = tree.cast(whole, view.variables)
             marked, value = indicators.implant(
                 whole.params, indicator, places[i], factor=factor, least=least, most=longest
             )
@@ -315,6 +322,22 @@ def three_d_fed(
         return out, new, info
 
     return Attack(init, update, attackers, constrained.sees, observe)
+
+
+def _check_target(layer: dict[str, Array], target: int) -> None:
+    """Refuses a last layer whose leaves differ in their neurons, and a target that is none."""
+    neurons = {name: a.shape[-1] if a.ndim else 0 for name, a in layer.items()}
+    classes = min(neurons.values())
+    if len(set(neurons.values())) > 1 or classes == 0:
+        raise errors.ConfigError(
+            "the last layer of 3DFed has its neurons, one for each class, on the last axis of"
+            f" every leaf, but these are {neurons}; name one layer."
+        )
+    errors.whole("target of 3DFed", target)
+    if target >= classes:
+        raise errors.ConfigError(
+            f"target of 3DFed must be one of the classes 0..{classes - 1}, got {target}."
+        )
 
 
 def tune(

@@ -15,7 +15,7 @@ from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.attacks import iba
 from fl_jax.federated.attacks.base import View
-from fl_jax.nn import loss, network
+from fl_jax.nn import loss, network, perturbation
 from fl_jax.train import optimizer
 from fl_jax.train.state import Variables
 from tests.federated import toy
@@ -220,7 +220,28 @@ def test_bad_settings_are_refused():
         make(decay=2)
     with pytest.raises(errors.ConfigError, match=r"shrinks from epsilon .* 0.5 is above 0.1"):
         make(epsilon=0.1, test_epsilon=0.5)
+    for name, least in {"every": 1, "generator_steps": 0}.items():
+        said = f"{name} of IBA must be a whole number of {least} or more, got {least - 1}"
+        with pytest.raises(errors.ConfigError, match=said):
+            make(**{name: least - 1})
     attack = make()
     view = View(KNOWS, jnp.int32(1), jnp.int32(0), None, POISON)
     with pytest.raises(errors.ConfigError, match=r"data are an `Irreversible`, .* Poison came"):
         attack.update(view, attack.init(KNOWS), jax.random.key(0))
+    other = view._replace(data=iba.Irreversible(POISON, {"conv": PATCH["dense"]}))
+    with pytest.raises(errors.ConfigError, match=r"\['conv/bias', .* came for \['dense/bias', "):
+        attack.update(other, attack.init(KNOWS), jax.random.key(0))
+    silent = lambda variables, batch, key: (LOSS(variables, batch, key)[0], ({}, {"speed": 1.0}))
+    attack, view = make(test_loss=silent), view._replace(data=iba.Irreversible(POISON, PATCH))
+    with pytest.raises(errors.ConfigError, match=r"have no accuracy, only \['speed'\]"):
+        attack.update(view, attack.init(KNOWS), jax.random.key(0))
+
+
+def test_images_need_not_be_square_but_a_generator_for_others_is_refused():
+    make = lambda rngs: perturbation.Autoencoder(side=8, channels=1, width=2, rngs=rngs)
+    trigger = iba.Trigger(network.from_nnx(make), target=0)
+    params, _ = trigger.generator.init(jax.random.key(0))
+    assert trigger.stamp(params, jnp.ones((2, 8, 12, 1)), 0.1).shape == (2, 8, 12, 1)
+    taller = network.Network(lambda key: ({}, {}), lambda *a: (jnp.ones((2, 8, 8, 1)), {}))
+    with pytest.raises(errors.ConfigError, match=r"shape \(6, 8, 1\) it makes \(8, 8, 1\)"):
+        iba.Trigger(taller, target=0).stamp({}, jnp.ones((2, 6, 8, 1)), 0.1)

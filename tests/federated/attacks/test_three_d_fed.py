@@ -158,6 +158,30 @@ def test_one_backdoored_update_is_always_left_and_noise_ends_marks_and_decoys():
     np.testing.assert_array_equal(kernel, np.broadcast_to(kernel[:1], kernel.shape))
 
 
+def test_a_narrow_model_is_attacked_as_a_wide_one():
+    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), START)
+    in_float32 = lambda variables, batch, key: LOSS(tree.wide(variables), batch, key)
+    attack = make(in_float32, least=0.1)
+
+    @jax.jit
+    def run(start):
+        view = view_of(jnp.int32(ATTACKERS), POISON)._replace(variables=start)
+        state = attack.init(start)._replace(count=jnp.int32(1), begun=jnp.bool_(True))
+        out, state, info = attack.update(view, state, jax.random.key(4))
+        moved = jax.tree.map(lambda g, d: g + jnp.sum(d, axis=0) / 5, start, out)
+        return out, state, info, attack.observe(moved, state)
+
+    out, state, info, heard = run(narrow)
+    wide = run(tree.wide(narrow))[0]
+    assert jax.tree.leaves(out)[0].dtype == jnp.bfloat16
+    bias = lambda sent: np.asarray(tree.wide(sent).params["dense"]["bias"])
+    assert np.linalg.norm(bias(out) - bias(wide)) < 0.6 * np.linalg.norm(bias(wide))  # bfloat16
+    flat = np.asarray(out.params["dense"]["kernel"], np.float32).reshape(ATTACKERS, -1)
+    np.testing.assert_array_equal(flat[range(ATTACKERS), state.places], state.values)
+    assert jax.tree.map(lambda a: a.dtype, heard) == jax.tree.map(lambda a: a.dtype, state)
+    np.testing.assert_allclose(heard.feedback, 0.2, atol=0.1)
+
+
 def plainly(alpha, count, told, backdoored, decoys, draws, lowest, group=2):
     """The authors' rules, a group and a decoy at a time; 'a', 'c' and 'r'."""
     word = ["r", "c", "a"]
@@ -310,9 +334,20 @@ def test_the_backdoor_goes_in_and_everything_stays_finite():
 
 
 def test_bad_settings_are_refused():
-    for name in ("attackers", "group", "neurons", "benign_epochs", "reach", "threshold"):
+    for name in ("reach", "threshold"):
         with pytest.raises(errors.ConfigError, match=f"{name} of 3DFed must be above 0, got 0"):
             make(**{name: 0})
+    for name in ("attackers", "group", "neurons", "benign_epochs"):
+        said = f"{name} of 3DFed must be a whole number of 1 or more, got 0"
+        with pytest.raises(errors.ConfigError, match=said):
+            make(**{name: 0})
+    with pytest.raises(errors.ConfigError, match=r"one of the classes 0..2, got 3"):
+        make(target=3).init(START)
+    with pytest.raises(errors.ConfigError, match="target of 3DFed must be a whole number"):
+        make(target=-1).init(START)
+    three = START._replace(params={**START.params, "head": {"a": jnp.ones(3), "b": jnp.ones(2)}})
+    with pytest.raises(errors.ConfigError, match=r"'head/a': 3, 'head/b': 2}; name one layer"):
+        make().init(three)
     with pytest.raises(errors.ConfigError, match=r"lowest of 3DFed must lie in \[0, 1\), got 1"):
         make(lowest=1)
     with pytest.raises(errors.ConfigError, match="unknown parameter for indicators 'dense/kernal'"):
