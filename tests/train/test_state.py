@@ -5,7 +5,6 @@ import pytest
 
 from fl_jax.train import state
 
-
 SLOW = optax.GradientTransformation(lambda params: params, lambda g, s, p: (g, s))
 
 

@@ -171,7 +171,7 @@ def test_a_narrow_model_is_attacked_as_a_wide_one():
         moved = jax.tree.map(lambda g, d: g + jnp.sum(d, axis=0) / 5, start, out)
         return out, state, info, attack.observe(moved, state)
 
-    out, state, info, heard = run(narrow)
+    out, state, _, heard = run(narrow)
     wide = run(tree.wide(narrow))[0]
     assert jax.tree.leaves(out)[0].dtype == jnp.bfloat16
     bias = lambda sent: np.asarray(tree.wide(sent).params["dense"]["bias"])
