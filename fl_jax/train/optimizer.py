@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import optax
 
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.train import schedule as schedules
 
@@ -20,7 +20,7 @@ class Optimizer:
     """An optimizer as plain values; defaults are Adam's (yogi and lion name others)."""
 
     name: str = "sgd"  # sgd, adam, adamw, adagrad, yogi, adafactor, lion or muon
-    rate: float = 0.1  # peak learning rate
+    rate: float = 0.1  # peak learning rate; adafactor: as a share of each leaf's RMS
     momentum: float = 0.0  # sgd and muon: heavy-ball coefficient
     b1: float = 0.9  # adam, adamw, yogi, lion: decay of the first moment
     b2: float = 0.999  # adam, adamw, yogi, lion: decay of the second moment
@@ -42,7 +42,11 @@ def make(
     rate: optax.Schedule | None = None,
     muon_dimensions: Callable[[PyTree], PyTree] | None = None,
 ) -> optax.GradientTransformation:
-    """The optimizer as optax's pair of pure functions.
+    """The optimizer as optax's pair of pure functions; moments are float32 at least.
+
+    Adafactor [Shazeer and Stern 2018, algorithms 4 and 5] takes a leaf for a matrix: it factors
+    the two longest axes where both have 128 entries or more, and clips and scales the leaf whole,
+    layers that are stacked in it together.
 
     Args:
         config: what to make.
@@ -96,7 +100,12 @@ def make(
     elif config.name == "yogi":
         base = optax.yogi(rate, **moments, eps=config.eps)
     elif config.name == "adafactor":
-        base = optax.adafactor(rate, weight_decay_rate=decay or None, weight_decay_mask=decay_mask)
+        # optax decays by a share of its own; here by the rate's, as everywhere
+        share = config.weight_decay
+        shrunk = share * rate if constant else lambda step: share * rate(step)
+        base = optax.adafactor(
+            rate, weight_decay_rate=shrunk if share else None, weight_decay_mask=decay_mask
+        )
         decay = 0.0
     elif config.name == "lion":
         base = optax.lion(rate, **moments, weight_decay=decay, mask=decay_mask)
@@ -124,10 +133,17 @@ def make(
 
 
 def _promoting(base: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same where the user runs JAX with strict promotion, which optax does not."""
+    """The same where the user runs JAX with strict promotion, which optax does not.
+
+    Narrow floats are taken as float32, and so are their moments: 0.999 of a bfloat16 is itself, so
+    that a second moment which is kept in one never falls.
+    """
 
     def update(updates, state, params=None, **extra):
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return base.update(updates, state, params, **extra)
+            found, state = base.update(tree.wide(updates), state, tree.wide(params), **extra)
+        return tree.cast(found, updates), state
 
-    return optax.GradientTransformationExtraArgs(base.init, update)
+    return optax.GradientTransformationExtraArgs(
+        lambda params: base.init(tree.wide(params)), update
+    )

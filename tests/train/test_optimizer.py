@@ -54,6 +54,63 @@ def test_decay_can_spare_biases():
     np.testing.assert_array_equal(updates["b"], 0)
 
 
+def adafactor(params, grads, rate, decay):
+    """The last update of algorithms 4 and 5 [Shazeer and Stern 2018], word for word in float64."""
+    rows, columns, v = 0.0, 0.0, 0.0
+    for t, g in enumerate(grads, 1):
+        beta, square = 1 - t**-0.8, g * g + 1e-30
+        if min(g.shape) >= 128:
+            rows = beta * rows + (1 - beta) * square.mean(1)
+            columns = beta * columns + (1 - beta) * square.mean(0)
+            v = np.outer(rows, columns) / rows.mean()
+        else:
+            v = beta * v + (1 - beta) * square
+        u = g / np.sqrt(v)
+        u = u / max(1.0, np.sqrt(np.mean(u * u)))
+        size = max(1e-3, np.sqrt(np.mean(params * params)))
+    return -rate * (size * u + decay * params)
+
+
+@pytest.mark.parametrize("shape", [(129, 128), (5, 7)])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-5), ("bfloat16", 0.01)])
+@pytest.mark.parametrize("schedule", [Schedule(), Schedule("linear", decay_steps=10**9)])
+def test_adafactor_is_the_papers(shape, dtype, rtol, schedule):
+    """Decay is the rate's share; it was a share of its own, however small the rate."""
+    draw = np.random.default_rng(0).normal
+    params = jnp.asarray(draw(size=shape), dtype)
+    grads = [jnp.asarray(draw(size=shape) * 10.0**-i, dtype) for i in range(4)]
+    config = optimizer.Optimizer("adafactor", rate=0.01, weight_decay=0.1, schedule=schedule)
+    made = optimizer.make(config)
+    state = made.init(params)
+    for g in grads:
+        update, state = made.update(g, state, params)
+    assert update.dtype == dtype
+    exact = lambda a: np.asarray(a, np.float64)
+    wanted = adafactor(exact(params), list(map(exact, grads)), 0.01, 0.1)
+    np.testing.assert_allclose(exact(update), wanted, rtol=rtol, atol=rtol * 1e-3)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "yogi", "muon"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_moments_of_a_narrow_model_are_float32(name, dtype):
+    """0.999 of a bfloat16 is itself: its second moment rose and never fell again."""
+    made = optimizer.make(optimizer.Optimizer(name, rate=0.01))
+
+    def last(dtype):
+        params = jnp.ones(3, dtype)
+        grads = jnp.where(jnp.arange(2000) < 10, 1.0, 0.125).astype(dtype)
+
+        def one(state, g):
+            update, state = made.update(jnp.full(3, g), state, params)
+            return state, update
+
+        return jax.lax.scan(one, made.init(params), grads)[1][-1]
+
+    found = last(dtype)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, np.float32), last("float32"), rtol=0.01)
+
+
 def test_gradients_are_clipped_by_their_global_norm():
     made = optimizer.make(optimizer.Optimizer("sgd", rate=1.0, clip_norm=1.0))
     grads = jax.tree.map(lambda a: 100 * a, PARAMS)
