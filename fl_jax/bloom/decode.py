@@ -37,7 +37,7 @@ class Cache(NamedTuple):
 def adopt(cache: model.Cache, config: Config) -> Cache:
     """A prompt's cache in this module's layout; what follows the prompt has no holes."""
     split = lambda a: tuple(a[i].transpose(0, 2, 1, 3) for i in range(config.layers))
-    later = jnp.arange(cache.mask.shape[1])[None] >= cache.used
+    later = jnp.arange(cache.mask.shape[1], dtype=jnp.int32)[None] >= cache.used
     mask = cache.mask | later
     return Cache(split(cache.k), split(cache.v), position.positions(mask), mask, cache.used)
 
@@ -50,7 +50,7 @@ def grow(cache: Cache, capacity: int) -> Cache:
         fresh = jnp.zeros((*a.shape[:2], capacity, a.shape[3]), a.dtype)
         return jax.lax.dynamic_update_slice(fresh, a, (0, 0, 0, 0))
 
-    later = cache.places[:, -1:] + 1 + jnp.arange(capacity - held)[None]
+    later = cache.places[:, -1:] + 1 + jnp.arange(capacity - held, dtype=jnp.int32)[None]
     return cache._replace(
         k=tuple(map(room, cache.k)),
         v=tuple(map(room, cache.v)),
@@ -167,7 +167,7 @@ def _bias(config, cache):
     own = jax.lax.dynamic_slice_in_dim(at, cache.used, 1, axis=1)
     distance = (at - own).astype(dtypes.wide(jnp.dtype(config.dtype)))[:, None]
     slopes = jnp.asarray(position.alibi_slopes(config.heads), distance.dtype)[None, :, None]
-    visible = cache.mask & (jnp.arange(at.shape[1])[None] <= cache.used)
+    visible = cache.mask & (jnp.arange(at.shape[1], dtype=jnp.int32)[None] <= cache.used)
     return jnp.where(visible[:, None], slopes * distance, attention.HIDDEN)
 
 
@@ -176,7 +176,8 @@ def _attend(qkv, k, v, bias, used, config):
     batch, heads, _, width = k.shape
     qkv = qkv.T.reshape(batch, 3, heads, width)
     q, own_k, own_v = (qkv[:, i].astype(k.dtype) for i in range(3))
-    write = lambda old, new: jax.lax.dynamic_update_slice(old, new[:, :, None], (0, 0, used, 0))
+    start = dtypes.places(0, 0, used, 0)
+    write = lambda old, new: jax.lax.dynamic_update_slice(old, new[:, :, None], start)
     k, v = write(k, own_k), write(v, own_v)
     scores = jnp.einsum("bhd,bhsd->bhs", q, k, preferred_element_type=bias.dtype)
     scores = scores * (1 / math.sqrt(width)) + bias

@@ -12,7 +12,7 @@ import numpy as np
 
 from fl_jax.bloom import decode, model, sharding
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors
+from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn.tokens import check_tokens
 from fl_jax.train import mesh as meshes
@@ -240,12 +240,12 @@ def _generate(weights, config, tokens, mask, key, count, sampling, capacity, fir
             token = greedy(logits)
         else:
             keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, i), r))(
-                first_row + jnp.arange(batch)
+                first_row + jnp.arange(batch, dtype=jnp.int32)
             )
             one = lambda k, row: sample(k, row[None], sampling)[0]
             token = jax.vmap(one)(keys, logits)
         token = jnp.where(done, config.pad, token)
-        out = jax.lax.dynamic_update_slice(out, token[:, None], (0, i))
+        out = jax.lax.dynamic_update_slice(out, token[:, None], dtypes.places(0, i))
         return token, out, done | (token == config.eos)
 
     def step(carry):

@@ -158,7 +158,7 @@ def hidden(
         keep = {"full": None, "dots": policies.dots_with_no_batch_dims_saveable}
         body = jax.checkpoint(body, policy=keep[config.remat], prevent_cse=not config.scan)
     layers, count = params["layers"], config.layers
-    beside = jnp.arange(count), adapters
+    beside = jnp.arange(count, dtype=jnp.int32), adapters
     # The cache travels with x and is written in place; scanned over, it would be copied whole.
     carry = x, None if cache is None else (cache.k, cache.v)
     if config.scan:
@@ -229,7 +229,7 @@ def _with_cache(context, cache, tokens):
             " a larger capacity."
         )
     new = jnp.ones((batch, time), bool) if context.mask is None else context.mask
-    mask = jax.lax.dynamic_update_slice(cache.mask, new, (0, cache.used))
+    mask = jax.lax.dynamic_update_slice(cache.mask, new, dtypes.places(0, cache.used))
     context = context._replace(offset=cache.used)
     if not context.alone:
         context = context._replace(mask=mask)
@@ -266,7 +266,7 @@ def _attend(context, a, kv, index, weights, adapters, key):
     qkv = _matmul(a, weights, adapters, "qkv")
     q, k, v = qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2]
     if kv is not None:
-        start = (index, 0, context.offset, 0, 0)
+        start = dtypes.places(index, 0, context.offset, 0, 0)
         write = lambda old, new: jax.lax.dynamic_update_slice(
             old, new[None].astype(old.dtype), start
         )

@@ -168,7 +168,8 @@ def _einsum(q, k, v, slopes, seen, offset, alibi, dropout, key, scale=None):
     else:
         bias = (_per_head(slopes, wide) * at[:, None, None, :]).astype(q.dtype)
         scores = (scores + bias.astype(wide)).astype(q.dtype).astype(wide)
-    visible = jnp.arange(keys)[None, :] <= (jnp.arange(queries) + offset)[:, None]
+    places = lambda count: jnp.arange(count, dtype=jnp.int32)  # as the offset is
+    visible = places(keys)[None, :] <= (places(queries) + offset)[:, None]
     visible = visible[None, None]
     if seen.mask is not None:
         visible &= seen.mask[:, None, None, :]

@@ -36,7 +36,7 @@ def positions(mask: Shaped[Array, "batch time"]) -> Int[Array, "batch time"]:
     Padding on the left shifts nothing, and a hole inside is stepped over.
     """
     mask = mask.astype(jnp.int32)
-    return (jnp.cumsum(mask, axis=1) - 1) * mask
+    return (jnp.cumsum(mask, axis=1, dtype=mask.dtype) - 1) * mask
 
 
 def fold_alibi(

@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from fl_jax.core import errors
+from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
 from fl_jax.nn.tokens import check_tokens
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
 
-NEVER = -1e9
+NEVER = -jnp.inf  # the score of a beam that does not exist
 
 
 def greedy(
@@ -66,7 +66,8 @@ def beam(
     A finished sequence scores log p / length^length_penalty, its length counting the start
     token and not the end mark; of the 2 x beams best continuations, those that end are finished
     if they are among the first `beams`, and the first `beams` others go on. What has not ended
-    after `count` tokens is finished as it is.
+    after `count` tokens is finished as it is. Where there are fewer sequences than beams, what is
+    left over is pad and scores -inf.
 
     Returns:
         (token ids filled with pad, scores), best first.
@@ -88,13 +89,14 @@ def _check(tokens, config, **sizes: int) -> None:
 def _beam(params, config, tokens, mask, count, beams, length_penalty):
     batch = tokens.shape[0]
     memory = _memory(params, config, tokens, mask)
-    wide = lambda a: jnp.repeat(a, beams, axis=1)
-    memory = model.Memory(wide(memory.k), wide(memory.v), jnp.repeat(memory.mask, beams, axis=0))
+    each = lambda a: jnp.repeat(a, beams, axis=1)
+    memory = model.Memory(each(memory.k), each(memory.v), jnp.repeat(memory.mask, beams, axis=0))
     cache = model.empty_cache(config, batch * beams, count)
-    live = jnp.where(jnp.arange(beams) == 0, 0.0, NEVER)
+    wide = dtypes.wide(config.dtype)  # of the scores
+    live = jnp.where(jnp.arange(beams) == 0, 0.0, NEVER).astype(wide)
     live = jnp.broadcast_to(live[None], (batch, beams))
     fill = jnp.full((batch, beams, count), config.pad, jnp.int32)
-    best = jnp.full((batch, beams), NEVER, jnp.float32)
+    best = jnp.full((batch, beams), NEVER, wide)
     token = jnp.full((batch, beams), config.pad, jnp.int32)
 
     def step(carry, i):
@@ -105,11 +107,13 @@ def _beam(params, config, tokens, mask, count, beams, length_penalty):
         total, place = jax.lax.top_k((live[:, :, None] + logs).reshape(batch, -1), 2 * beams)
         parent, new = place // vocab, (place % vocab).astype(jnp.int32)
         grown = jnp.take_along_axis(sequences, parent[:, :, None], axis=1)
-        grown = jnp.where(jnp.arange(count)[None, None] == i, new[:, :, None], grown)
+        grown = jnp.where(
+            jnp.arange(count, dtype=jnp.int32)[None, None] == i, new[:, :, None], grown
+        )
         ends = new == config.eos
         last = i == count - 1
         finishes = (ends | last) & (jnp.arange(2 * beams) < beams)[None]
-        length = (i + 1).astype(jnp.float32)
+        length = (i + 1).astype(wide)
         final = jnp.where(finishes, total / length**length_penalty, NEVER)
         best, order = jax.lax.top_k(jnp.concatenate([best, final], axis=1), beams)
         both = jnp.concatenate([done, grown], axis=1)
@@ -117,12 +121,12 @@ def _beam(params, config, tokens, mask, count, beams, length_penalty):
         live, order = jax.lax.top_k(jnp.where(ends, NEVER, total), beams)
         pick = lambda a: jnp.take_along_axis(a, order, axis=1)
         sequences = jnp.take_along_axis(grown, order[:, :, None], axis=1)
-        rows = (jnp.arange(batch)[:, None] * beams + pick(parent)).reshape(-1)
+        rows = (jnp.arange(batch, dtype=jnp.int32)[:, None] * beams + pick(parent)).reshape(-1)
         cache = cache._replace(k=cache.k[:, rows], v=cache.v[:, rows])
         return (pick(new), live, sequences, cache, done, best), None
 
     start = token, live, fill, cache, fill, best
-    end, _ = jax.lax.scan(step, start, jnp.arange(count))
+    end, _ = jax.lax.scan(step, start, jnp.arange(count, dtype=jnp.int32))
     return end[4], end[5]
 
 

@@ -251,7 +251,7 @@ def decode(
         own = None if key is None else rng.fold(key, "decoder", index)
         q, (k, v) = _project(layer["attention"], x, config)
         if kv is not None:
-            start = (index, 0, cache.used, 0, 0)
+            start = dtypes.places(index, 0, cache.used, 0, 0)
             kv = tuple(
                 jax.lax.dynamic_update_slice(old, new[None], start)
                 for old, new in zip(kv, (k, v), strict=True)
@@ -265,7 +265,12 @@ def decode(
         return (_mlp(layer["mlp"], x, config, own), kv), None
 
     carry = x, None if cache is None else (cache.k, cache.v)
-    stacked = jnp.arange(config.decoder_layers), weights["layers"], memory.k, memory.v
+    stacked = (
+        jnp.arange(config.decoder_layers, dtype=jnp.int32),
+        weights["layers"],
+        memory.k,
+        memory.v,
+    )
     (x, kv), _ = jax.lax.scan(body, carry, stacked, unroll=config.decoder_layers <= UNROLLED)
     x = norms.rms_norm(x, weights["norm"], config.norm_eps)
     if cache is not None:
@@ -370,8 +375,8 @@ def _cached_bias(table, config, cache, steps):
     at = np.arange(capacity)
     whole = _bias(table, config, at, at, False)
     bias = jax.lax.dynamic_slice_in_dim(whole, cache.used, steps, axis=2)
-    queries = cache.used + jnp.arange(steps)
-    return bias, (jnp.arange(capacity)[None, :] <= queries[:, None])[None, None]
+    queries = cache.used + jnp.arange(steps, dtype=jnp.int32)
+    return bias, (jnp.asarray(at, jnp.int32)[None, :] <= queries[:, None])[None, None]
 
 
 def _project(layer, x, config):

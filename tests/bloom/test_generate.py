@@ -68,6 +68,19 @@ def test_a_finished_row_continues_with_padding(params, scan):
 
 
 @pytest.mark.parametrize("scan", [True, False])
+def test_generation_where_64_bits_are_on(params, scan):
+    """The places of a cache were of two dtypes there, which JAX refuses."""
+    config = dataclasses.replace(CONFIG, scan=scan)
+    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5]], CONFIG.pad)
+    make = lambda: generate.generate(params, config, tokens, mask, count=3)
+    wanted = make()
+    with jax.enable_x64(True):
+        made = make()
+    assert made.dtype == jnp.int32
+    np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("scan", [True, False])
 def test_bfloat16(params, scan):
     """Every token is the likeliest, or as good as that, after what was made before it."""
     config = dataclasses.replace(CONFIG, dtype="bfloat16", scan=scan)

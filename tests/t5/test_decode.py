@@ -1,5 +1,6 @@
 """Cached decoding and beams against slow twins."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -63,6 +64,26 @@ def test_a_wide_beam_finds_the_best_of_all_sequences():
     assert tuple(np.asarray(beams)[0, 0].tolist()) == best
     np.testing.assert_allclose(scores[0, 0], logs[best], atol=1e-5)
     assert (np.diff(np.asarray(scores)[0]) <= 0).all()
+
+
+def test_beams_beyond_all_sequences_are_empty():
+    """Eight tokens and thirteen beams: the others were sequences of beams that never were."""
+    beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=1, beams=13, length_penalty=2.0)
+    assert sorted(np.asarray(beams)[0, :8, 0].tolist()) == list(range(8))
+    assert np.isfinite(scores[0, :8]).all()
+    np.testing.assert_array_equal(beams[0, 8:], np.full((5, 1), CONFIG.pad))
+    np.testing.assert_array_equal(scores[0, 8:], np.full(5, -np.inf, np.float32))
+
+
+def test_decoding_where_64_bits_are_on():
+    """The places of a cache were of two dtypes there, which JAX refuses."""
+    with jax.enable_x64(True):
+        found = decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=3)
+        config = dataclasses.replace(CONFIG, dtype="float64")
+        beams, scores = decode.beam(PARAMS, config, TOKENS, MASK, count=3, beams=1)
+    assert scores.dtype == jnp.float64
+    np.testing.assert_array_equal(found, decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=3))
+    np.testing.assert_array_equal(beams[:, 0], found)
 
 
 @pytest.mark.parametrize("search", [decode.greedy, decode.beam])
