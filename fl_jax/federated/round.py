@@ -19,7 +19,7 @@ from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.federated import sampling
 from fl_jax.federated import secure_aggregation as secure_sums
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked, sent_out
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.client import Client
 from fl_jax.federated.defences.base import Defence
@@ -206,9 +206,8 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
     key = rng.fold(key, "round", state.round)
     selected = sampler.draw(rng.fold(key, "sample"), state.round)
     session = None if secure is None else secure_sums.session(secure, selected.ids.shape[0])
-    state = state._replace(
-        aggregator=rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
-    )
+    begun = rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
+    state = state._replace(variables=sent_out(rule, state.variables, begun), aggregator=begun)
     arrived = _train(parts, state, data.population, selected, session, key)
     attack_state, attack_info = state.attack, ()
     if attack is not None:

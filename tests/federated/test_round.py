@@ -134,6 +134,26 @@ def test_rounds_in_one_dispatch_equal_rounds_one_by_one():
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize(("stacked", "server"), [(False, None), (True, optax.sgd(0.5))])
+def test_a_round_stands_on_the_model_that_the_rule_sends_out(stacked, server):
+    """Everyone, the attackers and the server's step: as if that model had been the global one."""
+    start = toy.variables(jax.random.key(0))
+    there = jax.tree.map(lambda a: a + 0.5, start)
+    parts = {
+        "sampler": sampling.single_shot(toy.PARTICIPANTS, toy.COHORT, attackers=[0, 1], rounds=[0]),
+        "server": server,
+        "inspect": (lambda seen: seen.updates) if stacked else None,
+    }
+    found = []
+    for model, rule in ((start, toy.elsewhere(0.5)), (there, mean.mean(weight="uniform"))):
+        made = algorithm(aggregator=rule, **parts)
+        state, info = jax.jit(made.step)(made.init(model), DATA, jax.random.key(1))
+        found.append((state.variables, info))
+    assert bool(found[0][1].malicious.any())
+    for got, want in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
 def faulty(which, participants):
     """A population in which one participant's examples are NaN."""
     people = toy.people(participants=participants, count=4 * participants)

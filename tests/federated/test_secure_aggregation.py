@@ -132,6 +132,22 @@ def test_replacement_through_secure_aggregation_is_the_same_if_the_range_holds_i
         np.testing.assert_allclose(a, b, atol=allowed)
 
 
+def test_a_model_that_the_rule_sends_out_goes_through_secure_aggregation():
+    found = []
+    for settings in (None, secure.make(clip=64.0)):
+        made = round.make(
+            client=toy.trainer(),
+            sampler=sampling.uniform(N, COHORT),
+            aggregator=toy.elsewhere(0.5),
+            secure=settings,
+        )
+        state = made.init(toy.variables(jax.random.key(0)))
+        after, _ = jax.jit(made.step)(state, round.RoundData(toy.people()), jax.random.key(4))
+        found.append(after.variables)
+    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_range_that_does_not_hold_it_is_a_defence_and_says_so():
     plain, _ = one_round(None)

@@ -1,10 +1,12 @@
 """A small federated problem in one place: softmax regression on generated points."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from fl_jax.federated import client, population
+from fl_jax.federated.aggregators import base
 from fl_jax.nn import loss, network
 from fl_jax.train import optimizer
 from fl_jax.train.state import Variables
@@ -55,3 +57,13 @@ def still(variables, examples, start, size, key, *, longest):
 
 
 STILL = client.Client(still, lambda size: size)
+
+
+def elsewhere(by: float) -> base.Aggregator:
+    """The plain mean, in rounds that stand on the model moved by what the rule remembers."""
+    return base.Aggregator(
+        lambda variables: jnp.float32(0),
+        lambda seen, state: (base.average(seen), state),
+        begin=lambda variables, state, key: jnp.float32(by),
+        broadcast=lambda variables, state: jax.tree.map(lambda a: a + state, variables),
+    )

@@ -62,6 +62,9 @@ class Aggregator(NamedTuple):
     weight: str = "uniform"  # what an update weighs: `uniform` (1) or `examples` (its share)
     begin: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree] = _same
     """(variables, state, key) -> state, before anyone trains"""
+    broadcast: Callable[[PyTree, PyTree], PyTree] | None = None
+    """(variables, state that `begin` made) -> the round's global model, which everybody trains
+    from and the step is added to; None: as it is"""
     arrive: Callable[[PyTree, PyTree], tuple[PyTree, Float[Array, ""]]] | None = None
     """(one update, state) -> (what is summed or stacked, factor of its weight); None: as it is"""
     local: bool = False  # whether a client can do `arrive` itself: it needs no other update
@@ -74,6 +77,11 @@ class Aggregator(NamedTuple):
     def inspects(self) -> bool:
         """Whether the server looks at single updates, which secure aggregation forbids."""
         return self.sees is Stacked or (self.arrive is not None and not self.local)
+
+
+def sent_out(rule: Aggregator, variables: PyTree, state: PyTree) -> PyTree:
+    """The round's global model as the rule sends it out, from the state that `begin` made."""
+    return variables if rule.broadcast is None else rule.broadcast(variables, state)
 
 
 def stateless(variables: PyTree) -> tuple:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors
 from fl_jax.core.types import Array, Int, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, as_stacked
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, as_stacked, sent_out
 from fl_jax.federated.defences.base import Defence
 
 
@@ -49,6 +49,13 @@ def choice(rules: Sequence[Aggregator]) -> Aggregator:
         branches = [branch(i) for i in range(len(stacked))]
         return Chosen(state.index, jax.lax.switch(state.index, branches, state.states))
 
+    def broadcast(variables, state):
+        def branch(i):
+            return lambda variables, states: sent_out(stacked[i], variables, states[i])
+
+        branches = [branch(i) for i in range(len(stacked))]
+        return jax.lax.switch(state.index, branches, variables, state.states)
+
     def update(seen: Stacked, state):
         def branch(i):
             def run(seen, states):
@@ -79,6 +86,7 @@ def choice(rules: Sequence[Aggregator]) -> Aggregator:
         Stacked,
         "examples" if by_examples else "uniform",
         begin=begin,
+        broadcast=None if all(rule.broadcast is None for rule in rules) else broadcast,
         score=score,
         memory="gram",
     )
@@ -101,6 +109,9 @@ def guarded(rule: Aggregator, defence: Defence) -> Aggregator:
     def begin(variables, state, key):
         own, noise = jax.random.split(key)
         return Guarded(rule.begin(variables, state.rule, own), state.defence, noise)
+
+    def broadcast(variables, state):
+        return rule.broadcast(variables, state.rule)
 
     def arrive(update, state):
         update = defence.client(update, state.defence)
@@ -127,6 +138,7 @@ def guarded(rule: Aggregator, defence: Defence) -> Aggregator:
     return rule._replace(
         init=init,
         begin=begin,
+        broadcast=None if rule.broadcast is None else broadcast,
         arrive=arrive,
         update=update,
         score=score,

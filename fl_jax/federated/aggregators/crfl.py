@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Key, PyTree
-from fl_jax.federated.aggregators.base import Aggregator
+from fl_jax.federated.aggregators.base import Aggregator, sent_out
 
 
 class Smoothing(NamedTuple):
@@ -46,7 +46,8 @@ def crfl(rule: Aggregator, *, bound: float, noise: float) -> Aggregator:
 
     def begin(variables, state, key):
         own, drawn = jax.random.split(key)
-        return Smoothing(rule.begin(variables, state.rule, own), variables, drawn)
+        begun = rule.begin(variables, state.rule, own)
+        return Smoothing(begun, sent_out(rule, variables, begun), drawn)
 
     def update(seen, state: Smoothing):
         out, own = rule.update(seen, state.rule)
@@ -62,6 +63,7 @@ def crfl(rule: Aggregator, *, bound: float, noise: float) -> Aggregator:
     return rule._replace(
         init=init,
         begin=begin,
+        broadcast=inner(rule.broadcast),
         update=update,
         arrive=inner(rule.arrive),
         score=inner(rule.score),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, PyTree
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, as_stacked, senders_of
+from fl_jax.federated.aggregators.base import Aggregator, Stacked, as_stacked, senders_of, sent_out
 
 
 class Restart(NamedTuple):
@@ -54,7 +54,11 @@ def restart(
         return Restart(rule.init(variables), variables, tree.zeros_like(variables), nobody)
 
     def begin(variables, state, key):
-        return state._replace(rule=rule.begin(variables, state.rule, key), variables=variables)
+        begun = rule.begin(variables, state.rule, key)
+        return state._replace(rule=begun, variables=sent_out(rule, variables, begun))
+
+    def broadcast(variables, state: Restart):
+        return rule.broadcast(variables, state.rule)
 
     def without(seen: Stacked, out):
         stays = ~out[senders_of("restarting", seen, participants)]
@@ -76,6 +80,7 @@ def restart(
     return rule._replace(
         init=init,
         begin=begin,
+        broadcast=None if rule.broadcast is None else broadcast,
         update=update,
         score=None if rule.score is None else score,
         properties=rule.properties & {"permutation"},

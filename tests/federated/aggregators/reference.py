@@ -460,3 +460,33 @@ def snowball(x, layers, suspects, first):
     """Of the bottom-up election alone."""
     elected = np.argsort(-snowball_votes(layers, suspects))[: int(np.ceil(first * len(x)))]
     return x[elected].mean(0)
+
+
+def planted(kernel, bias, x, y, *, epochs, rate, momentum, pull, decay):
+    """A softmax regression after full-batch SGD towards labels that a server planted."""
+    start = np.concatenate([np.asarray(kernel, np.float64), np.asarray(bias, np.float64)[None]])
+    w, speed = start.copy(), np.zeros_like(start)
+    inputs = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    wanted = np.eye(w.shape[1])[y]
+    for _ in range(epochs):
+        slope = inputs.T @ (softmax(inputs @ w) - wanted) / len(x)
+        speed = momentum * speed + slope + pull * (w - start) + decay * w
+        w = w - rate * speed
+    return w[:-1], w[-1]
+
+
+def best_class(logits, labels, only=None):
+    """The largest share of a class's examples that are labelled right, of `only` some classes."""
+    right = np.argmax(logits, axis=1) == labels
+    return max(right[labels == c].mean() for c in only or set(labels.tolist()))
+
+
+def indicator(updates, kernels, biases, x, y, threshold):
+    """The mean of the updates that forget what five steps plant in a linear classifier of zeros."""
+    usual = {"epochs": 5, "rate": 0.1, "momentum": 0.9, "pull": 0.1, "decay": 0.0}
+    kernel, bias = planted(np.zeros(kernels.shape[1:]), np.zeros(biases.shape[1:]), x, y, **usual)
+    kept = [
+        best_class(x @ (kernel + k) + bias + b, y) for k, b in zip(kernels, biases, strict=True)
+    ]
+    accepted = updates[np.array(kept) < threshold]
+    return accepted.mean(0) if len(accepted) else np.zeros(updates.shape[1])

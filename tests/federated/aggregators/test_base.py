@@ -22,6 +22,7 @@ from fl_jax.federated.aggregators import (
     fltrust,
     foolsgold,
     geometric_median,
+    indicator,
     krum,
     mean,
     median,
@@ -34,6 +35,8 @@ from fl_jax.federated.aggregators import (
 from fl_jax.federated.aggregators.base import Stacked, Summed
 from fl_jax.federated.defences import norm_clip
 from fl_jax.federated.statistics import coordinates
+from fl_jax.nn.loss import cross_entropy
+from fl_jax.train.state import Variables
 from tests.federated.aggregators import reference
 
 COHORT, SIZE = 7, 13
@@ -70,6 +73,17 @@ def at_model(rule):
     return rule._replace(begin=begin)
 
 
+def of_params(rule):
+    """The rule on what updates are here, parameters without batch statistics."""
+    return rule._replace(
+        init=lambda params: rule.init(Variables(params, {})),
+        begin=lambda params, state, key: rule.begin(Variables(params, {}), state, key),
+        broadcast=lambda params, state: rule.broadcast(Variables(params, {}), state).params,
+        arrive=lambda update, state: (update, rule.arrive(Variables(update, {}), state)[1]),
+        score=lambda update, others, state: rule.score(Variables(update, {}), others, state),
+    )
+
+
 # The coordinates that rules with a draw see in `compiled`, as columns of `flat`.
 draw = lambda key, count: np.r_[10:SIZE, 0:10][coordinates.choose(key, SIZE, count)]
 DNC = draw(jax.random.split(jax.random.key(0), 1)[0], 8)
@@ -91,6 +105,25 @@ inside = lambda v, x: jnp.tanh(x @ tree.wide(v)["w"][:9].reshape(3, 3))
 FLARE = flare.flare(features=inside, root=INPUTS[0])
 twin_of_flare = lambda u, n: reference.flare(
     u, lambda v: np.tanh(INPUTS[0] @ v[:9].reshape(3, 3)), MODEL
+)
+# The same inputs under labels that a server plants in that classifier.
+INDICATOR = indicator.indicator(
+    loss=lambda v, batch, key: (
+        jnp.mean(cross_entropy(linear(tree.wide(v.params), batch["x"]), batch["y"])),
+        ({}, {}),
+    ),
+    apply=lambda v, x: linear(tree.wide(v.params), x),
+    images=INPUTS[0],
+    labels=indicator.balanced(40, 3),
+    classes=3,
+    rate=0.1,
+    epochs=5,
+    batch_size=40,
+    weight_decay=0.0,
+    threshold=0.7,
+)
+twin_of_indicator = lambda u, n: reference.indicator(
+    u, u[:, :9].reshape(-1, 3, 3), u[:, 10:], INPUTS[0], indicator.balanced(40, 3), 0.7
 )
 clipped = lambda u: u * np.minimum(1, 2.0 / np.linalg.norm(u, axis=1))[:, None]
 
@@ -159,6 +192,7 @@ RULES = {
         snowball.snowball(suspects=2, first=0.45, final=0.0),
         lambda u, n: reference.snowball(u, [u[:, :10], u[:, 10:]], 2, 0.45),
     ),
+    "indicator": (of_params(INDICATOR), twin_of_indicator),
     "robust rate": (
         robust_rate.robust_rate(threshold=4),
         lambda u, n: reference.robust_rate(u, 4),

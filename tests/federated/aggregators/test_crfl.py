@@ -6,6 +6,7 @@ import pytest
 from fl_jax.core import errors
 from fl_jax.federated.aggregators import base, centred_clip, crfl, krum, mean
 from fl_jax.federated.aggregators.base import Stacked
+from tests.federated import toy
 
 X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 W = np.random.default_rng(1).normal(size=6).astype(np.float32)
@@ -42,6 +43,18 @@ def test_the_rule_keeps_its_state_and_score():
     state = smoothed.begin(model, smoothed.init(model), jax.random.key(0))
     expected = krum.krum(attackers=1).score(model, SEEN, ())
     assert float(smoothed.score(model, SEEN, state)) == float(expected)
+
+
+def test_the_model_that_the_rule_sends_out_is_clipped():
+    rule, model = crfl.crfl(toy.elsewhere(2.0), bound=0.5, noise=0.0), {"w": jnp.asarray(W)}
+    state = rule.begin(model, rule.init(model), jax.random.key(2))
+    sent = np.asarray(rule.broadcast(model, state)["w"])
+    np.testing.assert_allclose(sent, W + 2, rtol=1e-6)
+    out, _ = rule.update(base.summed(SEEN), state)
+    reached = W + 2 + X.mean(0)
+    expected = reached * 0.5 / np.linalg.norm(reached)
+    np.testing.assert_allclose(sent + out["w"], expected, rtol=1e-5, atol=1e-6)
+    assert crfl.crfl(mean.mean(), bound=1.0, noise=0.0).broadcast is None
 
 
 def test_votes_are_the_normal_distribution_function_of_the_margin():

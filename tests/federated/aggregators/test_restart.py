@@ -56,6 +56,19 @@ def test_training_begins_again_without_whom_the_rule_found():
     assert int(state.rule) == 6  # its memory began afresh, and the later finds began nothing
 
 
+def test_it_leads_back_from_the_model_that_was_sent_out():
+    rule, found = alarm(0, [1])
+    by = lambda count: 5 + count.astype(jnp.float32)
+    moved = rule._replace(broadcast=lambda v, count: jax.tree.map(lambda a: a + by(count), v))
+    again, model = restart.restart(moved, participants=N, found=found), {"w": jnp.full(D, 9.0)}
+    state = again.begin(model, again.init(FIRST), jax.random.key(0))
+    sent = again.broadcast(model, state)
+    np.testing.assert_allclose(sent["w"], np.full(D, 14.0))
+    step, _ = again.update(Stacked({"w": jnp.asarray(SENT[0])}, jnp.ones(N)), state)
+    np.testing.assert_allclose(tree.add(sent, step)["w"], FIRST["w"], atol=1e-6)
+    assert restart.restart(rule, participants=N, found=found).broadcast is None
+
+
 def test_nobody_found_is_the_rule_itself():
     rule, found = alarm(100, [1])
     models, _ = train(restart.restart(rule, participants=N, found=found))
