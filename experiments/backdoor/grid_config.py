@@ -37,6 +37,10 @@ class Grid:
     probes: int = 256  # random images of each of DeepSight's three sets; the paper's are 20,000
     longest: float = 1.25  # CRFL's bound of the model, in norms of the model at the start
     smoothing: float = 0.15  # its noise, likewise
+    # What the Indicator plants, chosen on honest rounds of other seeds and on training digits.
+    planted: int = 400  # crops; the authors' 800 take twice the time
+    planting_epochs: int = 5
+    planting_rate: float = 0.002
     window: int = 3  # rounds that FLDetector looks back, and waits before it starts
     defences: tuple[str, ...] = ()  # of `rules`; none named = all
     attacks: tuple[str, ...] = ()  # of ATTACKS; none named = all
@@ -44,7 +48,13 @@ class Grid:
 
 SMALL_GRID = Grid()
 SMOKE_GRID = Grid(
-    dataclasses.replace(SMOKE, seeds=2), cohort=12, attacked=2, after=1, epochs=1, examples=32
+    dataclasses.replace(SMOKE, seeds=2),
+    cohort=12,
+    attacked=2,
+    after=1,
+    epochs=1,
+    examples=32,
+    planted=40,
 )
 
 UNTARGETED = (

@@ -7,6 +7,7 @@ from experiments.backdoor import stages
 from experiments.backdoor import task as tasks
 from experiments.backdoor.grid_config import Grid
 from fl_jax.core import errors, tree
+from fl_jax.data import sources
 from fl_jax.federated.aggregators import (
     alignins,
     centred_clip,
@@ -21,6 +22,7 @@ from fl_jax.federated.aggregators import (
     fltrust,
     foolsgold,
     geometric_median,
+    indicator,
     krum,
     mean,
     median,
@@ -33,6 +35,7 @@ from fl_jax.federated.aggregators import (
 )
 from fl_jax.federated.aggregators.base import Aggregator
 from fl_jax.federated.defences import norm_clip
+from fl_jax.nn import loss
 from fl_jax.train.state import Variables
 
 
@@ -88,7 +91,7 @@ def rules(
         "SignGuard-Dist": signguard.signguard(similarity="distance"),
         "RFLBAT": rflbat.rflbat(),
         "DeepSight": deepsight.deepsight(
-            apply=lambda v, x: task.network.apply(v.params, v.batch_stats, x)[0],
+            apply=lambda v, x: logits(task, v, x),
             inputs=lambda key: probes(grid, task, key),
             select=lambda update: deepsight.Layer(**last_layer(update)),
         ),
@@ -100,6 +103,7 @@ def rules(
         "Snowball": snowball.snowball(
             select=ends, suspects=grid.cohort // 5, hidden=64, latent=32, initial=50, tuning=10
         ),
+        "Indicator": planted(grid, task),
         "FLDetector": history,
         "FLDetector again": restart.restart(
             history, participants=participants, found=lambda state: state.found
@@ -107,11 +111,34 @@ def rules(
     }
 
 
+def planted(grid: Grid, task: tasks.Task) -> Aggregator:
+    """BackdoorIndicator on crops of photographs."""
+    crops = sources.crops(grid.planted, task.pool["x"].shape[1])
+    return indicator.indicator(
+        loss=loss.classification(task.network),
+        apply=lambda v, x: logits(task, v, x),
+        images=as_seen(grid, crops),
+        labels=indicator.balanced(grid.planted, 10),
+        classes=10,
+        rate=grid.planting_rate,
+        epochs=grid.planting_epochs,
+    )
+
+
+def logits(task: tasks.Task, variables: Variables, x):
+    """Of inputs as the network sees them, in test mode."""
+    return task.network.apply(*variables, x)[0]
+
+
+def as_seen(grid: Grid, x):
+    """Grey values in [0, 1] as the network sees them."""
+    _, mean, deviation = tasks.SCALES[grid.config.dataset]
+    return (x - mean[0]) / deviation[0]
+
+
 def probes(grid: Grid, task: tasks.Task, key: jax.Array):
     """Random images, every pixel uniform in its range, as the network sees them."""
-    _, mean, deviation = tasks.SCALES[grid.config.dataset]
-    shape = (grid.probes, *task.pool["x"].shape[1:])
-    return (jax.random.uniform(key, shape) - mean[0]) / deviation[0]
+    return as_seen(grid, jax.random.uniform(key, (grid.probes, *task.pool["x"].shape[1:])))
 
 
 def ends(update: Variables):

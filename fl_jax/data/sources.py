@@ -83,6 +83,59 @@ def cifar10_backdoor_index() -> np.ndarray:
         return data["index"].astype(np.int64)
 
 
+def crops(count: int, side: int, *, seed: int = 0) -> np.ndarray:
+    """Grey squares cut out of scikit-learn's two photographs (a temple, a flower).
+
+    Place and scale are drawn, the scale evenly in its logarithm: from pixel by pixel to means over
+    as large blocks as fit. Contrast is stretched: every square reaches from 0 to 1, unless it is
+    of one grey.
+
+    Args:
+        count: how many.
+        side: pixels; at most the photographs' 427.
+
+    Returns:
+        (count, side, side, 1) float32 in [0, 1].
+
+    Raises:
+        ConfigError: a count or a side out of its range.
+        DataError: Pillow, which reads the photographs, is not installed.
+    """
+    errors.whole("crops", count, least=1)
+    errors.whole("the side of a crop", side, least=1)
+    photographs = _photographs()
+    largest = min(min(photograph.shape) for photograph in photographs) // side
+    if not largest:
+        raise errors.ConfigError(
+            f"crops of {side} pixels a side are larger than the photographs; give 427 at most."
+        )
+    draw = np.random.default_rng(seed)
+    out = np.zeros((count, side, side, 1), np.float32)
+    for i in range(count):
+        photograph = photographs[draw.integers(len(photographs))]
+        block = int(np.exp(draw.uniform(0, np.log(largest + 1))))
+        row, column = (draw.integers(length - side * block + 1) for length in photograph.shape)
+        cut = photograph[row : row + side * block, column : column + side * block]
+        square = cut.reshape(side, block, side, block).mean(axis=(1, 3))
+        span = np.ptp(square)
+        out[i, :, :, 0] = (square - square.min()) / (span if span > 0 else 1.0)
+    return out
+
+
+def _photographs() -> list[np.ndarray]:
+    """scikit-learn's photographs in grey (the weights of Rec. 601), values 0..255."""
+    from sklearn import datasets
+
+    try:
+        images = datasets.load_sample_images().images
+    except ImportError as error:
+        raise errors.DataError(
+            "scikit-learn's photographs are read by Pillow, which is not installed; install it"
+            " (matplotlib brings it along)."
+        ) from error
+    return [image.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) for image in images]
+
+
 def _digits() -> Images:
     """scikit-learn's 1,797 handwritten digits, 8 x 8, values 0..16; a fifth is the test set."""
     from sklearn import datasets

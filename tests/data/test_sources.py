@@ -23,6 +23,39 @@ def test_the_digits_need_no_folder(nowhere):
     np.testing.assert_array_equal(digits.train_y, again.train_y)
 
 
+def test_crops_are_cut_out_of_photographs():
+    found = sources.crops(60, 8, seed=3)
+    assert found.shape == (60, 8, 8, 1) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, sources.crops(60, 8, seed=3))
+    assert (found != sources.crops(60, 8, seed=4)).any()
+    flat = found.reshape(60, -1)
+    np.testing.assert_allclose(flat.min(1), 0, atol=1e-6)
+    np.testing.assert_allclose(flat.max(1), 1, atol=1e-6)
+    assert len(np.unique(flat, axis=0)) == 60
+    steps = np.abs(np.diff(found, axis=1)).mean(axis=(1, 2, 3))
+    assert steps.max() > 2 * steps.min()  # of several scales
+    assert sources.crops(1, 427).shape == (1, 427, 427, 1)
+
+
+def test_one_grey_has_no_contrast(monkeypatch):
+    monkeypatch.setattr(sources, "_photographs", lambda: [np.full((20, 30), 7.0)])
+    np.testing.assert_array_equal(sources.crops(4, 8), 0)
+
+
+def test_crops_that_do_not_fit_are_refused(monkeypatch):
+    with pytest.raises(errors.ConfigError, match="crops must be a whole number of 1 or more"):
+        sources.crops(0, 8)
+    with pytest.raises(errors.ConfigError, match="crops of 428 pixels a side are larger"):
+        sources.crops(3, 428)
+
+    def without_pillow():
+        raise ImportError
+
+    monkeypatch.setattr("sklearn.datasets.load_sample_images", without_pillow)
+    with pytest.raises(errors.DataError, match="read by Pillow, which is not installed"):
+        sources.crops(3, 8)
+
+
 def test_a_missing_folder_is_one_sentence(monkeypatch, nowhere):
     with pytest.raises(errors.DataError, match=r"needs the data folder 'cifar10'.*has no folder"):
         sources.cifar10_backdoor()
