@@ -86,14 +86,14 @@ def cells() -> None:
 
 def service() -> None:
     """Latency of queries and of regions, throughput of a batch, memory over many requests."""
-    from fl_jax.geocoding import geocoder
+    from fl_jax.geocoding import geocoder, store
     from fl_jax.geocoding.service.worker import Worker
 
     folders = sorted(pathlib.Path("runs").glob("geocoding-*/geocoder"), key=os.path.getmtime)
     if not folders:
         print("service: no geocoder in runs/; `python -m experiments geocoding` makes one")
         return
-    found = geocoder.load(folders[-1])
+    found = store.load(folders[-1])
     found.warm(lengths=geocoder.LENGTHS[:1])
     texts = [f"{TEXTS[n % len(TEXTS)]}{' ' * (n // len(TEXTS) % 7)}" for n in range(MANY)]
 

@@ -43,11 +43,12 @@ def calibrate(argv: list[str]) -> int:
     parser.add_argument("--items", default="", help="file of items that it was trained on")
     asked = arguments.read(parser, argv)
     from experiments.geocoding import config, evaluation, task
+    from fl_jax.geocoding import store
 
     data = task.load(dataclasses.replace(config.SMALL, items=asked.items))
     found = _load(asked.run, data.gazetteer, calibrated=False)
     evaluation.calibrate(found, data.dev)
-    found.save(_folder(asked.run))
+    store.save(found, _folder(asked.run))
     count = min(len(data.dev.lat), evaluation.DEV)
     print(f"calibrated on {count} development items: {_folder(asked.run)}")
     return 0
@@ -352,9 +353,9 @@ def _beside(taken: set[str], added: dict) -> dict:
 
 
 def _load(run, places=None, *, calibrated=True):
-    from fl_jax.geocoding import geocoder
+    from fl_jax.geocoding import store
 
-    return geocoder.load(_folder(run), places, calibrated=calibrated)
+    return store.load(_folder(run), places, calibrated=calibrated)
 
 
 def _folder(run) -> pathlib.Path:

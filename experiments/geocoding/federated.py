@@ -25,7 +25,7 @@ from experiments.geocoding.config import SMALL, SMOKE, Config
 from fl_jax.core import rng, roc, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import dp_fedavg, mean
-from fl_jax.geocoding import examples, metrics, network, s2, sphere, texts, train
+from fl_jax.geocoding import examples, metrics, network, s2, sphere, store, texts, train
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.train import cohort, optimizer
 from fl_jax.train.state import Variables
@@ -175,7 +175,7 @@ def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
     central = whole._replace(train=together)
     seen = train.prepare(every, central.corpus)
     found = seen.geocoder(train.fit(every, central.corpus, seen, out / "1"))
-    found.save(out / "geocoder")
+    store.save(found, out / "geocoder")
     rows.append(judge("all texts in one place", found, density(found, users.items)))
     say(rows[-1])
     sizes = np.bincount(users.owner, minlength=len(users.joins))

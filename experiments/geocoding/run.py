@@ -7,7 +7,7 @@ from experiments.geocoding import task as tasks
 from experiments.geocoding.config import Config
 from experiments.result import Metric, Result
 from fl_jax.core import tree
-from fl_jax.geocoding import train
+from fl_jax.geocoding import store, train
 from fl_jax.train import metrics
 
 EXAMPLES = (
@@ -32,7 +32,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
     trained = time.perf_counter() - start, time.process_time() - used
     rows = metrics.read(directory.path / "metrics.jsonl")
     evaluation.calibrate(geocoder, task.dev)
-    geocoder.save(directory.path / "geocoder")
+    store.save(geocoder, directory.path / "geocoder")
     found = evaluation.everything(config, geocoder, task)
     details = {
         "origin": task.origin,

@@ -1,18 +1,15 @@
-"""The geocoder: texts in, places with probabilities out; saved in one folder."""
+"""The geocoder: texts in, places with probabilities out."""
 
 import functools
-import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core import errors, tree
+from fl_jax.core import errors
 from fl_jax.core.types import PyTree
-from fl_jax.data import safetensors, tokenizer
+from fl_jax.data import tokenizer
 from fl_jax.geocoding import (
     area,
     calibrate,
@@ -23,10 +20,8 @@ from fl_jax.geocoding import (
     examples,
     gazetteer,
     network,
-    phrases,
     posterior,
 )
-from fl_jax.t5 import convert
 
 LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
 BATCHES = (1, 8, 64)  # texts computed together, filled up to one of these sizes
@@ -73,15 +68,6 @@ class Inference(NamedTuple):
     def pointed(self) -> density.Points:
         """The candidates as a density takes them."""
         return density.Points(self.points, self.pointer, (self.places < 0).astype(np.int64))
-
-
-class Mention(NamedTuple):
-    """A place named in a text."""
-
-    start: int  # characters
-    end: int
-    row: int  # of the gazetteer
-    probability: float  # that this name means this place, given that it means one of its bearers
 
 
 class Geocoder:
@@ -212,63 +198,6 @@ class Geocoder:
                 break
         return logs, stopped, left
 
-    def mentions(self, text: str, *, least: float = 0.2) -> list[Mention]:
-        """The places that a text names, with the offsets of the names; longest names first win.
-
-        Args:
-            text: of any length; long ones are read in windows of sentences.
-            least: probability below which no bearer of a name is taken.
-        """
-        found: list[Mention] = []
-        for offset, part in _windows(text):
-            data, encoded = self.encode([part])
-            pointer = np.asarray(encoded.pointer)[0, : evidence.SPOTS]
-            weights = np.asarray(encoded.weights)[0][: evidence.SPOTS]
-            rows, spans = data.evidence.place[0], data.evidence.span[0]
-            there = rows >= 0
-            for span in {tuple(s) for s in spans[: evidence.SPOTS][there].tolist()}:
-                own = there & (spans[: evidence.SPOTS] == span).all(1)
-                scores = np.exp(pointer[own] - pointer[own].max())
-                scores /= scores.sum()
-                best = int(np.argmax(scores))
-                total = float(np.exp(pointer[own]).sum() + weights[own].sum())
-                if scores[best] >= least and total >= MENTION_LEAST:
-                    row = int(rows[own][best])
-                    a, b = span
-                    found.append(Mention(a + offset, b + offset, row, float(scores[best])))
-        found.sort(key=lambda m: (m.start - m.end, m.start))
-        kept: list[Mention] = []
-        for mention in found:
-            if all(mention.end <= k.start or k.end <= mention.start for k in kept):
-                kept.append(mention)
-        return sorted(kept)
-
-    def save(self, folder) -> None:
-        """Writes the folder that `load` reads; its T5 is a checkpoint that transformers reads."""
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        convert.save_hf(folder / "t5", self.params["t5"], self.config.t5)
-        rest = {k: v for k, v in self.params.items() if k != "t5"}
-        flat = {n: np.asarray(a) for n, a in tree.named_leaves(rest).items()}
-        safetensors.write(folder / "heads.safetensors", flat)
-        learned = self.known.phrases
-        arrays = {f"partition/{k}": v for k, v in cells.arrays(self.partition).items()}
-        arrays |= {f"phrases/{k}": v for k, v in learned._asdict().items()}
-        arrays |= {f"calibration/{k}": np.asarray(v, np.float64) for k, v in
-                   self.calibration._asdict().items()}  # fmt: skip
-        arrays["prior"] = self.known.prior
-        arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-        safetensors.write(folder / "knowledge.safetensors", arrays)
-        self.words.save(folder / "tokenizer.json")
-        meta = {
-            "text_vocab": self.config.text_vocab,
-            "texts": self.known.texts,
-            "places": len(self.gazetteer.names),
-            "gazetteer": self.gazetteer.origin,
-            "features": list(evidence.FEATURES),
-        }
-        (folder / "geocoder.json").write_text(json.dumps(meta, indent=1) + "\n")
-
     def infer(
         self, texts: Sequence[str], residual: float, within: area.Area = area.Area()
     ) -> list["Inference"]:
@@ -353,7 +282,6 @@ class Geocoder:
         return next((n for n in BATCHES if count <= n), count)
 
 
-MENTION_LEAST = 0.05  # attention to a name below which it is taken for no place
 _READ = ("tokens", "mask", "dense", "phrase", "features", "points", "there")
 
 
@@ -364,92 +292,3 @@ def take(encoded: network.Encoded, rows: np.ndarray) -> network.Encoded:
     return network.Encoded(
         memory, encoded.weights[rows], encoded.mixture[rows], encoded.pointer[rows]
     )
-
-
-def load(folder, places: gazetteer.Gazetteer | None = None, *, calibrated: bool = True) -> Geocoder:
-    """The geocoder that `Geocoder.save` wrote.
-
-    Args:
-        folder: what it wrote.
-        places: the gazetteer that it was made with; read anew if not given.
-        calibrated: False leaves its calibration out, for one that is calibrated anew.
-
-    Raises:
-        DataError: no geocoder, another gazetteer than it was made with, or a calibration of
-            regions of whole leaves, as they were once.
-    """
-    folder = pathlib.Path(folder)
-    if not (folder / "geocoder.json").is_file():
-        raise errors.DataError(
-            f"{folder} holds no geocoder (no geocoder.json); give the folder `geocoder` of a"
-            " finished run of `python -m experiments geocoding`."
-        )
-    try:
-        meta = json.loads((folder / "geocoder.json").read_bytes())
-        text_vocab, texts, count = (int(meta[k]) for k in ("text_vocab", "texts", "places"))
-        features = list(meta["features"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.DataError(f"{folder}/geocoder.json is not one ({error!r}).") from None
-    places = gazetteer.load() if places is None else places
-    if features != list(evidence.FEATURES):
-        raise errors.DataError(
-            f"the geocoder in {folder} was trained on other features than this version of"
-            " fl_jax.geocoding.evidence makes; train again: python -m experiments geocoding."
-        )
-    if len(places.names) != count:
-        raise errors.DataError(
-            f"this geocoder was made with {count} places ({meta.get('gazetteer')}) and the"
-            f" gazetteer here has {len(places.names)} ({places.origin}); set FL_JAX_DATA as it was"
-            " then, or train again."
-        )
-    base, t5 = convert.load_hf(folder / "t5")
-    config = network.Config(t5, text_vocab)
-    heads = safetensors.File(folder / "heads.safetensors")
-    like = jax.eval_shape(lambda: network.init(jax.random.key(0), config))
-    like.pop("t5")
-    wanted = tree.named_leaves(like)
-    if {n: tuple(a.shape) for n, a in wanted.items()} != {
-        n: e.shape for n, e in heads.entries.items()
-    }:
-        raise errors.DataError(f"{folder}/heads.safetensors does not fit the network.")
-    values = [jnp.asarray(np.array(heads.tensor(n))) for n in wanted]
-    params = jax.tree.unflatten(jax.tree.structure(like), values)
-    params["t5"] = jax.tree.map(jnp.asarray, base)
-    file = safetensors.File(folder / "knowledge.safetensors")
-    read = lambda part: {
-        n.partition("/")[2]: np.array(file.tensor(n)) for n in file.entries if n.startswith(part)
-    }
-    partition = cells.restore(read("partition/"))
-    learned = phrases.Phrases(**read("phrases/"))
-    known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
-    words = tokenizer.load(folder / "tokenizer.json")
-    made = Geocoder(params, config, known, words)
-    if not calibrated:
-        return made
-    saved = read("calibration/")
-    if np.shape(saved.get("spread")) != np.shape(density.SPREAD):
-        raise errors.DataError(
-            f"the geocoder in {folder} was calibrated for regions of whole leaves, which are"
-            " divided now; calibrate it again: python -m experiments geocoding calibrate RUN."
-        )
-    made.calibrate(
-        calibrate.Calibration(
-            saved["temperature"].astype(np.float32), saved["mass"], saved["pointer"].item(),
-            saved["abstain"].item(), saved["spread"],
-        )
-    )  # fmt: skip
-    return made
-
-
-def _windows(text: str, size: int = 300):
-    """(offset, part) of a text cut at ends of sentences into parts of about `size` characters."""
-    start = 0
-    while start < len(text):
-        end = min(start + size, len(text))
-        if end < len(text):
-            cuts = [
-                text.rfind(mark, start + size // 3, end) for mark in (". ", "\n", "。", ", ", " ")
-            ]
-            end = next((cut + 1 for cut in cuts if cut > 0), end)
-        yield start, text[start:end]
-        start = end

@@ -2,7 +2,7 @@
 
     made = train.train(texts, lat, lon)
     calibrate.fit(made, other_texts, other_lat, other_lon)
-    made.save("geocoder")
+    store.save(made, "geocoder")
 
 Three kinds of texts are mixed in every batch: the texts themselves, their parts (a name or a
 description alone), and texts generated from the gazetteer's names. The texts also give what

@@ -1,15 +1,10 @@
 """The geocoder: texts in, places out; saved and loaded; what it refuses."""
 
-import itertools
-import json
-
 import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.data import safetensors
 from fl_jax.geocoding import cells, density, outline, posterior, s2
-from fl_jax.geocoding import geocoder as geocoders
 from fl_jax.geocoding.service import formats
 
 
@@ -43,33 +38,6 @@ def test_a_text_alone_is_a_text_in_a_batch(geocoder):
     assert not together[1].found and not together[4].found
 
 
-def test_saved_and_loaded(geocoder, tmp_path):
-    geocoder.save(tmp_path)
-    back = geocoders.load(tmp_path, geocoder.gazetteer)
-    one, other = (g.geocode(["Berlin, Deutschland"])[0] for g in (geocoder, back))
-    assert (one.lat, one.lon, one.place) == (other.lat, other.lon, other.place)
-    np.testing.assert_array_equal(one.cells.node, other.cells.node)
-    meta = json.loads((tmp_path / "geocoder.json").read_text())
-    (tmp_path / "geocoder.json").write_text(json.dumps({**meta, "places": 5}))
-    with pytest.raises(errors.DataError, match="5 places"):
-        geocoders.load(tmp_path, geocoder.gazetteer)
-    with pytest.raises(errors.DataError, match="no geocoder"):
-        geocoders.load(tmp_path / "nowhere", geocoder.gazetteer)
-
-
-def test_a_calibration_of_whole_leaves_is_made_anew(geocoder, tmp_path):
-    geocoder.save(tmp_path)
-    path = tmp_path / "knowledge.safetensors"
-    file = safetensors.File(path)
-    kept = {n: np.array(file.tensor(n)) for n in file.entries if n != "calibration/spread"}
-    safetensors.write(path, kept)
-    with pytest.raises(errors.DataError, match="calibrate it again"):
-        geocoders.load(tmp_path, geocoder.gazetteer)
-    back = geocoders.load(tmp_path, geocoder.gazetteer, calibrated=False)
-    back.save(tmp_path)
-    assert geocoders.load(tmp_path, geocoder.gazetteer).calibration.region_mass(0.5) == 0.5
-
-
 def test_regions_are_finer_than_leaves(geocoder):
     (answer,) = geocoder.geocode(["Lyon"], residual=0.0)
     found = geocoder.inside(answer.cells, answer.points)
@@ -84,15 +52,6 @@ def test_regions_are_finer_than_leaves(geocoder):
     drawn = [outline.area([tuple(p) for p in r[:-1]]) for c in body["coordinates"] for r in c]
     scale = (np.pi * s2.EARTH_KM / 180) ** 2 * np.cos(np.deg2rad(45.76))
     assert sum(drawn) * scale == pytest.approx(half, rel=0.05)
-
-
-def test_mentions_have_offsets(geocoder):
-    text = "The train from Berlin to Warszawa stops in Poznań. " + "Nothing here. " * 40 + "Lyon!"
-    found = geocoder.mentions(text, least=0.0)
-    named = {text[m.start : m.end]: geocoder.gazetteer.names[m.row] for m in found}
-    assert named.get("Warszawa", "Warsaw") == "Warsaw"
-    assert {"Berlin", "Lyon"} & set(named)
-    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 def test_refusals(geocoder):

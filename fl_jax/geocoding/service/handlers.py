@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fl_jax.geocoding import words
+from fl_jax.geocoding import mention, words
 from fl_jax.geocoding.area import Area
 from fl_jax.geocoding.gazetteer import Region
 from fl_jax.geocoding.geocoder import Answer, Geocoder
@@ -108,7 +108,7 @@ class Handlers:
                 "lon": float(self.places.lon[m.row]),
                 "probability": round(m.probability, 6),
             }
-            for m in await self.worker.read(self.geocoder.mentions, text)
+            for m in await self.worker.read(mention.mentions, self.geocoder, text)
         ]
 
     async def reverse(self, query: Query) -> Any:

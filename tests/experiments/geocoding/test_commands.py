@@ -9,7 +9,7 @@ import pytest
 
 from experiments.geocoding import commands, config, task
 from fl_jax.core import errors
-from fl_jax.geocoding import geocoder, network, train
+from fl_jax.geocoding import network, store, train
 from fl_jax.geocoding.geocoder import Answer
 
 
@@ -173,7 +173,7 @@ def saved(tmp_path, monkeypatch):
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
     start = train.prepare(config.SMOKE, task.load(config.SMOKE).corpus)
     made = start.geocoder(network.init(jax.random.key(0), start.net))
-    made.save(tmp_path / "run" / "geocoder")
+    store.save(made, tmp_path / "run" / "geocoder")
     return tmp_path / "run"
 
 
@@ -190,7 +190,7 @@ def test_evaluating_leaves_the_run_as_it_is_and_calibrating_does_not(saved, tmp_
     assert "300 development items" in capsys.readouterr().out
     changed = [p.name for p, data in content(saved).items() if before[p] != data]
     assert changed == ["knowledge.safetensors"]
-    made = geocoder.load(saved / "geocoder").calibration
+    made = store.load(saved / "geocoder").calibration
     assert (made.temperature != 1).any() and (np.diff(made.mass) >= 0).all()
     with pytest.raises(errors.ConfigError, match="rows"):
         commands.evaluate([str(saved), "--rows", "0"])
