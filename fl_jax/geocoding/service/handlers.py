@@ -108,7 +108,7 @@ class Handlers:
                 "lon": float(self.places.lon[m.row]),
                 "probability": round(m.probability, 6),
             }
-            for m in await self.worker.read(mention.mentions, self.geocoder, text)
+            for m in await self.worker.read(mention.mentions, text)
         ]
 
     async def reverse(self, query: Query) -> Any:

@@ -86,14 +86,14 @@ class Worker:
         return await future
 
     async def read(self, function: Callable, text: str):
-        """Runs something else that reads a text on the geocoder's thread.
+        """Runs something else, function(geocoder, text), on the geocoder's thread.
 
         Raises:
             Refused: 503, too much waits already.
         """
         self._enter(1, len(text))
         try:
-            return await _on(self._thread, function, text)
+            return await _on(self._thread, function, self.geocoder, text)
         finally:
             self._leave(1, len(text))
 

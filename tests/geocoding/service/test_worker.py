@@ -97,10 +97,10 @@ def test_characters_that_wait_are_bounded(slow):
     async def many():
         own = worker.Worker(slow, characters=250)
         jobs = [own.geocode(["a" * 100], 0.05) for _ in range(3)]
-        jobs.append(own.read(len, "a" * 100))
+        jobs.append(own.read(lambda geocoder, text: len(text), "a" * 100))
         found = await asyncio.gather(*jobs, return_exceptions=True)
         assert not own.full
-        assert await own.read(len, "abc") == 3
+        assert await own.read(lambda geocoder, text: len(text), "abc") == 3
         own.close()
         return found
 
