@@ -84,7 +84,7 @@ def indicator(
     Raises:
         ConfigError: a number out of its range.
         DataError: no image of a class, labels that are no classes or not one an image, images that
-            are not finite.
+            float32 does not hold.
 
     References:
         Li, Dai 2024, "BackdoorIndicator: Leveraging OOD Data for Proactive Backdoor Detection in
@@ -95,6 +95,7 @@ def indicator(
     errors.not_negative("the pull of planting the indicator to the model (mu)", pull)
     if not 0 < threshold <= 1:
         raise errors.ConfigError(f"the indicator's threshold must lie in (0, 1], got {threshold}.")
+    images, labels = np.asarray(images), np.asarray(labels)
     _check(images, labels, classes)
     count, shares = len(labels), np.bincount(labels)
     needed = np.ceil(threshold * shares - 1e-6).astype(np.float32)  # right ones that are an alarm
@@ -154,7 +155,6 @@ def indicator(
 
 def _check(images, labels, classes: int) -> None:
     """Refuses images and labels that are no indicator of these classes."""
-    images, labels = np.asarray(images), np.asarray(labels)
     if labels.shape != images.shape[:1]:
         raise errors.DataError(
             f"an indicator has one label an image, got labels of shape {labels.shape} and images of"
@@ -167,8 +167,8 @@ def _check(images, labels, classes: int) -> None:
             f"an indicator needs images of each of the {classes} classes, but none of its"
             f" {len(labels)} has the label {missing[0]}; give more images, or balanced labels."
         )
-    if not np.isfinite(images).all():
+    if not (np.abs(images.astype(np.float64)) <= np.finfo(np.float32).max).all():
         raise errors.DataError(
-            "the images of an indicator must be finite numbers, but some are NaN or infinite;"
-            " leave those out."
+            "the images of an indicator must be numbers that float32 holds, but some are NaN,"
+            " infinite or too large; leave those out."
         )
