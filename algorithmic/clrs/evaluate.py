@@ -295,6 +295,12 @@ def _follow(name, group, shared, own, table, config, steps, runs):
     return net.follow(shared, own, table, lanes.whole(runs, steps), config, watch)
 
 
+def judged(name: str) -> tuple[str, ...]:
+    """The probes of an algorithm that `hints` reports: those that are no scalars."""
+    spec = specs.training_spec(name).items()
+    return tuple(k for k, p in spec if p.stage == specs.HINT and p.kind != specs.SCALAR)
+
+
 def hints(
     name: str,
     group: net.Group,

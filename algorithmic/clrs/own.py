@@ -50,7 +50,7 @@ def register(
             f"an algorithm's name is letters, digits and _, and not known already, got {name!r};"
             " programs that were compiled for a name are kept, so that it cannot change."
         )
-    errors.positive("smallest", smallest)
+    errors.whole("smallest", smallest, 1)
     spec = specs.parse(probes) if isinstance(probes, str) else dict(probes)
     _check_probes(name, spec)
     if isinstance(draw, str):

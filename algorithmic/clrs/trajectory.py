@@ -50,7 +50,8 @@ def trace(name: str, *, max_length: int | None = None, **inputs: Any) -> Traject
         Trajectory without a batch axis: hints (max_length, ...).
 
     Raises:
-        ConfigError: an unknown algorithm or probe, a missing probe, a length that is not positive.
+        ConfigError: an unknown algorithm or probe, a missing probe, a length that is not positive,
+            or a run that is longer than the machine of an algorithm of one's own says.
         DataError: inputs whose shapes do not fit or that the algorithm is not defined for.
 
     Example:
@@ -73,7 +74,9 @@ def trace(name: str, *, max_length: int | None = None, **inputs: Any) -> Traject
     dtype = max(kept, key=lambda d: d.itemsize) if kept else np.dtype(np.float32)
     with jax.enable_x64(True):
         compact, n = probes.compact(name, given, jnp.float64)
-        return _trace_exact(name, compact, max_length or longest(name, n), dtype.name)
+        run = _trace_exact(name, compact, max_length or longest(name, n), dtype.name)
+    _check_ended(name, n, run.length)
+    return run
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -163,7 +166,18 @@ def sample(
             batch = _sample_jit(name, key, batch_size, length, room, config, "float64")
             if room == tried[-1] or int(jnp.max(batch.length)) <= room:
                 break
+    _check_ended(name, samplers.nodes(name, length), batch.length)
     return batch
+
+
+def _check_ended(name, n, length):
+    """Refuses runs that `longest` has cut off in their middle, outputs and all."""
+    bound = longest(name, n)
+    if not isinstance(length, jax.core.Tracer) and int(jnp.max(length)) > bound:
+        raise errors.ConfigError(
+            f"a run of {name} on {n} nodes has not ended after {bound} hints, which its machine's"
+            " `longest` says none exceeds; let it give more."
+        )
 
 
 def rooms(name: str, n: int) -> list[int]:

@@ -97,7 +97,8 @@ def test(argv: list[str]) -> int:
             file.write_text(json.dumps(rows + earlier, indent=1) + "\n")
     rows += earlier
     found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
-    report.draw_sizes(found, accepting, pathlib.Path(asked.run) / "test.png")
+    picture = pathlib.Path(asked.run) / "test.png"
+    report.draw_sizes(found, accepting, picture, max(config.lengths))
     print(report.table(found, accepting))
     return 0
 

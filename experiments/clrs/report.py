@@ -18,7 +18,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     n = summary.BENCHMARK if summary.BENCHMARK in found else max(found)
     draw_bars(found[n], n, directory.path / "scores.png")
     accepting, own_stop = summary.scores(rows, "accepting"), summary.scores(rows, "own_stop")
-    draw_sizes(found, accepting, directory.path / "sizes.png")
+    draw_sizes(found, accepting, directory.path / "sizes.png", outcome.details["largest"])
     draw_losses(summary.losses(rows), directory.path / "losses.png")
     draw_hints(summary.hints(rows), max(found), directory.path / "hints.png")
     text = table(found, accepting, own_stop)
@@ -26,17 +26,26 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     (directory.path / "report.md").write_text(
         f"# A generalist neural algorithmic learner\n\nOne model of {details['parameters']:,}"
         f" parameters, {details['rounds']} rounds, {details['seeds']} seed(s), preset"
-        f" {directory.preset}.\n\n![scores](scores.png)\n\n{text}\n\n{NOTES}\n"
+        f" {directory.preset}.\n\n![scores](scores.png)\n\n{text}\n\n"
+        f"{notes(details['largest'], summary.BENCHMARK in found)}\n"
         "![scores by size](sizes.png)\n\n![losses](losses.png)\n\n![hints](hints.png)\n"
     )
     return text
+
+
+def notes(largest: int, benchmark: bool) -> str:
+    """What the table shows: of models trained on so many nodes at most, with the published columns
+    or without."""
+    text = NOTES + f"trained on inputs of up to {largest} nodes"
+    return f"{text}; {BESIDE}" if benchmark else f"{text}.\n"
 
 
 NOTES = """Scores are micro-F1 (masks) or accuracy (everything else) over all test samples, in %:
 the benchmark's official score, which compares with the one answer that its own code finds, and
 beside it ("any") the same against a right answer near to the network's, where there are several:
 another shortest path, spanning tree, search forest, order of equal keys and so on. The model
-trained on inputs of up to 16 nodes; 64 is the benchmark's test. The published columns are of
+"""
+BESIDE = """64 is the benchmark's test. The published columns are of
 single-task models at n = 64, from memory and checked against the papers' means of families.
 """
 
@@ -136,8 +145,10 @@ def draw_sizes(
     found: dict[int, dict[str, list[float]]],
     accepting: dict[int, dict[str, list[float]]],
     path,
+    largest: int,
 ) -> None:
-    """Scores by size of the input; dashed where every right answer counts, if that differs."""
+    """Scores by size of the input, those of training (up to `largest`) shaded; dashed where every
+    right answer counts, if that differs."""
     figure, axis = _axes(6, 4)
     sizes = sorted(found)
     for name in found[sizes[0]]:
@@ -147,7 +158,7 @@ def draw_sizes(
             more = [statistics.mean(accepting[n][name]) for n in sizes]
             if more != official:
                 axis.plot(sizes, more, "--", lw=1, color=line.get_color())
-    axis.axvspan(0, 16, color="k", alpha=0.05, lw=0)
+    axis.axvspan(0, largest, color="k", alpha=0.05, lw=0)
     axis.set_xlim(left=min(sizes) / 2)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes)

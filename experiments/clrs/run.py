@@ -5,6 +5,7 @@ import time
 
 import jax
 
+from algorithmic.clrs import evaluate
 from experiments import result
 from experiments.clrs import summary
 from experiments.clrs import task as tasks
@@ -128,12 +129,16 @@ def test(config: Config, directory: result.RunDirectory, seed: int, state) -> No
 
 
 def hints(config: Config, directory: result.RunDirectory, seed: int, state) -> None:
-    """One row per hint at the largest size: how right it is after each step."""
+    """One row per hint at the largest size: how right it is after each step; what a killed run has
+    written is not measured again."""
     path, n = file(directory, seed, "hints"), max(config.test_lengths)
     with metrics.Metrics(path) as log:
-        if metrics.read(path):
-            return
-        for name, found in tasks.hints(config, state, rng.fold(jax.random.key(seed), "hints"), n):
+        done = {(row["task"], row["hint"]) for row in metrics.read(path)}
+        left = lambda name: [probe for probe in evaluate.judged(name) if (name, probe) not in done]
+        names = [name for name in tasks.tasks(config) if left(name)]
+        key = rng.fold(jax.random.key(seed), "hints")
+        for name, found in tasks.hints(config, state, key, n, names):
             for probe, right in found.items():
-                right = [round(float(v), 4) for v in right]
-                log.write({"seed": seed, "n": n, "task": name, "hint": probe, "right": right})
+                if (name, probe) not in done:
+                    right = [round(float(v), 4) for v in right]
+                    log.write({"seed": seed, "n": n, "task": name, "hint": probe, "right": right})

@@ -150,6 +150,7 @@ def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Resul
             },
             "seeds": config.seeds,
             "rounds": config.rounds,
+            "largest": max(config.lengths),  # nodes of a training input
             "parameters": tasks.parameters(config),
             "cpu_seconds_of_this_process": {k: round(v, 1) for k, v in used.items()},
         },

@@ -196,11 +196,11 @@ def samples(config: Config, name: str) -> int:
     return min(evaluate.test_size(name), config.test_samples or evaluate.test_size(name))
 
 
-def hints(config: Config, state: training.State | selection.Kept, key, n: int):
-    """Yields (task, {hint: how right after each step}) of every task that has hints."""
+def hints(config: Config, state: training.State | selection.Kept, key, n: int, names):
+    """Yields (task, {hint: how right after each step}) of those of these tasks that have hints."""
     state = selection.chosen(state)
     found = _owned(config, state)
-    for name in tasks(config):
+    for name in names:
         group, own = found[name]
         right = evaluate.hints(
             name, group, state.shared, own, model(config), key, length=n, samples=config.test_batch

@@ -81,7 +81,8 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int, shown
 
     Returns:
         (hints (max_length, batch, ...) compact and zero beyond each length, outputs,
-        length (batch,) int32, which may exceed `max_length`).
+        length (batch,) int32, which may exceed `max_length`; above `longest`, the run has not
+        ended there, and its outputs are those of its middle).
     """
     batch = n.shape[0]
     state = jax.vmap(machine.start)(inputs, n)
@@ -113,7 +114,8 @@ def run_batch(machine: Machine, inputs: Values, n: Array, max_length: int, shown
 
     limit = machine.longest(_padded(inputs))
     carry = (jnp.int32(0), state, jnp.zeros(batch, bool), zero, buffers)
-    _, state, _, length, buffers = jax.lax.while_loop(more, body, carry)
+    _, state, done, length, buffers = jax.lax.while_loop(more, body, carry)
+    length = length + (~done).astype(jnp.int32)
     return buffers, jax.vmap(machine.outputs)(inputs, n, state), length
 
 

@@ -60,7 +60,7 @@ def test_hints_that_are_the_truth_are_right_at_every_step(monkeypatch):
     monkeypatch.setattr(net, "follow", knowing)
     jax.clear_caches()
     found = evaluate.hints(name, group, shared, own, SIMPLE, key, length=n, samples=5)
-    assert set(found) == {probe for probe, _ in slots.node}
+    assert set(found) == {probe for probe, _ in slots.node} == set(evaluate.judged(name))
     for right in found.values():
         np.testing.assert_array_equal(right, [1, 1, 1] + [0] * (len(right) - 3))
 

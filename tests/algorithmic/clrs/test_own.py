@@ -86,6 +86,15 @@ def test_a_permutation_of_any_name_trains_is_read_and_scored():
     assert runs.outputs.pointer.shape == (4, 5, 1)
 
 
+def test_a_run_that_is_longer_than_its_machine_says_is_refused():
+    """It was cut off in its middle, and its outputs were those of there."""
+    reversal(name="hasty", longest=lambda n: 1)
+    with pytest.raises(errors.ConfigError, match="has not ended after 1 hints"):
+        clrs.trace("hasty", key=np.array([0.2, 0.9, 0.5]))
+    with pytest.raises(errors.ConfigError, match="of hasty on 4 nodes"):
+        clrs.sample("hasty", jax.random.key(0), 2, 4)
+
+
 def test_graphs_are_drawn_as_another_draws_them():
     def start(x, n):
         return {"done": jnp.bool_(False)}

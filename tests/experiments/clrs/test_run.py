@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from algorithmic.clrs import evaluate
 from experiments import result
 from experiments.clrs import commands, config, run, task
 from fl_jax.core import errors
@@ -48,6 +49,25 @@ def test_seeds_together_leave_what_seeds_alone_leave(tmp_path, capsys):
     before = (directory.path / "metrics.jsonl").read_text()
     run.run(dataclasses.replace(TINY, plan="scan"), directory, resume=True)
     assert (directory.path / "metrics.jsonl").read_text() == before
+
+
+def test_hints_go_on_where_a_kill_left_them(tmp_path, monkeypatch):
+    """One row was enough to take them for measured, and the other tasks' were never there."""
+    cfg = dataclasses.replace(TINY, tasks=("minimum", "find_maximum_subarray_kadane"), seeds=1)
+    directory = result.RunDirectory.open("clrs", "smoke", cfg, str(tmp_path / "run"), False)
+    (states,) = (task.split(cfg, seeds, task.start(cfg, seeds)) for seeds in task.batches(cfg))
+    found = lambda name, *_, **__: {probe: [1.0, 0.5] for probe in evaluate.judged(name)}
+    monkeypatch.setattr(evaluate, "hints", found)
+    measure = lambda: run.hints(cfg, directory, 0, states[0])
+    measure()
+    path = run.file(directory, 0, "hints")
+    whole = path.read_bytes()
+    assert len(metrics.read(path)) == 6  # i, min_h; best_low, best_high, i, j
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    measure()
+    assert path.read_bytes() == whole
+    measure()
+    assert path.read_bytes() == whole
 
 
 def test_seeds_and_devices_that_cannot_be_are_refused():

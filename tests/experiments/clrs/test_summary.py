@@ -49,6 +49,12 @@ def test_other_sizes_stand_beside_nothing(tmp_path):
     outcome = summary.summarise(dataclasses.replace(config.SMOKE, seeds=2), rows, {})
     assert outcome.metrics["mean of 2 algorithms, n = 16"].published is None
     assert outcome.headline["published"] == "none at this size"
+    assert outcome.details["largest"] == 4
+    text = report.notes(
+        4, benchmark=False
+    )  # said 16 nodes and spoke of columns that were not there
+    assert text.endswith("trained on inputs of up to 4 nodes.\n") and "published" not in text
+    assert "up to 16 nodes; 64 is the benchmark's" in report.notes(16, benchmark=True)
     report.draw_bars(found[16], 16, tmp_path / "scores.png")
     assert (tmp_path / "scores.png").stat().st_size > 1000
     assert "Memnet, n = 64" in report.table(summary.scores(ROWS)).splitlines()[0]
