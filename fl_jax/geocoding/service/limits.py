@@ -84,7 +84,9 @@ class Room:
 
 
 async def body(request, seconds: float) -> bytes:
-    """The body, if it is not too large and comes in time."""
+    """The body, if it is not too large and comes in time, and its sender stays that long."""
+    from starlette.requests import ClientDisconnect
+
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdigit() and float(announced) > BODY_LIMIT:
         raise Refused(413, f"the body has {announced} bytes and the limit is {BODY_LIMIT}.")
@@ -98,4 +100,6 @@ async def body(request, seconds: float) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise Refused(408, f"the body did not come within {seconds:g} seconds.") from None
+    except ClientDisconnect:
+        raise Refused(499, "the client has gone.") from None
     return b"".join(parts)

@@ -237,12 +237,9 @@ def test_rings_of_the_paper_lie_in_their_boxes(geocoder):
     assert (ends[:, 3] == 180).any() and (ends[:, 2] == -180).any() and (ends[:, 1] == 90).any()
 
 
-def test_a_batch_that_nobody_waits_for_is_not_computed(geocoder):
-    pytest.importorskip("starlette")
-    app, counts = application.make(geocoder), []
-    app.state.worker.observe = counts.append
-    body = json.dumps(["Lyon"] * 640).encode()
-    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+def left(app, messages):
+    """The status of a batch whose client has sent these messages, the last one that it leaves."""
+    messages = [*messages, {"type": "http.disconnect"}]
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/batch",
              "raw_path": b"/batch", "root_path": "", "scheme": "http", "query_string": b"",
              "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}  # fmt: skip
@@ -255,7 +252,23 @@ def test_a_batch_that_nobody_waits_for_is_not_computed(geocoder):
         sent.append(message)
 
     asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] == 499 and sum(counts) < 640
+    return sent[0]["status"]
+
+
+def test_a_batch_that_nobody_waits_for_is_not_computed(geocoder):
+    pytest.importorskip("starlette")
+    app, counts = application.make(geocoder), []
+    app.state.worker.observe = counts.append
+    body = json.dumps(["Lyon"] * 640).encode()
+    assert left(app, [{"type": "http.request", "body": body}]) == 499
+    assert sum(counts) < 640
+
+
+def test_a_client_that_leaves_in_its_body_is_no_failure_of_the_service(geocoder, caplog):
+    pytest.importorskip("starlette")
+    app = application.make(geocoder)
+    assert left(app, [{"type": "http.request", "body": b'["Ly', "more_body": True}]) == 499
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
 
 
 def test_requests_beyond_the_most_are_counted(geocoder):
