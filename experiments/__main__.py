@@ -4,6 +4,8 @@ import ast
 import errno
 import importlib
 import inspect
+import os
+import signal
 import sys
 import time
 
@@ -16,16 +18,12 @@ from privacy.accounting.errors import PrivacyError
 def main(argv: list[str]) -> int:
     """Runs one command; returns its exit status."""
     try:
-        if not argv:
-            print(systems.table())
-            return 0
-        if argv[0] in ("-h", "--help"):
-            print(arguments.USAGE)
-            print(systems.table())
-            return 0
-        if argv[0] == "bench":
-            return bench(argv[1:])
-        return run(argv[0], argv[1:])
+        status = dispatch(argv)
+        sys.stdout.flush()  # what is still in the buffer may find no reader either
+        return status
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (errors.ConfigError, errors.DataError, PrivacyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -40,13 +38,26 @@ def main(argv: list[str]) -> int:
         return 1
 
 
+def dispatch(argv: list[str]) -> int:
+    """What the first word asks for."""
+    if not argv or argv[0] in ("-h", "--help"):
+        if argv:
+            print(arguments.USAGE)
+        print(systems.table())
+        return 0
+    if argv[0] == "bench":
+        return bench(argv[1:])
+    return run(argv[0], argv[1:])
+
+
 def run(name: str, argv: list[str]) -> int:
     """`python -m experiments NAME ...`"""
     settings = systems.module(name, "config")
-    if argv and argv[0] in getattr(settings, "COMMANDS", {}):
+    commands = getattr(settings, "COMMANDS", {})
+    if argv and argv[0] in commands:
         return getattr(systems.module(name, "commands"), argv[0])(argv[1:])
     presets = settings.PRESETS
-    asked = arguments.parse(name, presets, argv)
+    asked = arguments.parse(name, presets, argv, commands)
     asked.config.check()
 
     from experiments import result

@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fl_jax.core import errors
@@ -28,13 +30,19 @@ class Arguments(NamedTuple):
     config: Any  # the preset with the fields that were given
 
 
-def parse(name: str, presets: dict[str, Any], argv: list[str]) -> Arguments:
+def parse(
+    name: str,
+    presets: dict[str, Any],
+    argv: list[str],
+    commands: Mapping[str, str] = MappingProxyType({}),
+) -> Arguments:
     """What `argv`, the words after the system's name, ask for.
 
     Args:
         name: the system, for the help text.
         presets: configs by name: frozen dataclasses of one type.
         argv: the words.
+        commands: further commands of the system and what they do, for the help text.
 
     Raises:
         ConfigError: an unknown preset or field, or a value of the wrong type.
@@ -49,6 +57,13 @@ def parse(name: str, presets: dict[str, Any], argv: list[str]) -> Arguments:
     except argparse.ArgumentError as error:
         raise errors.ConfigError(f"the command could not be read: {error}.") from error
     preset = errors.one_of("preset", given.preset, presets)
+    if {"-h", "--help"} & set(rest):
+        print(USAGE)
+        print(f"presets of {name}: {', '.join(presets)}")
+        width = max(map(len, commands), default=0)
+        for command, what in commands.items():
+            print(f"python -m experiments {name} {command:{width}}   {what}")
+        print()
     return Arguments(preset, given.out, given.resume, _fields(name, presets[preset], rest))
 
 
@@ -78,8 +93,6 @@ def _fields(name: str, default: Any, words: list[str]) -> Any:
     """`default` with the fields that `words` name."""
     import tyro
 
-    if {"-h", "--help"} & set(words):
-        print(USAGE)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

@@ -41,6 +41,14 @@ def test_errors_are_one_sentence_and_a_status(capsys):
     assert all(line.startswith("error: unknown ") for line in said)
 
 
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    asked = [sys.executable, "-m", "experiments", "membership", "--help"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        done.stdout.close()
+        assert done.stderr.read() == b""
+    assert done.returncode == 141
+
+
 def test_bench_says_what_there_is(capsys):
     assert command.main(["bench"]) == 0
     known = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())

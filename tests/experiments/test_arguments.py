@@ -49,12 +49,14 @@ def test_what_cannot_be_read_is_one_sentence(words, said):
 
 def test_help_names_every_field_and_its_comment(capsys):
     with pytest.raises(SystemExit) as stop:
-        parse("--help")
+        arguments.parse("thing", PRESETS, ["--help"], {"weigh": "weighs it"})
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "--preset smoke|small|paper" in said
+    assert "presets of thing: small, paper" in said
     assert "--test-examples" in said.replace("_", "-")
     assert "of learning" in said
+    assert "python -m experiments thing weigh   weighs it" in said
 
 
 def test_a_command_reads_all_of_its_words():
