@@ -138,6 +138,7 @@ def judge(lab: Lab, cell: Cell, found: dict[str, np.ndarray]) -> dict[str, dict[
 def run(lab: Lab) -> dict[str, Any]:
     """All attacks on all repetitions; of the first also the ROC curves that are drawn."""
     rows, curves, classes = [], {}, None
+    nothing = lambda v: None if math.isnan(v) else float(v)  # of an attack that accuses nobody
     for cell in lab.plain:
         found = scores(lab, cell)
         labels = lab.task.y[cell.evaluated]
@@ -152,7 +153,7 @@ def run(lab: Lab) -> dict[str, Any]:
             "test accuracy": float(
                 right[np.concatenate([cell.split.test, cell.split.population])].mean()
             ),
-            "precision": decided.total_precision,
+            "precision": nothing(decided.total_precision),
             "recall": decided.total_recall,
             "accuracy": decided.accuracy,
             "attacks": judge(lab, cell, found),
@@ -161,10 +162,9 @@ def run(lab: Lab) -> dict[str, Any]:
         rows.append(row)
         _say(row)
         if classes is None:
-            nothing = lambda a: [None if math.isnan(v) else float(v) for v in a]
             classes = {
-                "precision": nothing(decided.precision),
-                "recall": nothing(decided.recall),
+                "precision": [nothing(v) for v in decided.precision],
+                "recall": [nothing(v) for v in decided.recall],
             }
             curves = {name: _curve(found[name], cell.member) for name in DRAWN}
     first = lab.plain[0]
@@ -205,9 +205,10 @@ def _curve(values, member, points: int = 60):
 def _say(row):
     best = {k: v["auc"] for k, v in row["attacks"].items()}
     shown = ", ".join(f"{k} {best[k]:.3f}" for k in ("shokri", "lira pooled", "rmia", "loss"))
+    precision = "-" if row["precision"] is None else f"{row['precision']:.3f}"
     print(
         f"seed {row['seed']}: target {row['train accuracy']:.3f} / {row['test accuracy']:.3f},"
-        f" precision {row['precision']:.3f}; AUC {shown}",
+        f" precision {precision}; AUC {shown}",
         flush=True,
     )
 
@@ -229,12 +230,12 @@ def mean_rows(rows: list[dict[str, float]]) -> dict[str, float | None]:
     """Means and standard deviations over repetitions, key by key.
 
     Repetitions in which a value is not defined (the precision of an attack that accuses nobody)
-    are left out; None where it is defined in none.
+    are left out; None where it is defined in none, and for the deviation in one.
     """
     out: dict[str, float | None] = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         values = values[~np.isnan(values)]
         out[name] = float(values.mean()) if len(values) else None
-        out[f"{name} sd"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        out[f"{name} sd"] = float(values.std(ddof=1)) if len(values) > 1 else None
     return out

@@ -70,17 +70,17 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     return text + warning
 
 
-def _pm(value: tuple[float, float]) -> str:
-    return f"{value[0]:.3f} ± {value[1]:.3f}"
+def _pm(value: tuple[float | None, float | None]) -> str:
+    return summary.shown(*value)
 
 
 def attacks_table(found: dict[str, Any], details: dict[str, Any]) -> str:
     """Target, the paper's attack, and every attack's AUC and TPR at 1 %."""
     rows = found["rows"]
     known = summary.PUBLISHED.get(details["dataset"]) if details["real"] else None
+    seeds = f"{len(rows)} seeds, mean ± standard deviation" if len(rows) > 1 else "1 seed"
     lines = [
-        f"{len(rows)} seeds, mean ± standard deviation; {found['members']} members and"
-        f" {found['non_members']} non-members evaluated.",
+        f"{seeds}; {found['members']} members and {found['non_members']} non-members evaluated.",
         "",
         "| quantity | ours | published (from memory, another target) |\n|---|---|---|",
     ]
@@ -135,7 +135,7 @@ def effect_table(rows: list[dict], part: str, details: dict[str, Any]) -> str:
                 f" ({r['queries per record']:.0f} queries a record, {r['share found']:.0%} found)"
             )
         cells = " | ".join(
-            "-" if r[k] is None else f"{r[k]:.3f} ± {r[f'{k} sd']:.3f}"
+            summary.shown(r[k], r[f"{k} sd"])
             for k in (
                 "train accuracy",
                 "test accuracy",
@@ -157,7 +157,7 @@ def effect_table(rows: list[dict], part: str, details: dict[str, Any]) -> str:
         ]
         names = ("shadows' train", "shadows' test", "precision, as many")
         for r in rows:
-            cells = " | ".join(f"{r[k]:.3f} ± {r[f'{k} sd']:.3f}" for k in names)
+            cells = " | ".join(summary.shown(r[k], r[f"{k} sd"]) for k in names)
             lines.append(f"| {r['name']} | {cells} |")
     return "\n".join(lines)
 
@@ -266,7 +266,7 @@ def draw_effects(parts: dict[str, Any], path) -> None:
         x = [r[key] for r in rows]
         for name, text, colour in lines:
             y = [float("nan") if r[name] is None else r[name] for r in rows]
-            sd = [r[f"{name} sd"] for r in rows]
+            sd = [r[f"{name} sd"] or 0.0 for r in rows]
             style = "--" if "accuracy" in name else "-"
             axis.errorbar(x, y, yerr=sd, color=colour, ls=style, capsize=2, label=text)
         axis.set(xscale="log", xlabel=label, ylim=(0.3, 1.03))

@@ -1,6 +1,8 @@
 """From what the parts found to the numbers that stand beside the paper's."""
 
+import functools
 import json
+import operator
 from typing import Any
 
 import numpy as np
@@ -21,14 +23,23 @@ PUBLISHED = {
 SHADOW_DATA = {"real": 0.678, "10% noise": 0.666, "20% noise": 0.613}  # Location
 
 
-def mean(rows: list[dict], *path: str) -> tuple[float, float]:
-    """Mean and standard deviation over repetitions of a nested value."""
-    values = []
-    for row in rows:
-        for name in path:
-            row = row[name]
-        values.append(row)
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def mean(rows: list[dict], *path: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation over repetitions of a nested value.
+
+    Repetitions in which it is None are left out; None where it is defined in none, and for the
+    deviation in one.
+    """
+    values = [functools.reduce(operator.getitem, path, row) for row in rows]
+    values = [v for v in values if v is not None]
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)) if values else None, deviation
+
+
+def shown(value: float | None, deviation: float | None) -> str:
+    """A mean and its deviation, as far as they are defined."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
 
 
 def summarise(config: Config, parts: dict[str, Any], origin: str, real: bool) -> Result:
@@ -43,7 +54,10 @@ def summarise(config: Config, parts: dict[str, Any], origin: str, real: bool) ->
     }
     if "attacks" in parts:
         rows = parts["attacks"]["found"]["rows"]
+        precision, auc = mean(rows, "precision")[0], mean(rows, "attacks", "shokri", "auc")[0]
         for i, name in enumerate(("train accuracy", "test accuracy", "precision")):
+            if mean(rows, name)[0] is None:  # nobody was accused
+                continue
             metrics[name] = Metric(
                 round(mean(rows, name)[0], 4), "share", published[i] if published else None,
                 f"{MEMORY}; another target" if published else "",
@@ -52,8 +66,7 @@ def summarise(config: Config, parts: dict[str, Any], origin: str, real: bool) ->
             metrics[name] = Metric(round(mean(rows, name)[0], 4), "share")
         for name in rows[0]["attacks"]:
             metrics[f"AUC, {name}"] = Metric(round(mean(rows, "attacks", name, "auc")[0], 4))
-        precision, auc = mean(rows, "precision")[0], mean(rows, "attacks", "shokri", "auc")[0]
-        headline["ours"] = f"{precision:.3f} (AUC {auc:.3f})"
+        headline["ours"] = f"{shown(precision, None)} (AUC {auc:.3f})"
         if published:
             headline["published"] = f"{published[2]} (another target)"
     for row in parts.get("shadow_data", {"found": []})["found"]:
@@ -64,8 +77,8 @@ def summarise(config: Config, parts: dict[str, Any], origin: str, real: bool) ->
             round(row["precision"], 4), "share", known, NOTES if known else ""
         )
     # Five digits are more than any table or picture shows; the parts' own files keep all.
-    shown = json.loads(json.dumps(parts), parse_float=lambda text: round(float(text), 5))
+    short = json.loads(json.dumps(parts), parse_float=lambda text: round(float(text), 5))
     return Result(
         metrics, headline,
-        details={"origin": origin, "real": real, "dataset": config.dataset, "parts": shown},
+        details={"origin": origin, "real": real, "dataset": config.dataset, "parts": short},
     )  # fmt: skip

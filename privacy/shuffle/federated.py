@@ -98,7 +98,8 @@ def make(
         )
 
     def init(variables: Variables) -> State:
-        return State(jnp.zeros((), jnp.int32), variables, server.init(variables.params))
+        start = State(jnp.zeros((), jnp.int32), variables, server.init(variables.params))
+        return tree.apart(start)  # the server's state may begin with the parameters
 
     def dimension(variables):
         return tree.size(variables.params)
@@ -122,7 +123,8 @@ def make(
                 rng.fold(key, "client", ident),
                 longest=population.longest,
             )
-            update, _ = ravel_pytree(tree.sub(trained.params, state.variables.params))
+            ends = tree.wide(trained.params), tree.wide(state.variables.params)
+            update, _ = ravel_pytree(tree.sub(*ends))
             # a broken update must not show that it is: it becomes the zero record
             update = jnp.where(jnp.all(jnp.isfinite(update)), update, 0.0)
             return local.randomize(rng.fold(key, "report", ident), update), info.loss
@@ -134,9 +136,10 @@ def make(
         population, evaluation = data
         seen, loss = reports(state, population, key)
         mean = randomizer(dimension(state.variables)).estimate(seen)
-        _, unravel = ravel_pytree(state.variables.params)
-        updates, opt = server.update(unravel(-mean), state.server, state.variables.params)
-        params = optax.apply_updates(state.variables.params, updates)
+        before = state.variables.params
+        _, unravel = ravel_pytree(tree.wide(before))
+        updates, opt = server.update(tree.cast(unravel(-mean), before), state.server, before)
+        params = optax.apply_updates(before, updates)
         variables = state.variables._replace(params=params)
         metrics = evaluate(variables, evaluation)
         new = State(state.round + 1, variables, opt)

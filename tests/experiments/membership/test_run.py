@@ -1,9 +1,13 @@
 import json
+import math
+import shutil
 
+import numpy as np
 import pytest
 
 from experiments import __main__ as command
-from experiments.membership import attacks
+from experiments.membership import attacks, summary
+from privacy.membership import attack_model
 
 FAST = [
     "--target-train", "120", "--target-test", "160", "--population", "60", "--shadow-train", "120",
@@ -48,6 +52,31 @@ def test_a_finished_run_resumes_to_the_same(finished):
     assert run(out, *parts, "--resume") == 0
     assert (out / "part_attacks.json").read_bytes() == before
     assert json.loads((out / "result.json").read_text())["metrics"] == first
+
+
+def test_an_attack_that_accuses_nobody_has_no_precision(finished, tmp_path, monkeypatch):
+    done, parts = finished
+    out = shutil.copytree(done, tmp_path / "run")
+    (out / "part_attacks.json").unlink()
+    quiet = lambda learnt, answers, labels: np.full(len(labels), -1.0)
+    monkeypatch.setattr(attack_model, "score", quiet)
+    assert run(out, *parts, "--resume") == 0
+    stored = json.loads((out / "result.json").read_text())
+    assert "precision" not in stored["metrics"] and stored["metrics"]["recall"]["value"] == 0
+    assert "| precision | - | - |" in (out / "report.md").read_text()
+
+
+def test_one_repetition_has_no_deviation(finished):
+    out, _ = finished
+    text = (out / "report.md").read_text()
+    assert "1 seed; 120 members" in text and "±" not in text
+    assert summary.mean([{"a": {"b": 1.0}}, {"a": {"b": 3.0}}], "a", "b") == (2.0, 2**0.5)
+    assert summary.mean([{"a": 1.0}, {"a": None}], "a") == (1.0, None)
+    row = attacks.mean_rows([{"a": 1.0}, {"a": math.nan}])
+    assert row == {"a": 1.0, "a sd": None}
+    assert [summary.shown(*v) for v in ((2.0, 0.5), (2.0, None), (None, None))] == [
+        "2.000 ± 0.500", "2.000", "-",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from fl_jax.core import tree
 from fl_jax.federated import client, population
 from fl_jax.train import cohort
 from fl_jax.train.state import Variables
@@ -142,3 +143,38 @@ def test_the_audit_stays_below_the_certificate(key):
     certified = shuffle.epsilon(eps0, n, delta).upper
     assert 0.1 < proved <= certified
     assert audit.lower_bound(first, first[::-1], delta) < 0.1
+
+
+def test_a_narrow_model_is_reported_in_float32_and_stays_narrow():
+    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), INITIAL)
+
+    def wide_loss(variables, batch, key):
+        return loss(tree.wide(variables), batch, key)
+
+    algorithm = federated.make(
+        client=client.make(wide_loss, optax.sgd(1.0), epochs=1, batch_size=1),
+        randomizer=lambda d: randomizers.privunit(d, 3.0),
+        clients=CLIENTS,
+        server=optax.sgd(0.5, momentum=0.9),
+    )
+    state, data = algorithm.init(narrow), (people(), ())
+    reports, _ = jax.eval_shape(algorithm.reports, state, people(), jax.random.key(0))
+    assert reports.dtype == jnp.float32
+    step = jax.jit(algorithm.step)
+    for _ in range(2):
+        state, _ = step(state, data, jax.random.key(0))
+    assert state.variables.params["w"].dtype == jnp.bfloat16
+    assert step._cache_size() == 1
+    assert bool(tree.all_finite(state))
+
+
+def test_a_fresh_state_can_be_donated_whatever_the_server_begins_with():
+    keeps = optax.GradientTransformation(lambda params: params, lambda g, s, p: (g, s))
+    algorithm = federated.make(
+        client=client.make(loss, optax.sgd(1.0), epochs=1, batch_size=1),
+        randomizer=identity,
+        clients=CLIENTS,
+        server=keeps,
+    )
+    later = jax.jit(lambda s: s._replace(round=s.round + 1), donate_argnums=0)
+    assert int(later(algorithm.init(jax.tree.map(jnp.copy, INITIAL))).round) == 1
