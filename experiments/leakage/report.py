@@ -207,7 +207,8 @@ def _draw_curves(details: dict, path: pathlib.Path) -> None:
                 axis.plot([at] * len(line["areas"]), line["areas"], ".", color=GREY, ms=4)
         axis.axhline(0.5, color=GREY, lw=0.8, ls="--")
         axis.set_xlabel(label)
-        axis.set_ylim(0.45, 1.02)
+        axis.set_ylim(top=1.02)
+    plots.floor(axes, 0.45)
     axes[0].set_ylabel("AUC")
     _save(figure, path / "auc.png")
 
@@ -243,7 +244,8 @@ def _draw_words(rows: list[dict], path: pathlib.Path) -> None:
     if set(batches) == set(YELP):
         known = [YELP[b] for b in batches]
         axis.plot(batches, known, "o--", color=GREY, label="precision, Yelp-health (from memory)")
-    axis.set(xscale="log", xlabel="texts in a batch", ylim=(0.45, 1.05))
+    axis.set(xscale="log", xlabel="texts in a batch", ylim=(None, 1.05))
+    plots.floor([axis], 0.45)
     axis.set_xticks(batches, [str(b) for b in batches])
     axis.minorticks_off()
     axis.legend(frameon=False, fontsize=8)

@@ -269,10 +269,11 @@ def draw_effects(parts: dict[str, Any], path) -> None:
             sd = [r[f"{name} sd"] or 0.0 for r in rows]
             style = "--" if "accuracy" in name else "-"
             axis.errorbar(x, y, yerr=sd, color=colour, ls=style, capsize=2, label=text)
-        axis.set(xscale="log", xlabel=label, ylim=(0.3, 1.03))
+        axis.set(xscale="log", xlabel=label, ylim=(None, 1.03))
         axis.set_xticks(x, [str(v) for v in x])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
+    plots.floor(axes[0], 0.3)
     axes[0][0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
