@@ -144,6 +144,8 @@ def make(
         return problem(400, str(error))
 
     async def not_there(request: Request, error: HTTPException) -> Response:
+        if error.status_code in (404, 405):  # the router's own, which no handler has seen
+            counted.request("*", error.status_code, 0.0)
         return problem(error.status_code, error.detail, error.headers)
 
     application = Starlette(

@@ -301,8 +301,12 @@ def test_pages_schema_measures_and_a_silent_log(app, caplog):
     assert "://" not in html.replace("http://www.w3.org", "")  # nothing from anybody else
     assert client.get(app, "/openapi.json").json() == openapi.SCHEMA
     assert "/search" in client.get(app, "/docs").body.decode()
+    assert client.get(app, "/secret").status == 404
+    assert client.get(app, "/batch").status == 405
     text = client.get(app, "/metrics").body.decode()
     assert 'geocoder_requests_total{route="/locate",status="200"}' in text
+    for status in (404, 405):
+        assert f'geocoder_requests_total{{route="*",status="{status}"}}' in text
     assert "secret" not in text
     assert isinstance(json.loads(page.outlines()), list)
     assert client.get(app, "/healthz").json() == {"status": "ok"}
