@@ -18,6 +18,23 @@ FURTHER = {  # in the figures of Renyi divergences and of composition
     "stronger by Renyi": ("stronger clone, composed by Renyi", "#0b6aa2", "-."),
     "Girgis 2021": ("Girgis et al. 2021", "#7b4fa3", "--"),
 }
+# What stands above each table.
+TITLES = {
+    "by_eps0": """## Bounds
+
+Central eps of n shuffled reports at delta = {delta:g}: certified brackets [lower, upper], k-RR with
+k = 10. "k-RR variation ratio" is the published merged pair, which is no upper bound (below).""",
+    "rdp": "Renyi divergences of order alpha at eps0 = 1, n = 10,000.",
+    "composition": "Central eps of T adaptive rounds at eps0 = 1, n = 10,000, delta = {delta:g}.",
+    "counterexample": """## The merged pair is not an upper bound
+
+Exact enumeration of shuffled k-RR over what the merged pair claims: above 1 it is refuted.""",
+    "audit": """## Audit
+
+A membership attack that knows every record but one: what it proves must stay below what is
+certified.""",
+    "training": "## Shuffled federated learning",
+}
 
 
 def report(outcome: result.Result, directory: result.RunDirectory) -> str:
@@ -30,15 +47,20 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
             f" ({p['status']}, {p['adjacency']})."
         )
     if "figures" in details:
-        _draw_figures(details["figures"], directory.path)
-        parts.append(bounds_table(details["figures"]["by_eps0"]))
-        parts += [curve_table(details["figures"][name]) for name in ("rdp", "composition")]
-        parts.append(counter_table(details["figures"]["counterexample"]))
+        figures = details["figures"]
+        _draw_figures(figures, directory.path)
+        tables = {
+            "by_eps0": bounds_table(figures["by_eps0"]),
+            "rdp": curve_table(figures["rdp"]),
+            "composition": curve_table(figures["composition"]),
+            "counterexample": counter_table(figures["counterexample"]),
+        }
+        parts += [f"{TITLES[n].format(**figures)}\n\n{table}" for n, table in tables.items()]
     if "audit" in details:
-        parts.append(audit_table(details["audit"]))
+        parts.append(f"{TITLES['audit']}\n\n{audit_table(details['audit'])}")
     if "training" in details:
         _draw_training(details["training"], directory.path)
-        parts.append(training_table(details["training"]))
+        parts.append(f"{TITLES['training']}\n\n{training_table(details['training'])}")
     text = "\n\n".join(parts)
     pictures = "\n\n".join(f"![{p.stem}]({p.name})" for p in sorted(directory.path.glob("*.png")))
     (directory.path / "report.md").write_text(
@@ -111,7 +133,7 @@ def training_table(training: dict) -> str:
         lines.append(
             f"| {r['randomizer']} | {parameter} | [{r['eps'][0]:.4f}, {r['eps'][1]:.4f}]"
             f" | {'; '.join((r['status'], *r['notes']))} | {r['accuracy']:.4f}"
-            f" | {r['sd']:.4f} | {r['worst']:.4f} |"
+            f" | {'-' if r['sd'] is None else format(r['sd'], '.4f')} | {r['worst']:.4f} |"
         )
     return "\n".join(lines)
 

@@ -177,7 +177,7 @@ def train(config: Config, task: tasks.Task, name: str, made: Slot, log) -> dict:
         "notes": list(made.bound.notes),
         "accuracy": float(last.mean()),
         "worst": float(last.min()),
-        "sd": float(last.std(ddof=1)) if len(last) > 1 else 0.0,
+        "sd": float(last.std(ddof=1)) if len(last) > 1 else None,
         "curves": curves,
     }
 
