@@ -12,6 +12,10 @@ BLUE, RED, GREY, GREEN = "#0b6aa2", "#c1272d", "#7a7a7a", "#2c8c4a"
 # Precision at recall 1 on Yelp-health, by batch size [from memory of the paper, not verified].
 YELP = {32: 0.92, 64: 0.84, 128: 0.75, 256: 0.66, 512: 0.62}
 
+INFERENCE = """How well updates tell whether a batch has the property: AUC (0.5 = chance), mean over
+seeds with Student's 95 % interval, worst and best seed. Then the main task's accuracy, and where it
+was asked the AUC of two other classifiers, and that with the labels shuffled."""
+
 
 def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     """Writes the pictures and report.md; returns the text that ends the run."""
@@ -23,7 +27,7 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     _draw_words(summary.words(details["words"]), path)
     _draw_inversion(path)
     about = details["about"]
-    parts = [inference_table(details["table"])]
+    parts = [INFERENCE, inference_table(details["table"])]
     for line in details["table"]:
         if "shares" in line:
             parts.append(share_table(line))
