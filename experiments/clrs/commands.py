@@ -83,18 +83,17 @@ def test(argv: list[str]) -> int:
         asked_of = dataclasses.replace(config, test_samples=most[n])
         wanted = {name: task.samples(asked_of, name) for name in task.tasks(config)}
         for seed, (step, state) in states.items():
-            found = [r for r in earlier if (r["seed"], r["n"]) == (seed, n)]
-            if {r["task"]: r["samples"] for r in found} != wanted:
-                found = []
-                for name, scores, own_stop in task.test(asked_of, state, key, n):
-                    row = summary.row(seed, n, name, scores, own_stop, wanted[name])
-                    found.append({"stage": "test", **row, "round": step})
-                    said = f"seed {seed}, {summary.line(row)}, {wanted[name]} samples"
-                    print(said, flush=True)
-            rows += found
-            earlier = [r for r in earlier if (r["seed"], r["n"]) != (seed, n)]
-            # After every size and seed: large ones take long.
-            file.write_text(json.dumps(rows + earlier, indent=1) + "\n")
+            here = [r for r in earlier if (r["seed"], r["n"]) == (seed, n)]
+            earlier = [r for r in earlier if r not in here]
+            rows += [r for r in here if wanted.get(r["task"]) == r["samples"]]
+            done = {r["task"] for r in rows if (r["seed"], r["n"]) == (seed, n)}
+            left = [name for name in wanted if name not in done]
+            for name, scores, own_stop in task.test(asked_of, state, key, n, left):
+                row = summary.row(seed, n, name, scores, own_stop, wanted[name])
+                rows.append({"stage": "test", **row, "round": step})
+                print(f"seed {seed}, {summary.line(row)}, {wanted[name]} samples", flush=True)
+                # After every task: large ones take long.
+                file.write_text(json.dumps(rows + earlier, indent=1) + "\n")
     rows += earlier
     found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
     picture = pathlib.Path(asked.run) / "test.png"

@@ -118,14 +118,11 @@ def test(config: Config, directory: result.RunDirectory, seed: int, state) -> No
         done = {(row["n"], row["task"]) for row in metrics.read(path)}
         key = rng.fold(jax.random.key(config.seed), "test")
         for n in config.test_lengths:
-            if all((n, name) in done for name in tasks.tasks(config)):
-                continue
-            for name, scores, own_stop in tasks.test(config, state, key, n):
-                if (n, name) not in done:
-                    samples = tasks.samples(config, name)
-                    row = summary.row(seed, n, name, scores, own_stop, samples)
-                    log.write(row)
-                    print(f"seed {seed}, {summary.line(row)}", flush=True)
+            left = [name for name in tasks.tasks(config) if (n, name) not in done]
+            for name, scores, own_stop in tasks.test(config, state, key, n, left):
+                row = summary.row(seed, n, name, scores, own_stop, tasks.samples(config, name))
+                log.write(row)
+                print(f"seed {seed}, {summary.line(row)}", flush=True)
 
 
 def hints(config: Config, directory: result.RunDirectory, seed: int, state) -> None:

@@ -174,15 +174,15 @@ def _keys(config, seeds):
     return keys[0] if config.plan == ALONE else keys
 
 
-def test(config: Config, state: training.State | selection.Kept, key, n: int):
-    """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None) of every
-    task at one size.
+def test(config: Config, state: training.State | selection.Kept, key, n: int, names):
+    """Yields (task, `evaluate.Scores`, those when it decides itself when to stop or None) of each
+    of these tasks at one size.
 
     The inputs are the benchmark's distribution and the same for every seed of the model.
     """
     state = selection.chosen(state)
     found = _owned(config, state)
-    for name in tasks(config):
+    for name in names:
         group, own = found[name]
         one = functools.partial(
             evaluate.task, name, group, state.shared, own, model(config), key, length=n,

@@ -79,3 +79,38 @@ def test_seeds_and_devices_that_cannot_be_are_refused():
     ):
         with pytest.raises(errors.ConfigError, match=words):
             task.check(dataclasses.replace(TINY, **change))
+
+
+def test_tests_go_on_where_a_kill_left_them(tmp_path, monkeypatch):
+    cfg = dataclasses.replace(TINY, tasks=("minimum", "find_maximum_subarray_kadane"), seeds=1)
+    directory = result.RunDirectory.open("clrs", "smoke", cfg, str(tmp_path / "run"), False)
+    directory.write_config()
+    (states,) = (task.split(cfg, seeds, task.start(cfg, seeds)) for seeds in task.batches(cfg))
+    asked = []
+
+    def found(name, *_, **__):
+        asked.append(name)
+        return evaluate.Scores(0.5, 0.5, {}, {})
+
+    monkeypatch.setattr(evaluate, "task", found)
+    run.test(cfg, directory, 0, states[0])
+    path = run.file(directory, 0, "test")
+    whole = path.read_bytes()
+    path.write_bytes(whole.splitlines(keepends=True)[0])
+    run.test(cfg, directory, 0, states[0])
+    assert path.read_bytes() == whole
+    assert asked == [*cfg.tasks, cfg.tasks[1]]  # the first one is not tested again
+
+    asked.clear()
+    monkeypatch.setattr(run, "saved", lambda *_: {0: (2, states[0])})
+    command = [str(directory.path), "--lengths", "4,5", "--samples", "8"]
+    assert commands.test(command) == 0
+    stored = directory.path / "test.json"
+    rows = json.loads(stored.read_text())
+    assert [(r["n"], r["task"]) for r in rows] == [(n, name) for n in (4, 5) for name in cfg.tasks]
+    stored.write_text(json.dumps(rows[1:]))
+    asked.clear()
+    assert commands.test([*command, "--resume"]) == 0
+    assert asked == ["minimum"]
+    again = json.loads(stored.read_text())
+    assert sorted(map(str, again)) == sorted(map(str, rows))
