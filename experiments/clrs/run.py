@@ -47,7 +47,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         log.truncate(0)
         for row in rows:
             log.write(row)
-    return summary.summarise(config, rows, used)
+    return summary.summarise(config, rows, used, directory.preset)
 
 
 def folder(run: pathlib.Path, seeds: tuple[int, ...]) -> pathlib.Path:

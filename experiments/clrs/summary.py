@@ -89,7 +89,7 @@ def deviation(values: list[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Result:
+def summarise(config: Config, rows: list[dict], used: dict[str, float], preset: str) -> Result:
     """The result of a run, from the rows that it wrote."""
     found = scores(rows)
     accepting = scores(rows, "accepting")
@@ -135,7 +135,7 @@ def summarise(config: Config, rows: list[dict], used: dict[str, float]) -> Resul
             f" multi-task model, {config.seeds} seed{'s' if config.seeds > 1 else ''}",
             "ours": f"{both['algorithms']:.1f} %",
             "published": said,
-            "command": "python -m experiments clrs"
+            "command": f"python -m experiments clrs --preset {preset}"
             + (f" --seeds {config.seeds}" if config.seeds > 1 else ""),
         },
         details={

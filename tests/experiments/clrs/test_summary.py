@@ -21,7 +21,7 @@ ROWS = [
 
 def test_the_benchmark_size_stands_beside_what_was_published():
     settings = dataclasses.replace(config.SMOKE, seeds=2)
-    found = summary.summarise(settings, ROWS, {"train": 1.0, "test": 0.5})
+    found = summary.summarise(settings, ROWS, {"train": 1.0, "test": 0.5}, "smoke")
     bfs = found.metrics["bfs, n = 64"]
     assert (bfs.value, bfs.published) == (85.0, 99.73)
     assert found.metrics["bfs, n = 16"].published is None
@@ -46,7 +46,7 @@ def test_other_sizes_stand_beside_nothing(tmp_path):
     lines = report.table(found).splitlines()
     assert lines[0] == "| algorithm | ours, n = 16 |"
     assert lines[-1].startswith("| **of families** | 72.50") and lines[-1].count("|") == 3
-    outcome = summary.summarise(dataclasses.replace(config.SMOKE, seeds=2), rows, {})
+    outcome = summary.summarise(dataclasses.replace(config.SMOKE, seeds=2), rows, {}, "smoke")
     assert outcome.metrics["mean of 2 algorithms, n = 16"].published is None
     assert outcome.headline["published"] == "none at this size"
     assert outcome.details["largest"] == 4
@@ -67,7 +67,7 @@ def test_scores_that_accept_every_right_answer_are_a_second_column():
     assert lines[0].startswith("| algorithm | ours, n = 16 | any, n = 16 | ours, n = 64 | any,")
     assert lines[2].startswith("| bfs | 100.00 ± 0.00 | 100.00 ± 0.00 | 85.00 ± 7.07 | 100.00 ± 0.")
     settings = dataclasses.replace(config.SMOKE, seeds=2)
-    found = summary.summarise(settings, rows, {"train": 1.0, "test": 0.5})
+    found = summary.summarise(settings, rows, {"train": 1.0, "test": 0.5}, "smoke")
     assert found.metrics["bfs, n = 64, every right answer"].value == 100
     assert found.metrics["mean of algorithms, n = 64, every right answer"].value == 100
     assert found.metrics["mean of 2 algorithms, n = 64"].value == 72.5
