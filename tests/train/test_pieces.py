@@ -15,6 +15,7 @@ from tests.train.test_allocator import large_pages
 
 PROGRAM = """
 import resource
+import statistics
 from fl_jax.train import allocator
 allocator.keep_memory()
 import jax, jax.numpy as jnp
@@ -29,11 +30,15 @@ def program(x):  # twelve arrays of 8 MB, all needed up to the end
 
 x = jnp.ones(2_000_000)
 run = jax.jit(program, compiler_options=pieces.compiler_options(x))
-repeat = lambda: [run(x).block_until_ready() for _ in range(6)]
-repeat()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-repeat()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+seen = []
+for _ in range(11):
+    before = faults()
+    for _ in range(6):
+        run(x).block_until_ready()
+    seen.append(faults() - before)
+# each heap that XLA's threads take up fetches its memory once, and when it does so is luck
+print(statistics.median(seen))
 """
 TRIED = importlib.metadata.version("jaxlib").startswith(pieces.TRIED)
 SMALL = {"kernel": jax.ShapeDtypeStruct((8, 8), jnp.float32)}
@@ -59,7 +64,7 @@ def test_temporary_arrays_are_kept():
         text=True,
         env=environment | {"JAX_PLATFORMS": "cpu"},
     )
-    assert int(done.stdout) < 150  # 96 MB in pages of 2 MB, six times, are 300
+    assert float(done.stdout) < 50  # 96 MB in pages of 2 MB, six times, are 300
 
 
 def test_results_do_not_change():
