@@ -1,14 +1,11 @@
 """What `python -m experiments geocoding` does besides a run: `config.COMMANDS`."""
 
-import csv
 import dataclasses
 import json
 import pathlib
 
 from experiments import arguments
 from fl_jax.core import errors
-
-KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def serve(argv: list[str]) -> int:
@@ -121,34 +118,28 @@ def batch(argv: list[str]) -> int:
         "geocoding",
         "batch",
         "Adds lat, lon, confidence, place, geonameid, country, cell and error (of what cannot be"
-        " geocoded); geocoded_lat and so on where the file has a column of that name.",
+        " geocoded); geocoded_lat and so on where the file has a column of that name. Interrupted,"
+        " the same command goes on where it stopped.",
     )
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("source", help=".csv, .tsv, .jsonl or .parquet")
-    parser.add_argument("target", help="of the same kind, or another one of these")
+    parser.add_argument("target", help="a new file of the same kind, or another one of these")
     parser.add_argument("--column", default="text", help="that holds the texts")
     parser.add_argument("--residual", type=float, default=0.05)
     asked = arguments.read(parser, argv)
-    from fl_jax.train import metrics
+    from experiments.geocoding import batching, tables
 
     target = pathlib.Path(asked.target)
-    _writable(target)
-    rows = read_rows(pathlib.Path(asked.source), asked.column)
+    batching.check(target)
+    table = tables.read(pathlib.Path(asked.source), asked.column)
     found = _load(asked.run)
-    taken, out, count = {name for row in rows for name in row}, [], 0
-    with metrics.Progress(len(rows), what="text") as progress:
-        progress.update(0)
-        for start in range(0, len(rows), 64):
-            some = rows[start : start + 64]
-            texts, unfit = zip(*(_text(r[asked.column]) for r in some), strict=True)
-            answers = found.geocode(texts, residual=asked.residual)
-            count += sum(a.found for a in answers)
-            added = [_columns(found, a) | {"error": why}
-                     for why, a in zip(unfit, answers, strict=True)]  # fmt: skip
-            out += [{**r, **_beside(taken, a)} for r, a in zip(some, added, strict=True)]
-            progress.update(len(out))
-    write_rows(target, out)
-    print(f"{len(out)} texts, {count} of them found: {asked.target}")
+    values = [row[asked.column] for row in table.rows]
+    with batching.kept(target, [values, asked.residual, batching.marks(_folder(asked.run))]) as by:
+        added = batching.geocode(found, values, asked.residual, by)
+        taken = {name for row in table.rows for name in row}
+        tables.write(target, table, [tables.beside(taken, row) for row in added])
+    count = sum(row["lat"] is not None for row in added)
+    print(f"{len(added)} texts, {count} of them found: {target}")
     return 0
 
 
@@ -217,139 +208,6 @@ def dump(argv: list[str]) -> int:
     lines = wikidata.extract(asked.source, asked.target, language=asked.language)
     print(f"{lines} lines read; {asked.target}")
     return 0
-
-
-def read_rows(path: pathlib.Path, column: str) -> list[dict]:
-    """The rows of a file of texts.
-
-    Raises:
-        DataError: it cannot be read, has no rows or no such column, two columns of one name, or a
-            row with more fields than there are columns.
-    """
-    if not path.is_file():
-        raise errors.DataError(f"{path} is not there.")
-    kind = errors.one_of("kind of file", path.suffix, KINDS)
-    names: list[str] = []
-    try:
-        if kind == ".parquet":
-            rows = _arrow().parquet.read_table(path).to_pylist()
-        elif kind == ".jsonl":
-            lines = path.read_text("utf-8-sig").split("\n")  # splitlines cuts at U+2028 as well
-            rows = [json.loads(line) for line in lines if line.strip()]
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins with a BOM
-                reader = csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
-                names, rows = list(reader.fieldnames or ()), list(reader)
-    except (ValueError, csv.Error) as error:
-        raise errors.DataError(f"{path} cannot be read as {kind}: {str(error)[:120]}.") from None
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise errors.DataError(f"{path} has two columns {twice!r}; name them apart.")
-    if not rows:
-        raise errors.DataError(f"{path} has no rows.")
-    long = next((n for n, row in enumerate(rows, 1) if isinstance(row, dict) and None in row), None)
-    if long is not None:
-        raise errors.DataError(
-            f"row {long} of {path} has more fields than there are columns; quote what holds the"
-            " sign between them."
-        )
-    bad = next((n for n, r in enumerate(rows) if not isinstance(r, dict) or column not in r), None)
-    if bad is not None:
-        raise errors.DataError(f"row {bad + 1} of {path} has no column {column!r}; give --column.")
-    for row in rows:
-        if isinstance(row[column], bytes):  # Parquet without the mark that they are text
-            row[column] = row[column].decode("utf-8", "surrogateescape")
-    return rows
-
-
-def write_rows(path: pathlib.Path, rows: list[dict]) -> None:
-    """Writes rows in the format of the file's ending."""
-    kind = errors.one_of("kind of file", path.suffix, KINDS)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    # Halves of characters become \\ud83d and the like, as JSON writes them.
-    if kind == ".parquet":
-        arrow = _arrow()
-        columns = {name: _column(arrow, [row.get(name) for row in rows]) for name in names}
-        arrow.parquet.write_table(arrow.table(columns), path)
-        return
-    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-        if kind == ".jsonl":
-            plain = lambda row: json.dumps(row, ensure_ascii=False, default=str)
-            file.writelines(plain(row) + "\n" for row in rows)
-            return
-        writer = csv.DictWriter(file, names, delimiter="\t" if kind == ".tsv" else ",")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _column(arrow, values: list):
-    """Values as a column; those of several kinds as text."""
-    whole = lambda v: v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v
-    values = [whole(v) for v in values]
-    try:
-        return arrow.array(values)
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
-        plain = lambda v: json.dumps(v, ensure_ascii=False, default=str)
-        return arrow.array([v if v is None or isinstance(v, str) else plain(v) for v in values])
-
-
-def _arrow():
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise errors.ConfigError("Parquet needs pyarrow: pip install pyarrow.") from None
-    return pyarrow
-
-
-def _columns(found, answer) -> dict:
-    """What is added to a row."""
-    if not answer.found:
-        empty = dict.fromkeys(("lat", "lon", "place", "geonameid", "country"))
-        return {**empty, "confidence": round(answer.confidence, 6), "cell": None}
-    places, row = found.gazetteer, answer.place
-    return {
-        "lat": round(answer.lat, 6),
-        "lon": round(answer.lon, 6),
-        "place": places.display(row) if row >= 0 else None,
-        "geonameid": int(places.ids[row]) if row >= 0 else None,
-        "country": places.country_code(row) if row >= 0 else None,
-        "confidence": round(answer.confidence, 6),
-        "cell": found.partition.label(answer.nested[-1][0]),
-    }
-
-
-def _text(value) -> tuple[str, str | None]:
-    """(what is geocoded, why that is nothing though a value is there) of a value of a file."""
-    from fl_jax.geocoding.geocoder import LIMIT
-
-    if value is None or value != value:  # NaN, as pandas writes what is missing
-        return "", None
-    if not isinstance(value, str):
-        return "", f"no text but {type(value).__name__}"
-    if len(value) > LIMIT:
-        return "", f"{len(value)} characters; the limit is {LIMIT}"
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return "", "no Unicode text"
-    return value, None
-
-
-def _writable(path: pathlib.Path) -> None:
-    """Refuses a file that could not be written, before hours of work for it."""
-    if errors.one_of("kind of file", path.suffix, KINDS) == ".parquet":
-        _arrow()
-    if not path.parent.is_dir():
-        raise errors.DataError(f"{path.parent} is no folder; make it first.")
-
-
-def _beside(taken: set[str], added: dict) -> dict:
-    """Columns under names that the file does not have: what it holds is never written over."""
-    prefix = ""
-    while taken & {prefix + n for n in added if prefix or n in taken}:
-        prefix += "geocoded_"
-    return {prefix + n if n in taken else n: v for n, v in added.items()}
 
 
 def _load(run, places=None, *, calibrated=True):
