@@ -70,7 +70,8 @@ class Config(ranges.Checked):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Refuses numbers out of range, and steps that the stride does not meet.
+        """Refuses numbers out of range, steps that the stride does not meet, and micro-batches or
+        devices that do not divide a batch: fine-tuning's would end a run that has trained for long.
 
         Raises:
             ConfigError: then.
@@ -80,6 +81,16 @@ class Config(ranges.Checked):
             raise errors.ConfigError(
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."
             )
+        rows = self.micro_batches * abs(self.data * self.fsdp)
+        batches = {"batch": self.batch, "finetune_batch": self.finetune_batch}
+        if self.ramp_start:
+            batches |= {"ramp_start": self.ramp_start, "ramp_step": self.ramp_step}
+        for name, size in batches.items():
+            if rows and size % rows:
+                raise errors.ConfigError(
+                    f"{name} of {size} sequences is no multiple of {rows}, micro_batches x data x"
+                    " fsdp; change one."
+                )
 
 
 SMOKE = Config(

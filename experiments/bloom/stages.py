@@ -172,8 +172,8 @@ def federate(config, model, words, params, corpus):
         rows = packing.cut(tokens, min(config.client_length, len(tokens) - 1))
         rows = rows[: config.client_rows]
         shares.append(np.arange(len(rows)) + len(examples))
-        examples += [np.pad(row, (0, config.client_length + 1 - len(row))) for row in rows]
-    data = population.make({"tokens": np.stack(examples).astype(np.int32)}, shares)
+        examples += list(rows)
+    data = population.make(filled(examples, config.client_length + 1), shares)
     local = client.make(
         lora.make(params, model, alpha=config.lora_rank),
         optimizer.make(optimizer.Optimizer("adam", rate=config.client_rate)),
@@ -194,6 +194,15 @@ def federate(config, model, words, params, corpus):
         state, info = step(state, data, key)
         curve.append([number + 1, float(np.mean(info.loss))])
     return lora.merge(params, state.variables.params, alpha=config.lora_rank), curve
+
+
+def filled(examples, length: int) -> dict[str, np.ndarray]:
+    """Rows of one length, filled up on the right; where one is, segments say what is a token."""
+    tokens = np.zeros((len(examples), length), np.int32)
+    segments = np.zeros_like(tokens)
+    for row, example in enumerate(examples):
+        tokens[row, : len(example)], segments[row, : len(example)] = example, 1
+    return {"tokens": tokens} if segments.all() else {"tokens": tokens, "segments": segments}
 
 
 def _drive(config, trainer, state, batches, steps, directory, name, resume):

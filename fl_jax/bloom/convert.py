@@ -119,7 +119,8 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
 
     Raises:
         DataError: a file that is damaged, a tensor that is missing, unknown, or of another
-            shape than config.json makes it: which one, what was expected, what was found.
+            shape than config.json makes it: which one, what was expected, what was found; numbers
+            that `dtype` does not hold.
         ConfigError: a dtype that is no floating one.
     """
     _check_dtype(dtype)
@@ -176,13 +177,35 @@ def to_tensors(params: PyTree, config: Config) -> dict[str, np.ndarray]:
 def _read(path, spec, index, tensors, config) -> np.ndarray:
     """The part of a parameter that `index` (a slice for each axis) cuts out."""
     if not path.startswith("layers/"):
-        view = from_torch(path, tensors[hf_name(path, 0)], config)[index]
-        return np.array(view, spec.dtype)
+        name = hf_name(path, 0)
+        view = from_torch(path, tensors[name], config)[index]
+        return np.array(view) if view.dtype == spec.dtype else _cast(name, view, spec.dtype)
     layers, rest = range(*index[0].indices(config.layers)), index[1:]
     sizes = [len(range(*s.indices(n))) for s, n in zip(rest, spec.shape[1:], strict=True)]
     out = np.empty((len(layers), *sizes), spec.dtype)
     for row, layer in zip(out, layers, strict=True):
-        row[...] = from_torch(path, tensors[hf_name(path, layer)], config)[rest]
+        name = hf_name(path, layer)
+        row[...] = _cast(name, from_torch(path, tensors[name], config)[rest], spec.dtype)
+    return out
+
+
+def _cast(name: str, array: np.ndarray, dtype) -> np.ndarray:
+    """The array in this dtype.
+
+    Raises:
+        DataError: a number that it would make infinite.
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        out = array.astype(dtype)
+    if jnp.finfo(dtype).max < jnp.finfo(array.dtype).max:
+        lost = np.isfinite(array) & ~np.isfinite(out)
+        if lost.any():
+            raise errors.DataError(
+                f"tensor {name!r} holds {float(array[lost][0]):g}, and {np.dtype(dtype)} ends at"
+                f" {float(jnp.finfo(dtype).max):g}; choose a dtype that holds it, such as bfloat16."
+            )
     return out
 
 
@@ -198,7 +221,13 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
     for name, path in safetensors.files(folder):
         if path not in opened:
             opened[path] = safetensors.File(path)
-        tensors[name.removeprefix("transformer.")] = opened[path].tensor(name)
+        own = name.removeprefix("transformer.")
+        if own in tensors:
+            raise errors.DataError(
+                f"the checkpoint in {folder} has {own!r} twice, with and without the prefix"
+                " 'transformer.'; remove one of them."
+            )
+        tensors[own] = opened[path].tensor(name)
     head = tensors.pop("lm_head.weight", None)
     _check(tensors, config, f"the checkpoint in {folder}")
     if head is not None and not _same(head, tensors["word_embeddings.weight"]):
@@ -211,8 +240,9 @@ def _tensors(folder, config) -> dict[str, np.ndarray]:
 
 def _check(tensors, config, what: str) -> None:
     """Refuses tensors that are not those of the config."""
-    wanted = expected(config)
-    for name, shape in wanted.items():
+    wanted = set()
+    for name, shape in _expected(config):  # one by one: a config may claim any number of layers
+        wanted.add(name)
         if name not in tensors:
             raise errors.DataError(
                 f"{what} has no tensor {name!r} (shape {list(shape)}); is it a BLOOM of the size"
@@ -225,7 +255,7 @@ def _check(tensors, config, what: str) -> None:
             )
         if tensors[name].dtype.kind not in "fV":
             raise errors.DataError(f"tensor {name!r} is {tensors[name].dtype}, not a float.")
-    unknown = sorted(set(tensors) - set(wanted))
+    unknown = sorted(set(tensors) - wanted)
     if unknown:
         raise errors.DataError(
             f"{what} has {len(unknown)} tensors that BLOOM has not, first {unknown[0]!r}; expected"
@@ -241,11 +271,13 @@ def _same(a, b, rows: int = 4096) -> bool:
 
 def expected(config: Config) -> dict[str, tuple[int, ...]]:
     """HF name (without prefix) -> torch shape of every tensor of a checkpoint, in file order."""
-    found = {}
+    return dict(_expected(config))
+
+
+def _expected(config: Config):
     for path, spec, layer in _places(config):
         shape = spec.shape[1:] if path.startswith("layers/") else spec.shape
-        found[hf_name(path, layer)] = torch_shape(path, shape)
-    return found
+        yield hf_name(path, layer), torch_shape(path, shape)
 
 
 def _places(config):
@@ -274,12 +306,14 @@ def save_hf(
         shard_bytes: above this size the checkpoint is split, with an index beside it.
 
     Raises:
-        DataError: params that are not those of the config.
+        DataError: params that are not those of the config, or numbers that `dtype` does not hold.
         ConfigError: a dtype that is no floating one, or that safetensors have not. What was in
-            the folder stays then.
+            the folder stays in every case.
     """
     _check_dtype(dtype)
     folder = pathlib.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise errors.DataError(f"{folder} is a file; a checkpoint is written to a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     by_path = tree.named_leaves(params)
     streams = {}
@@ -296,8 +330,11 @@ def save_hf(
         _check_dtype(to, safetensors.NAMES)
 
         def make(leaf=leaf, path=path, layer=layer, inner=inner, to=to):
-            return np.asarray(to_torch(path, np.asarray(leaf[layer] if inner else leaf)), to)
+            own = to_torch(path, np.asarray(leaf[layer] if inner else leaf))
+            return _cast(hf_name(path, layer), own, to)
 
+        if jnp.finfo(to).max < jnp.finfo(leaf.dtype).max:
+            make()  # refuses before what is there goes
         streams["transformer." + hf_name(path, layer)] = safetensors.Stream(to, shape, make)
     _write(folder, streams, shard_bytes)
     (folder / "config.json").write_text(json.dumps(_hf_config(config, streams), indent=2) + "\n")
@@ -307,8 +344,11 @@ def _check_dtype(dtype, known=None) -> None:
     """Refuses what would cut parameters to whole numbers, and what is not among the known."""
     if dtype is None:
         return
-    floating = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-    if not floating or (known and jnp.dtype(dtype) not in known):
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError:
+        kind = jnp.dtype(bool)  # none
+    if not jnp.issubdtype(kind, jnp.floating) or (known and kind not in known):
         raise errors.ConfigError(
             f"parameters have a floating dtype, float32, bfloat16, float16 or float64, got {dtype};"
             " integers would cut them to whole numbers, and safetensors hold no others."

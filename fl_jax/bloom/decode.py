@@ -124,7 +124,7 @@ def step(
 
 
 def likeliest(logits: Float[Array, "vocab batch"]) -> Int[Array, " batch"]:
-    """argmax over the vocabulary, the first of equals.
+    """argmax over the vocabulary, the first of equals; `vocab`, which is no id, where one is NaN.
 
     A reduction that carries an index is computed entry by entry on a CPU. So sixteen parts of
     the vocabulary are compared with one another first, vector by vector.
@@ -132,7 +132,8 @@ def likeliest(logits: Float[Array, "vocab batch"]) -> Int[Array, " batch"]:
     vocab, batch = logits.shape
     index = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 0)
     fill = [(0, -vocab % WAYS), (0, 0)]
-    split = lambda a, value: jnp.pad(a, fill, constant_values=value).reshape(WAYS, -1, batch)
+    each = -(-vocab // WAYS)
+    split = lambda a, value: jnp.pad(a, fill, constant_values=value).reshape(WAYS, each, batch)
     values, places = split(logits, -jnp.inf), split(index, vocab)
     best, at = values[0], places[0]
     for value, place in zip(values[1:], places[1:], strict=True):  # later parts: only if greater

@@ -14,7 +14,7 @@ from fl_jax.bloom import decode, model, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.nn.tokens import check_tokens
+from fl_jax.nn.tokens import check_mask, check_tokens
 from fl_jax.train import mesh as meshes
 
 
@@ -37,10 +37,7 @@ class Sampling:
                 f"temperature must be finite and 0 or above, got {self.temperature}; 0 takes the"
                 " likeliest token."
             )
-        if self.top_k < 0:
-            raise errors.ConfigError(
-                f"top_k must be 0 (all tokens) or above, got {self.top_k}; give a whole number."
-            )
+        errors.whole("top_k", self.top_k)
         if not 0 < self.top_p <= 1:
             raise errors.ConfigError(
                 f"top_p must be above 0 and at most 1, got {self.top_p}; 1 keeps all tokens."
@@ -103,10 +100,13 @@ def sample(
 ) -> Int[Array, " batch"]:
     """One token for each row of logits.
 
-    Top-k is applied before top-p [Holtzman et al. 2020], and the likeliest token always stays.
+    Top-k is applied before top-p [Holtzman et al. 2020]. The likeliest token always stays, and so
+    do all that are as likely as the last of those kept. A row of NaN gives `vocab`, no id.
     """
+    broken = jnp.isnan(logits).any(axis=-1)
+    known = lambda token: jnp.where(broken, logits.shape[-1], token).astype(jnp.int32)
     if not sampling.temperature:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return known(jnp.argmax(logits, axis=-1))
     # From the top down, so that a temperature near 0 takes the likeliest and is no inf / inf.
     logits = logits - jnp.max(logits, axis=-1, keepdims=True)
     logits = logits / max(sampling.temperature, 1e-30)
@@ -123,7 +123,7 @@ def sample(
             kept = jnp.where(before < sampling.top_p, ordered, jnp.inf)
             least = jnp.maximum(least, jnp.min(kept, axis=-1))
         logits = jnp.where(logits < least[:, None], -jnp.inf, logits)
-    return jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
+    return known(jax.random.categorical(key, logits, axis=-1))
 
 
 def generate(
@@ -141,7 +141,7 @@ def generate(
 
     A row that has produced `config.eos` continues with `config.pad`; when all rows have, no
     further step is computed. Row i of a batch gets the tokens that it gets alone, up to
-    rounding.
+    rounding. Where the model's logits are NaN, -1 ends a row (`check_drawn`).
 
     Args:
         params: as for `model.apply`, or from `ready`, which lays them out once for many calls
@@ -158,8 +158,8 @@ def generate(
     Raises:
         ConfigError: no tokens to add, a cache that is too small, drawing without a key, or rows
             that the mesh does not divide.
-        DataError: tokens that are no ids of the vocabulary, or a prompt that ends in padding
-            (checked where they are concrete).
+        DataError: a mask of another shape; tokens that are no ids of the vocabulary, or a prompt
+            that ends in padding (checked where they are concrete).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -169,7 +169,8 @@ def generate(
         >>> generate(params, config, jnp.array([[5, 9, 2]]), count=4).shape
         (1, 4)
     """
-    errors.positive("count", count)
+    errors.whole("count", count, 1)
+    check_tokens(tokens, config.vocab)
     time = tokens.shape[1]
     capacity = time + count if capacity is None else capacity
     if capacity < time + count:
@@ -178,8 +179,8 @@ def generate(
         )
     if sampling.temperature and key is None:
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
-    check_tokens(tokens, config.vocab)
-    _check_mask(mask)
+    check_mask(mask, tokens)
+    _check_edge(mask)
     if not isinstance(params, Ready):
         return _alone(params, config, tokens, mask, key, count, sampling, capacity)
     if params.mesh is None:
@@ -188,7 +189,7 @@ def generate(
     return _dealt(params.mesh, params[:2], config, tokens, mask, key, count, sampling, capacity)
 
 
-def _check_mask(mask):
+def _check_edge(mask):
     """Refuses prompts that do not end at the right edge: padding would be gone on from."""
     if mask is None or isinstance(mask, jax.core.Tracer):
         return
@@ -244,9 +245,10 @@ def _generate(weights, config, tokens, mask, key, count, sampling, capacity, fir
             )
             one = lambda k, row: sample(k, row[None], sampling)[0]
             token = jax.vmap(one)(keys, logits)
-        token = jnp.where(done, config.pad, token)
+        broken = token >= config.vocab
+        token = jnp.where(done, config.pad, jnp.where(broken, -1, token))
         out = jax.lax.dynamic_update_slice(out, token[:, None], dtypes.places(0, i))
-        return token, out, done | (token == config.eos)
+        return token, out, done | broken | (token == config.eos)
 
     def step(carry):
         i, (token, out, done), cache = carry
@@ -316,6 +318,18 @@ def pad_left(prompts: Sequence[Sequence[int]], pad: int, *, multiple: int = 1):
     return jnp.asarray(tokens), jnp.asarray(mask)
 
 
+def check_drawn(out: np.ndarray) -> None:
+    """Refuses what `generate` drew of logits that are NaN.
+
+    Raises:
+        DataError: a -1 among the tokens.
+    """
+    if (out == -1).any():
+        raise errors.DataError(
+            "the model's logits are NaN; look for parameters that diverged or overflowed."
+        )
+
+
 def complete(
     params: PyTree,
     config: Config,
@@ -326,8 +340,14 @@ def complete(
     sampling: Sampling = GREEDY,
     key: Key[Array, ""] | None = None,
 ) -> list[str]:
-    """Texts that continue the prompts, without them."""
+    """Texts that continue the prompts, without them.
+
+    Raises:
+        DataError: a model whose logits are NaN.
+    """
     ids = [tokenizer.encode(prompt) or [config.bos] for prompt in prompts]
     tokens, mask = pad_left(ids, config.pad, multiple=16)
     out = generate(params, config, tokens, mask, count=count, sampling=sampling, key=key)
-    return [tokenizer.decode(row) for row in np.asarray(out)]
+    out = np.asarray(out)
+    check_drawn(out)
+    return [tokenizer.decode(row) for row in out]

@@ -113,7 +113,9 @@ class Harness:
             prompts = [(self.tokenizer.encode(c) or [self.prefix])[-room:] for c, _ in some]
             tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
             made = generate.generate(self.ready, self.config, tokens, mask, count=max(counts))
-            for row, count, (_, options) in zip(np.asarray(made), counts, some, strict=True):
+            made = np.asarray(made)
+            generate.check_drawn(made)
+            for row, count, (_, options) in zip(made, counts, some, strict=True):
                 text = self.tokenizer.decode(row[:count])
                 for stop in _stops(options):
                     text = text.partition(stop)[0]

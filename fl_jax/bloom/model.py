@@ -16,7 +16,7 @@ from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import attention, chunked_loss, dense, gelu, norms, position, tiles
-from fl_jax.nn.tokens import check_tokens
+from fl_jax.nn.tokens import check_mask, check_tokens
 
 INIT_STD = 0.0048  # of every published size: sqrt(1 / (3 h)) at h = 14336
 
@@ -95,7 +95,8 @@ def apply(
         mask: 1 or True for real tokens; padding may be on the left, on the right or inside.
 
     Raises:
-        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
+        DataError: a mask of another shape, or tokens that are no ids of the vocabulary (checked
+            where they are concrete).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -106,6 +107,7 @@ def apply(
         (1, 3, 32)
     """
     check_tokens(tokens, config.vocab)
+    check_mask(mask, tokens)
     return _apply(params, config, tokens, mask)
 
 

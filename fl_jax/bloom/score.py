@@ -27,8 +27,12 @@ class Perplexity(NamedTuple):
 
     @property
     def per_byte(self) -> float:
-        """Byte perplexity exp(nats / bytes) [FLORES-101 figures of the BLOOM paper]."""
-        return math.exp(self.nats / max(self.bytes, 1))
+        """Byte perplexity exp(nats / bytes) [FLORES-101 figures of the BLOOM paper]; infinite where
+        a float does not hold it."""
+        try:
+            return math.exp(self.nats / max(self.bytes, 1))
+        except OverflowError:
+            return math.inf
 
     @property
     def bits_per_byte(self) -> float:
@@ -99,8 +103,10 @@ def batches(
     shapes are compiled; they are filled up on the right, which causal attention does not see.
 
     Raises:
+        ConfigError: a batch that is no whole number above 0.
         DataError: a piece of more than length + 1 tokens.
     """
+    errors.whole("batch", batch, 1)
     order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
     if order and len(pieces[order[0]].tokens) > length + 1:
         raise errors.DataError(

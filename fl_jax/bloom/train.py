@@ -28,7 +28,8 @@ class Trainer(NamedTuple):
     """key -> state, or (key, params) -> state that starts from these parameters"""
     step: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """(state, batch, key) -> (state, info), compiled; the state given is used up. Tokens of a
-    NumPy batch that are none are refused, and rows that the mesh does not divide"""
+    NumPy batch that are none are refused, arrays of other shapes, and rows that the mesh does not
+    divide"""
     raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """the same function, neither compiled nor placed, to be lifted by `vmap`"""
     lower: Callable[..., jax.stages.Lowered]
@@ -89,6 +90,14 @@ def make(
                 "a row of a batch is inputs and, one later, labels: two tokens at least, got"
                 f" {tokens.shape[1]}."
             )
+        rows, time = tokens.shape
+        shapes = {"segments": (rows, time), "spans": (rows, time), "weights": (rows, time - 1)}
+        for name, shape in {**shapes, "mask": (rows,)}.items():
+            if name in batch and batch[name].shape != shape:
+                raise errors.DataError(
+                    f"{name} of a batch of tokens {tokens.shape} should be {shape}, but"
+                    f" {batch[name].shape} came."
+                )
         if mesh is not None and len(tokens) % parts == 0:  # else the loss says so
             sharding.check_rows(len(tokens) // parts, mesh, parts)
 

@@ -1,4 +1,4 @@
-"""Tokens that a language model is given."""
+"""Tokens that a language model is given, and the mask of those that are there."""
 
 import jax
 import jax.numpy as jnp
@@ -32,4 +32,16 @@ def check_tokens(tokens, vocab: int) -> None:
             f"tokens must be ids from 0 to {vocab - 1}, but there is a"
             f" {low if low < 0 else high}; encode the text with the tokenizer that belongs to this"
             " model."
+        )
+
+
+def check_mask(mask, tokens) -> None:
+    """Refuses a mask that does not say of every token whether it is there.
+
+    Raises:
+        DataError: a mask of another shape than the tokens. None is no mask and passes.
+    """
+    if mask is not None and mask.shape != tokens.shape:
+        raise errors.DataError(
+            f"the mask has a value for every token, {tokens.shape}, but {mask.shape} came."
         )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
-from fl_jax.nn.tokens import check_tokens
+from fl_jax.nn.tokens import check_mask, check_tokens
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
 
@@ -25,10 +25,11 @@ def greedy(
     """The likeliest next token, `count` times; after the end mark, pad.
 
     Raises:
-        DataError: tokens that are no ids of the vocabulary (checked where they are concrete).
+        DataError: a mask of another shape, or tokens that are no ids of the vocabulary (checked
+            where they are concrete).
         ConfigError: a count below 1.
     """
-    _check(tokens, config, count=count)
+    _check(tokens, mask, config, count=count)
     return _greedy(params, config, tokens, mask, count)
 
 
@@ -75,14 +76,15 @@ def beam(
     Raises:
         DataError, ConfigError: as `greedy`, or beams below 1.
     """
-    _check(tokens, config, count=count, beams=beams)
+    _check(tokens, mask, config, count=count, beams=beams)
     return _beam(params, config, tokens, mask, count, beams, length_penalty)
 
 
-def _check(tokens, config, **sizes: int) -> None:
+def _check(tokens, mask, config, **sizes: int) -> None:
     check_tokens(tokens, config.vocab)
+    check_mask(mask, tokens)
     for name, size in sizes.items():
-        errors.positive(name, size)
+        errors.whole(name, size, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))

@@ -15,7 +15,7 @@ import numpy as np
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.nn import dense, gelu, norms
-from fl_jax.nn.tokens import check_tokens
+from fl_jax.nn.tokens import check_mask, check_tokens
 from fl_jax.t5 import attention as attentions
 from fl_jax.t5 import position
 from fl_jax.t5.config import Config
@@ -142,6 +142,7 @@ def read(
     """The decoder's normalised last states, which `logits` turns into scores; as for `apply`."""
     check_tokens(tokens, config.vocab)
     check_tokens(decoder_tokens, config.vocab)
+    check_mask(mask, tokens)
     states = encode(params, config, embed(params, config, tokens), mask, key=key)
     memory = remember(params, config, states, mask)
     return decode(params, config, embed(params, config, decoder_tokens), memory, key=key)[0]

@@ -194,3 +194,43 @@ def test_tensors_in_memory_are_checked_as_those_of_a_file():
     ]:
         with pytest.raises(errors.DataError, match=why):
             convert.from_tensors(changed, CONFIG)
+
+
+def test_numbers_that_a_dtype_does_not_hold_leave_the_folder_as_it_was(folder):
+    """They were written, and read, as infinity."""
+    wide = jax.tree.map(lambda a: a * 1e6, golden.params())
+    with pytest.raises(errors.DataError, match=r"holds .*, and float16 ends at 65504"):
+        bloom.save_hf(folder, wide, CONFIG, dtype="float16")
+    same(bloom.load_hf(folder)[0], golden.params())
+    bloom.save_hf(folder, wide, CONFIG)
+    with pytest.raises(errors.DataError, match=r"holds .*, and float16 ends at 65504"):
+        bloom.load_hf(folder, dtype="float16")
+    assert bloom.load_hf(folder, dtype="bfloat16")[0]["norm"]["scale"].dtype == "bfloat16"
+
+
+def test_a_tensor_under_both_names_is_refused(folder):
+    """One of the two was taken, whichever came last."""
+    path = folder / "model.safetensors"
+    held = safetensors.File(path)
+    tensors = {name: np.array(held.tensor(name)) for name in held.entries}
+    tensors["ln_f.bias"] = tensors["transformer.ln_f.bias"] + 1
+    safetensors.write(path, tensors)
+    with pytest.raises(errors.DataError, match=r"has 'ln_f\.bias' twice"):
+        bloom.load_hf(folder)
+
+
+def test_a_config_of_endless_layers_costs_nothing(folder, monkeypatch):
+    """All their names were made before the first was looked for."""
+    named = iter([convert.hf_name] * 100)
+    monkeypatch.setattr(convert, "hf_name", lambda *place: next(named)(*place))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"n_layer": 10**12}))
+    with pytest.raises(errors.DataError, match=r"has no tensor 'h\.2\.input"):
+        bloom.load_hf(folder)
+
+
+def test_what_is_no_dtype_and_no_folder(folder):
+    with pytest.raises(errors.ConfigError, match=r"floating dtype, .*, got nonsense"):
+        bloom.load_hf(folder, dtype="nonsense")
+    with pytest.raises(errors.DataError, match="is a file"):
+        bloom.save_hf(folder / "config.json", golden.params(), CONFIG)

@@ -48,5 +48,6 @@ def test_steps_are_the_models(key, dtype, tolerance):
 def test_likeliest_is_argmax(key, vocab):
     logits = jax.random.normal(key, (vocab, 7))
     np.testing.assert_array_equal(decode.likeliest(logits), jnp.argmax(logits, axis=0))
+    assert decode.likeliest(logits.at[vocab // 2, 3].set(jnp.nan))[3] == vocab  # no id
     equal = jnp.round(logits)  # of equals the first
     np.testing.assert_array_equal(decode.likeliest(equal), jnp.argmax(equal, axis=0))

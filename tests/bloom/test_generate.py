@@ -1,6 +1,9 @@
 """Generation against recomputing everything; sampling against its definition."""
 
 import dataclasses
+import functools
+import inspect
+import types
 
 import jax
 import jax.numpy as jnp
@@ -172,7 +175,7 @@ def test_prompts_that_do_not_end_at_the_right_edge_are_refused(params, mask, mes
     [
         ({"temperature": -0.01}, "temperature must be finite and 0 or above, got -0.01"),
         ({"temperature": float("nan")}, "temperature must be finite"),
-        ({"temperature": 1.0, "top_k": -1}, "top_k must be 0 .* or above, got -1"),
+        ({"temperature": 1.0, "top_k": -1}, "top_k must be a whole number of 0 or more, got -1"),
         ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
         ({"temperature": 1.0, "top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
     ],
@@ -183,5 +186,34 @@ def test_what_nothing_can_be_drawn_by_is_refused(given, message):
 
 
 def test_no_tokens_are_refused(params):
-    with pytest.raises(errors.ConfigError, match="count must be above 0, got 0"):
+    with pytest.raises(errors.ConfigError, match="count must be a whole number of 1 or more"):
         generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=0)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+@pytest.mark.parametrize("drawn", [generate.GREEDY, generate.Sampling(1.0)])
+def test_logits_that_are_nan_end_a_row_and_are_said(params, key, scan, drawn):
+    """Token 32 of 32 came of them, or 0, which a tokenizer prints as nothing."""
+    config = dataclasses.replace(CONFIG, scan=scan)
+    broken = jax.tree.map(lambda a: a * jnp.nan, params)
+    tokens = jnp.array([[5, 9, 2]])
+    found = generate.generate(broken, config, tokens, count=3, sampling=drawn, key=key)
+    assert found.tolist() == [[-1, CONFIG.pad, CONFIG.pad]]
+    words = types.SimpleNamespace(encode=lambda text: [5, 9, 2])
+    with pytest.raises(errors.DataError, match="logits are NaN"):
+        generate.complete(broken, config, words, ["x"], count=3, sampling=drawn, key=key)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 3), (3,)])
+def test_masks_of_another_shape_are_refused(params, shape):
+    given = params, CONFIG, jnp.array([[5, 9, 2]]), jnp.ones(shape, bool)
+    apply, make = map(inspect.unwrap, (model.apply, generate.generate))  # unseen by a type checker
+    for use in (apply, functools.partial(make, count=2)):
+        with pytest.raises(errors.DataError, match=r"every token, \(1, 3\), but"):
+            use(*given)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_no_prompts_give_no_tokens(params, scan):
+    config = dataclasses.replace(CONFIG, scan=scan)
+    assert generate.generate(params, config, jnp.zeros((0, 3), int), count=2).shape == (0, 2)

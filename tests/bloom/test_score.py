@@ -82,3 +82,18 @@ def test_rank_chooses_by_the_answers_likelihood(held):
         score.rank(broken, config, words, questions, length=128)
     with pytest.raises(errors.DataError, match="no questions"):
         score.rank(params, config, words, [])
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_batches_of_no_sequences_are_refused(held, batch):
+    """Of -1 nothing was scored, and the perplexity was 1."""
+    params, config, words = held
+    with pytest.raises(errors.ConfigError, match="batch must be a whole number of 1 or more"):
+        score.perplexity(params, config, words, TEXTS, batch=batch)
+    with pytest.raises(errors.ConfigError, match="batch must be a whole number of 1 or more"):
+        score.rank(params, config, words, [score.Question("Ein", ("x", "y"), 0)], batch=batch)
+
+
+def test_a_perplexity_that_no_float_holds_is_infinite():
+    assert score.Perplexity(800.0, 1, 1).per_byte == math.inf
+    assert score.Perplexity(800.0, 1, 1).bits_per_byte == 800 / math.log(2)

@@ -170,6 +170,10 @@ def test_batches_that_cannot_be_are_refused(one):
         many.step(None, batch(rows=8), None)
     with pytest.raises(errors.DataError, match="two tokens at least, got 1"):
         one.step(None, {"tokens": np.zeros((8, 1), np.int32)}, None)
+    for name, shape in [("segments", (8, 16)), ("spans", (1, 17)), ("weights", (8, 17))]:
+        given = batch() | {name: np.ones(shape, np.int32)}
+        with pytest.raises(errors.DataError, match=f"{name} of a batch of tokens"):
+            one.step(None, given, None)
 
 
 def test_rows_that_do_not_count_on_a_mesh(one):

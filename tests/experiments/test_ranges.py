@@ -57,6 +57,8 @@ def test_every_system_checks_its_config(name):
     ("name", "change", "said"),
     [
         ("bloom", {"steps": 7}, "7 steps are no multiple of stride 4"),
+        ("bloom", {"micro_batches": 4}, "finetune_batch of 2 sequences is no multiple of 4"),
+        ("bloom", {"ramp_start": 3, "data": 2}, "ramp_start of 3 sequences is no multiple of 2"),
         ("geocoding", {"generated_share": 0.8, "parts_share": 0.7}, "sum to 1.5"),
         ("leakage", {"timeline": (30, 30)}, "got timeline 30 30"),
     ],

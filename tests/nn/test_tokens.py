@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.nn.tokens import check_tokens
+from fl_jax.nn.tokens import check_mask, check_tokens
 
 
 @pytest.mark.parametrize("tokens", [jnp.zeros((1, 2)), jnp.zeros(2, int), jnp.zeros((1, 0), int)])
@@ -24,3 +24,12 @@ def test_what_is_traced_passes_but_for_its_form():
     jax.jit(lambda tokens: check_tokens(tokens, 10))(jnp.array([[11]]))
     with pytest.raises(errors.DataError, match="got float32"):
         jax.jit(lambda tokens: check_tokens(tokens, 10))(jnp.array([[1.0]]))
+
+
+def test_a_mask_has_a_value_for_every_token():
+    tokens = jnp.array([[1, 2, 3]])
+    for shape in [(1, 4), (2, 3), (3,)]:
+        with pytest.raises(errors.DataError, match=r"every token, \(1, 3\), but"):
+            check_mask(jnp.ones(shape), tokens)
+    check_mask(jnp.ones((1, 3)), tokens)
+    check_mask(None, tokens)

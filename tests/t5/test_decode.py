@@ -90,5 +90,5 @@ def test_decoding_where_64_bits_are_on():
 def test_what_cannot_be_decoded_is_refused(search):
     with pytest.raises(errors.DataError, match="ids from 0 to 7, but there is a 8"):
         search(PARAMS, CONFIG, jnp.array([[5, 8]]), count=2)
-    with pytest.raises(errors.ConfigError, match="count must be above 0"):
+    with pytest.raises(errors.ConfigError, match="count must be a whole number of 1 or more"):
         search(PARAMS, CONFIG, TOKENS, count=0)

@@ -111,3 +111,17 @@ def test_a_run_whose_updates_are_not_finite_ends(tmp_path, stride):
     directory = types.SimpleNamespace(path=tmp_path)
     with pytest.raises(loop.Diverged, match="were all skipped"):
         stages._drive(settings, trainer, state, lambda i: {}, 16, directory, "x", False)
+
+
+def test_what_fills_a_clients_rows_up_is_no_text(texts, words):
+    """A language of few tokens was trained on zeros behind them, and its loss was theirs."""
+    short = texts._replace(elsewhere={"fi": texts.elsewhere["fi"]})
+    shape = stages.model_config(TINY)
+    params = model.init(jax.random.key(0), shape, std=0.1)
+
+    def losses(length):
+        wide = dataclasses.replace(TINY, plan="vmap", rounds=1, client_length=length)
+        return [loss for _, loss in stages.federate(wide, shape, words, params, short)[1]]
+
+    count = sum(len(words.encode(text)) + 1 for text in short.elsewhere["fi"])
+    np.testing.assert_allclose(losses(3 * count), losses(count - 1), rtol=1e-6)
