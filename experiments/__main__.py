@@ -27,9 +27,15 @@ def main(argv: list[str]) -> int:
     except (errors.ConfigError, errors.DataError, PrivacyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise
+            if error.filename is None:
+                raise
+            print(f"error: {error.strerror}: {error.filename}", file=sys.stderr)
+            return 1
         print(
             f"error: the disk is full ({error.filename or 'while writing the run'}); make room and"
             " go on with --resume, nothing that was saved is lost.",

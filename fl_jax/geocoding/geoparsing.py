@@ -48,7 +48,11 @@ def read(path) -> list[Document]:
     if not pathlib.Path(path).is_file():
         raise errors.DataError(f"{path} is not there.")
     found = []
-    for number, line in enumerate(pathlib.Path(path).read_text("utf-8-sig").split("\n"), 1):
+    try:
+        lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise errors.DataError(f"{path} is not UTF-8 ({error}); convert it first.") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -62,7 +66,7 @@ def read(path) -> list[Document]:
                 0 <= t.start < t.end <= len(text) and -90 <= t.lat <= 90 and -180 <= t.lon <= 180
                 for t in toponyms
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise errors.DataError(f"line {number} is no document ({error!r:.80}).") from None
         if not sound:
             raise errors.DataError(

@@ -6,12 +6,15 @@ authors' reader does not: 1 item in 300 of theirs lies on the Moon or on Mars.
 """
 
 import bz2
+import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -56,7 +59,7 @@ def read(path) -> Iterator[Item]:
     """The items of a tab-separated file (gzip or not) with the columns of `COLUMNS`.
 
     Raises:
-        DataError: no such file, or a line that is no item, by its number.
+        DataError: no such file, one that cannot be read, or a line that is no item, by its number.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -65,7 +68,7 @@ def read(path) -> Iterator[Item]:
             " `python -m experiments geocoding dump` writes."
         )
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
+    with _readable(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         for number, line in enumerate(file, 1):
             cells = line.rstrip("\r\n").split("\t")
             if number == 1 and tuple(cells) == COLUMNS:
@@ -81,6 +84,10 @@ def read(path) -> Iterator[Item]:
             if not (-90 <= item.lat <= 90 and -180 <= item.lon <= 180):
                 raise errors.DataError(
                     f"line {number} of {path.name}: {item.lat}, {item.lon} is no place on Earth."
+                )
+            if not item.text.strip():
+                raise errors.DataError(
+                    f"line {number} of {path.name} has neither a label nor a description."
                 )
             yield item
 
@@ -100,19 +107,46 @@ def dump(path, *, language: str = "en", skip: int = 0) -> Iterator[tuple[int, It
     Yields:
         (lines read so far, item).
     """
+    for number, line in _lines(path, skip):
+        item = entity(line, language)
+        if item is not None:
+            yield number, item
+
+
+def _lines(path, skip) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of the lines of a dump after the first ones."""
     path = pathlib.Path(path)
+    if not path.is_file():
+        raise errors.DataError(f"{path} is not there; give a Wikidata dump in JSON.")
     opener = {".bz2": bz2.open, ".gz": gzip.open}.get(path.suffix, open)
-    with opener(path, "rb") as file:
+    with _readable(path), opener(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if number <= skip or b'"P625"' not in line:
-                continue
-            item = entity(line, language)
-            if item is not None:
-                yield number, item
+            if number == 1 and line[:1] not in (b"[", b"{"):
+                raise errors.DataError(
+                    f"{path} is no dump in JSON, which begins with [ or {{; unpack what is packed"
+                    " otherwise than as .bz2 or .gz."
+                )
+            if number > skip:
+                yield number, line
+
+
+@contextlib.contextmanager
+def _readable(path):
+    """Says of a file that ends too early, or is no text or archive, that it does."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise errors.DataError(f"{path} is not UTF-8 ({error}); convert it first.") from None
+    except EOFError:
+        raise errors.DataError(f"{path} is cut short; fetch the rest of it.") from None
+    except (OSError, zlib.error) as error:
+        raise errors.DataError(f"{path} cannot be read ({error}).") from None
 
 
 def entity(line: bytes, language: str = "en") -> Item | None:
     """The item of one line of a dump; None where there is none to have."""
+    if b'"P625"' not in line:
+        return None
     try:
         body = json.loads(line.strip().rstrip(b","))
         value = body["claims"]["P625"][0]["mainsnak"]["datavalue"]["value"]
@@ -120,7 +154,8 @@ def entity(line: bytes, language: str = "en") -> Item | None:
         globe = value.get("globe", EARTH)
         named = lambda kind: str(body.get(kind, {}).get(language, {}).get("value", ""))
         label, description = (" ".join(named(k).split()) for k in ("labels", "descriptions"))
-        qid = str(body["id"])
+        qid = "".join(str(body["id"]).split())
+        f"{qid}{label}{description}".encode()  # halves of characters cannot be written
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return None
     on_earth = globe == EARTH and -90 <= lat <= 90 and -180 <= lon <= 180
@@ -130,34 +165,73 @@ def entity(line: bytes, language: str = "en") -> Item | None:
 def extract(source, target, *, language: str = "en", save_every: int = 50_000) -> int:
     """Writes the items of a dump as a file that `read` reads; goes on after an interruption.
 
-    Beside the target stands `<target>.progress` while it is written: lines read and bytes
-    written, put on the disk after every `save_every` items.
+    Beside the target stands `<target>.progress` while it is not whole: lines read and bytes
+    written, put on the disk after every `save_every` items and where reading stops.
 
     Returns:
         The number of lines of the dump that were read, by this call and those before it.
+
+    Raises:
+        ConfigError: the target is whole already, or its progress is of another dump or language.
+        DataError: the dump cannot be read to its end; what was read is kept.
     """
-    target = pathlib.Path(target)
+    source, target = pathlib.Path(source), pathlib.Path(target)
     mark = target.with_name(target.name + ".progress")
-    lines, size = json.loads(mark.read_text()) if mark.is_file() else (0, 0)
-    if not mark.is_file() and target.exists():
+    about = [source.name, language]
+    if mark.is_file():
+        number, size = _progress(mark, target, about)
+    elif target.exists():
         raise errors.ConfigError(f"{target} is already there and whole; write to another file.")
-    with target.open("r+b" if size else "wb") as file:
+    else:
+        number = size = 0
+
+    def save(file):
+        file.flush()
+        os.fsync(file.fileno())
+        mark_down()
+
+    def mark_down():
+        fresh = mark.with_name(mark.name + ".tmp")
+        fresh.write_text(json.dumps([number, size, *about]))
+        os.replace(fresh, mark)
+
+    lines = _lines(source, number)
+    first = next(lines, None)  # a dump that cannot be read leaves nothing behind
+    mark_down()  # before the target is there, which without a mark is whole
+    with target.open("r+b" if target.exists() else "wb") as file:
         file.truncate(size)
         file.seek(size)
-
-        def save(number):
-            file.flush()
-            os.fsync(file.fileno())
-            fresh = mark.with_name(mark.name + ".tmp")
-            fresh.write_text(json.dumps([number, file.tell()]))
-            os.replace(fresh, mark)
-
-        number = lines
-        for n, (number, item) in enumerate(dump(source, language=language, skip=lines), 1):
-            row = "\t".join(str(x).replace("\t", " ") for x in item)
-            file.write(row.encode() + b"\n")
-            if n % save_every == 0:
-                save(number)
-        save(number)
+        found = 0
+        try:
+            for n, line in itertools.chain([] if first is None else [first], lines):
+                item = entity(line, language)
+                row = b"" if item is None else "\t".join(map(str, item)).encode() + b"\n"
+                file.write(row)
+                number, size = n, size + len(row)
+                found += item is not None
+                if item is not None and found % save_every == 0:
+                    save(file)
+        finally:
+            save(file)
     mark.unlink()
     return number
+
+
+def _progress(mark, target, about) -> tuple[int, int]:
+    """(lines read, bytes written) of an extraction that goes on."""
+    try:
+        lines, size, *before = json.loads(mark.read_text())
+        there = target.stat().st_size if target.exists() else 0
+        sound = lines >= 0 and 0 <= size <= there
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise errors.ConfigError(
+            f"{mark} does not fit {target.name}; remove both, and the dump is read anew."
+        )
+    if before != about:
+        raise errors.ConfigError(
+            f"{target} was begun with {' in '.join(map(str, before))}, not {' in '.join(about)};"
+            " write to another file."
+        )
+    return lines, size

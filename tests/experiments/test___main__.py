@@ -105,6 +105,22 @@ def test_a_full_disk_is_one_sentence(monkeypatch, capsys):
     assert "the disk is full (metrics.jsonl); make room" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [(PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "Permission denied: /x"),
+     (KeyboardInterrupt(), 130, "interrupted")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_and_an_interruption_get_no_traceback(
+    monkeypatch, capsys, raised, status, said
+):
+    def fails(*args):
+        raise raised
+
+    monkeypatch.setattr(command, "run", fails)
+    assert command.main(["backdoor"]) == status
+    assert said in capsys.readouterr().err
+
+
 def test_the_smoke_run_of_the_main_job_leaves_everything_the_contract_names(tmp_path, capsys):
     out = tmp_path / "run"
     words = ["backdoor", "--preset", "smoke", "--out", str(out)]

@@ -27,3 +27,11 @@ def test_a_corpus_is_scored(geocoder, tmp_path):
     path.write_text('{"text": 1}')
     with pytest.raises(errors.DataError, match="line 1"):
         geoparsing.read(path)
+    path.write_text(
+        '{"text": "a", "toponyms": [{"start": Infinity, "end": 5, "lat": 0, "lon": 0}]}'
+    )
+    with pytest.raises(errors.DataError, match="line 1"):
+        geoparsing.read(path)
+    path.write_bytes(b'{"text": "\xe9", "toponyms": []}')
+    with pytest.raises(errors.DataError, match="not UTF-8"):
+        geoparsing.read(path)
