@@ -68,7 +68,7 @@ def test_a_line_that_is_no_json_is_named_and_a_byte_order_mark_read():
 
 
 def test_a_long_space_after_a_number_is_read_in_one_way():
-    start = time.perf_counter()
+    start = time.process_time()
     assert parameters.coordinates("1" + " " * 60_000 + "x") is None
     assert parameters.coordinates("1" + " " * 60_000 + "2") == (1.0, 2.0)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0

@@ -142,7 +142,7 @@ def test_a_client_that_does_not_read_holds_up_no_shutdown(geocoder, monkeypatch)
             idle.sendall(head + b"content-length: %d\r\n\r\n" % len(lines) + lines)
             assert idle.recv(15) == b"HTTP/1.1 200 OK"
             start = time.perf_counter()
-        assert time.perf_counter() - start < 8
+        assert time.perf_counter() - start < 30  # without the setting it never ends
 
 
 @pytest.mark.slow
