@@ -12,6 +12,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+# Thousands of programs are lowered: where in the source each operation stands is not asked for,
+# and looking for garbage among what JAX keeps anyway is rare.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+gc.set_threshold(100_000, 20, 100)
+
 # From here on, importing the packages turns each annotation into an assertion. An int passes
 # for a float, as in every type checker.
 checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
