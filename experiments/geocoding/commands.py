@@ -62,6 +62,8 @@ def evaluate(argv: list[str]) -> int:
     parser.add_argument("--out", default=None, help="folder for report.md and the pictures")
     asked = arguments.read(parser, argv)
     errors.positive("rows", asked.rows)
+    if asked.out:  # before the work
+        pathlib.Path(asked.out).mkdir(parents=True, exist_ok=True)
     from experiments.geocoding import config, evaluation, report, run, task
     from fl_jax.core import tree
 
@@ -83,7 +85,6 @@ def evaluate(argv: list[str]) -> int:
     text = "\n\n".join([*parts, report.example_table(details["examples"])])
     if asked.out:
         out = pathlib.Path(asked.out)
-        out.mkdir(parents=True, exist_ok=True)
         (out / "report.md").write_text(text + "\n")
         (out / "details.json").write_text(json.dumps(details))
         report.draw_errors(details, out / "errors.png")

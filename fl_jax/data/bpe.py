@@ -25,7 +25,12 @@ def count(
 
     Raises:
         ConfigError: alpha out of range.
+        DataError: no mapping of languages to texts, or a text that is no Unicode.
     """
+    if not isinstance(texts, Mapping) or any(isinstance(t, str) for t in texts.values()):
+        raise errors.DataError(
+            "count takes the texts of each language; give texts of one as {'en': [text, ...]}."
+        )
     if not 0 <= alpha <= 1:
         raise errors.ConfigError(f"alpha is between 0 and 1, got {alpha}.")
     counts, sizes = {}, {}
@@ -34,7 +39,10 @@ def count(
         for text in several:
             found.update(tokenizers.pieces(text, pattern))
         counts[language] = found
-        sizes[language] = sum(len(p.encode()) * c for p, c in found.items())
+        try:
+            sizes[language] = sum(len(p.encode()) * c for p, c in found.items())
+        except UnicodeEncodeError as error:
+            raise errors.DataError(f"a text of {language} is no Unicode: {error.reason}.") from None
     total = sum(sizes.values())
     shares = sum(n**alpha for n in sizes.values() if n)
     merged: collections.Counter = collections.Counter()
@@ -67,7 +75,13 @@ def train(
 
     Raises:
         ConfigError: a size that does not leave room for the bytes.
+        DataError: texts, or anything else but pieces with numbers.
     """
+    if not isinstance(counts, Mapping):
+        raise errors.DataError(
+            f"train takes pieces and how often they occur, got a {type(counts).__name__}; count"
+            " texts first: train(count({'en': texts}), size)."
+        )
     if size < 256 + len(special):
         raise errors.ConfigError(
             f"a byte-level vocabulary takes at least {256 + len(special)} tokens, got {size}."

@@ -56,7 +56,7 @@ def build(lat: np.ndarray, lon: np.ndarray, *, threshold: int = 5000, max_level:
         max_level: cells of this level are not split; 8 is the paper's.
 
     Raises:
-        DataError: no points.
+        DataError: no points, or more of one coordinate than of the other.
 
     Example:
         >>> found = build(np.array([48.8, 48.9, -33.0]), np.array([2.3, 2.4, 151.0]), threshold=2)
@@ -66,6 +66,10 @@ def build(lat: np.ndarray, lon: np.ndarray, *, threshold: int = 5000, max_level:
     errors.positive("threshold", threshold)
     if not len(lat):
         raise errors.DataError("a partition needs training points, and there are none.")
+    if np.shape(lat) != np.shape(lon):
+        raise errors.DataError(
+            f"{np.shape(lat)} latitudes came with {np.shape(lon)} longitudes; give one of each."
+        )
     keys = s2.key(lat, lon, max_level)
     live = np.ones(len(keys), bool)
     levels, cells, counts, is_leaf = [[-1]], [[0]], [[len(keys)]], [[False]]

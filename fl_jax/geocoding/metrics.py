@@ -22,6 +22,8 @@ def distances(km: np.ndarray, radii: Sequence[float] = RADII_KM) -> dict[str, fl
     """
     if not len(km):
         raise errors.DataError("there is no error to measure; give at least one distance.")
+    if not np.isfinite(km).all():  # it would count as far away and leave no median
+        raise errors.DataError("a distance is not finite; say how far what was not found counts.")
     ordered = np.log1p(np.sort(np.asarray(km, np.float64)))
     found = {"median": float(np.median(km)), "mean": float(np.mean(km))}
     found |= {

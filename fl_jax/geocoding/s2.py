@@ -222,7 +222,7 @@ def area_km2(keys: Numbers, level: Numbers) -> Numbers:
 
 def _triangle(a, b, c):
     """Area on the unit sphere [van Oosterom & Strackee 1983]."""
-    triple = np.einsum("...i,...i->...", a, np.cross(b, c))
+    triple = np.einsum("...i,...i->...", a, np.cross(b - a, c - a))  # of b and c it cancels
     dots = [np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (b, c), (c, a))]
     return 2 * np.abs(np.arctan2(triple, 1 + dots[0] + dots[1] + dots[2]))
 

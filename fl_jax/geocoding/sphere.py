@@ -34,11 +34,10 @@ def move(lat, lon, bearing, km) -> tuple[s2.Numbers, s2.Numbers]:
     """
     phi, theta = np.deg2rad(lat), np.deg2rad(bearing)
     angle = np.asarray(km) / s2.EARTH_KM
-    sin = np.sin(phi) * np.cos(angle) + np.cos(phi) * np.sin(angle) * np.cos(theta)
-    to = np.arcsin(np.clip(sin, -1, 1))
-    turn = np.arctan2(
-        np.sin(theta) * np.sin(angle) * np.cos(phi), np.cos(angle) - np.sin(phi) * np.sin(to)
-    )
+    north = np.cos(phi) * np.cos(angle) - np.sin(phi) * np.sin(angle) * np.cos(theta)
+    east = np.sin(angle) * np.sin(theta)
+    up = np.sin(phi) * np.cos(angle) + np.cos(phi) * np.sin(angle) * np.cos(theta)
+    to, turn = np.arctan2(up, np.hypot(north, east)), np.arctan2(east, north)
     return np.rad2deg(to), (np.asarray(lon) + np.rad2deg(turn) + 180) % 360 - 180
 
 

@@ -1,6 +1,7 @@
 """Training against the slow definition."""
 
 import collections
+import inspect
 import itertools
 
 import pytest
@@ -45,6 +46,17 @@ def test_a_text_may_run_out_of_pairs():
     words = bpe.train({"ab": 3}, 300)
     assert words.merges == [("a", "b")]
     assert words.size == 261
+
+
+def test_texts_where_counts_or_languages_belong_are_refused():
+    train, count = map(inspect.unwrap, (bpe.train, bpe.count))  # without the tests' check of types
+    with pytest.raises(errors.DataError, match="got a list; count texts first"):
+        train(["a text"], 300)
+    for texts in (["a text"], "a text", {"en": "a text"}):
+        with pytest.raises(errors.DataError, match="texts of each language"):
+            count(texts)
+    with pytest.raises(errors.DataError, match="of en is no Unicode"):
+        bpe.count({"en": ["half \ud83d"]})
 
 
 def test_alpha_evens_out_languages():

@@ -45,6 +45,8 @@ def test_order_of_points_does_not_count_and_a_large_threshold_gives_faces():
     assert set(faces.level[faces.leaves]) == {0}
     with pytest.raises(errors.DataError, match="none"):
         cells.build(lat[:0], lon[:0])
+    with pytest.raises(errors.DataError, match="one of each"):
+        cells.build(np.zeros(2), np.zeros(1))
 
 
 def test_a_hole_belongs_to_the_cell_above_and_goes_to_the_nearest_leaf():

@@ -42,3 +42,5 @@ def test_coverage_counts_the_first_cell_of_every_region():
 def test_no_distance_is_refused():
     with pytest.raises(errors.DataError, match="at least one distance"):
         metrics.distances(np.zeros(0))
+    with pytest.raises(errors.DataError, match="not finite"):
+        metrics.distances(np.array([1.0, np.nan]))

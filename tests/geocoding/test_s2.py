@@ -65,6 +65,13 @@ def test_areas_of_a_level_are_the_earth():
     assert total == pytest.approx(4 * np.pi * s2.EARTH_KM**2, rel=1e-10)
 
 
+def test_areas_of_children_are_their_parents_to_the_last_level():
+    for level in (12, 20, 29):
+        keys = s2.key(LAT[:50], LON[:50], level)
+        children = sum(s2.area_km2(4 * keys + n, level + 1) for n in range(4))
+        np.testing.assert_allclose(children, s2.area_km2(keys, level), rtol=1e-5)
+
+
 def test_a_cells_centre_lies_in_it():
     keys = s2.key(LAT, LON, 9)
     lat, lon = s2.latlon(s2.centre(keys, 9))

@@ -20,6 +20,7 @@ import urllib.request
 
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.geocoding.service import app as application
 from fl_jax.geocoding.service import run
 
@@ -67,6 +68,34 @@ def fetch(port, path, body=None):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
+
+
+def test_an_address_that_cannot_be_had_is_said_before_anything_is_compiled(
+    port, geocoder, monkeypatch
+):
+    monkeypatch.setattr(type(geocoder), "warm", lambda self: pytest.fail("compiled"))
+    for host, number, said in (
+        ("127.0.0.1", port, "in use"),
+        ("127.0.0.1", 70_000, "from 0 to 65535"),  # which was port 4464
+        ("nowhere.invalid", 8080, "cannot be listened on"),
+    ):
+        with pytest.raises(errors.ConfigError, match=said):
+            run.serve(geocoder, host=host, port=number)
+    with run.bound("localhost", 0) as taken:
+        assert taken.getsockname()[1] > 0
+
+
+def test_serving_is_at_the_address_that_was_bound(geocoder, monkeypatch):
+    uvicorn = pytest.importorskip("uvicorn")
+    asked = {}
+
+    def answered(server, sockets):
+        asked.update(limit=server.config.limit_concurrency, at=sockets[0].getsockname())
+
+    monkeypatch.setattr(uvicorn.Server, "run", answered)
+    monkeypatch.setattr(type(geocoder), "warm", lambda self: None)
+    run.serve(geocoder, port=0)
+    assert asked["limit"] == run.CONNECTIONS and asked["at"][0] == "127.0.0.1"
 
 
 def test_geopy_works_unchanged(port):
