@@ -129,7 +129,7 @@ class RunDirectory:
                 f"{stored.parent} holds a run of {old['experiment']}, not of {self.experiment};"
                 " choose another --out."
             )
-        new = json.loads(json.dumps(dataclasses.asdict(self.config)))
+        new = json.loads(json.dumps(_plain(dataclasses.asdict(self.config))))
         differ = [
             k
             for k in {**old["config"], **new}
@@ -183,10 +183,19 @@ class RunDirectory:
         )
 
     def write_json(self, name: str, value: Any) -> None:
-        """A whole file or none: written beside its place and renamed into it."""
+        """A whole file or none: written beside its place and renamed into it.
+
+        What is not finite becomes null: a run that has ended is not lost for one number.
+        """
         if not first_process():
             return
         target = self.path / name
         fresh = target.with_suffix(".tmp")
-        fresh.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        fresh.write_text(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
         os.replace(fresh, target)
+
+
+def _plain(value: Any) -> Any:
+    from fl_jax.train import metrics  # imports JAX
+
+    return metrics.plain(value)

@@ -29,10 +29,12 @@ def widths(
 
     Raises:
         ConfigError: a level outside (0, 1), or fewer disks than the bound needs.
-        DataError: errors that are NaN.
+        DataError: no errors, or some that are NaN.
     """
     if not 0 < level < 1:
         raise errors.ConfigError(f"a level lies between 0 and 1, got {level}; 0.9 is 90 %.")
+    if not len(misses):
+        raise errors.DataError("intervals need errors of one row at least, but none came.")
     if np.isnan(misses).any():
         raise errors.DataError(
             f"{int(np.isnan(misses).any(axis=1).sum())} rows have errors that are NaN; remove them."
@@ -55,7 +57,11 @@ def widths(
 
 
 def coverage(misses: np.ndarray, widths: np.ndarray, disks: np.ndarray) -> tuple[float, float]:
-    """(mean over disks of the covered share of cells, its standard error), over all columns."""
+    """(mean over disks of the covered share of cells, its standard error), over all columns.
+
+    The standard error of one disk is NaN.
+    """
     inside = (misses <= widths[None]).mean(axis=1)
     shares = np.array([inside[disks == d].mean() for d in np.unique(disks)])
-    return float(shares.mean()), float(shares.std(ddof=1) / np.sqrt(len(shares)))
+    spread = shares.std(ddof=1) if len(shares) > 1 else np.nan
+    return float(shares.mean()), float(spread / np.sqrt(len(shares)))

@@ -123,11 +123,17 @@ def fit(
     """The emulator of these rows.
 
     Raises:
-        ConfigError: unknown names or forms, or k above the rows.
-        DataError: values that are not finite.
+        ConfigError: unknown names or forms, no features or species, or k that is no whole number
+            from 1 to the rows.
+        DataError: values that are not finite, or no rows.
     """
     errors.one_of("form", form, FORMS)
     errors.one_of("target", target, TARGETS)
+    if not (len(features) and len(species)):
+        raise errors.ConfigError("an emulator needs one feature and one species at least.")
+    if not len(rows):
+        raise errors.DataError("an emulator is made of rows, but the table has none.")
+    errors.whole("k", k, 1)
     x, y = rows.features(features), rows.targets(species)
     if not 1 <= k <= len(x):
         raise errors.ConfigError(f"k must lie in 1..{len(x)}, the number of rows, got {k}.")

@@ -11,8 +11,9 @@ from fl_jax.core import errors
 
 @broadcasts
 def line_flux(cube: Float[Array, "*n V"], velocities: Float[Array, " V"]) -> Float[Array, "*n"]:
-    """Integral over velocity by the trapezoid, e.g. Jy to Jy km/s."""
-    return jnp.sum(0.5 * (cube[..., 1:] + cube[..., :-1]) * jnp.diff(velocities), axis=-1)
+    """Integral over velocity by the trapezoid, e.g. Jy to Jy km/s; channels may rise or fall."""
+    steps = jnp.diff(velocities) * jnp.sign(velocities[-1] - velocities[0])
+    return jnp.sum(0.5 * (cube[..., 1:] + cube[..., :-1]) * steps, axis=-1)
 
 
 @broadcasts
@@ -87,9 +88,14 @@ def radial_profile(image, radius, edges):
     Args:
         image: (P,) values.
         radius: (P,).
-        edges: of the rings.
+        edges: of the rings, rising.
+
+    Raises:
+        ConfigError: edges that do not rise.
     """
     image, radius = np.asarray(image), np.asarray(radius)
+    if not (np.diff(edges) > 0).all():
+        raise errors.ConfigError(f"edges of rings must rise, got {np.asarray(edges).tolist()}.")
     total = np.histogram(radius, edges, weights=image)[0]
     count = np.histogram(radius, edges)[0]
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

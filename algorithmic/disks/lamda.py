@@ -96,11 +96,18 @@ class _Lines:
         found = []
         for word in self.next().split():
             try:
-                found.append(float(word.replace("D", "e").replace("d", "e")))
+                found.append(_finite(word))
             except ValueError:
                 break
         if len(found) < (1 if count is None else count):
             self.fail(f"{count or 'some'} {what} were expected, {len(found)} came")
+        return found
+
+    def count(self, what: str) -> int:
+        """A number of things that follow, one at least."""
+        found = int(self.numbers(1, what)[0])
+        if found < 1:
+            self.fail(f"the {what} must be above 0, {found} came")
         return found
 
     def molecule(self) -> Molecule:
@@ -109,18 +116,22 @@ class _Lines:
         self.next()
         (mass, *_) = self.numbers(1, "molecular weight")
         self.next()
-        levels = int(self.numbers(1, "number of levels")[0])
+        levels = self.count("number of levels")
         self.next()
         energy, weight, labels = np.empty(levels), np.empty(levels), []
         for i in range(levels):
             fields = self.next().split()
             try:
-                energy[i], weight[i] = float(fields[1]), float(fields[2])
-            except (IndexError, ValueError):
+                energy[i], weight[i] = (_finite(field) for field in fields[1:3])
+            except ValueError:
                 self.fail("a level has number, energy, weight and label")
+            if fields[0] != str(i + 1):
+                self.fail(f"levels are numbered from 1 on, but {fields[0]!r} stands for {i + 1}")
             labels.append("_".join(fields[3:]) or str(i))
         self.next()
-        count = int(self.numbers(1, "number of transitions")[0])
+        if not (weight > 0).all():
+            self.fail("the weight of a level must be above 0")
+        count = self.count("number of transitions")
         self.next()
         rows = np.array([self.numbers(5, "fields of a transition")[:5] for _ in range(count)])
         upper, lower = self.places(rows[:, 1], levels), self.places(rows[:, 2], levels)
@@ -148,16 +159,30 @@ class _Lines:
         kind = re.match(r"\s*(\d+)", text)
         name = PARTNERS.get(int(kind.group(1)), text.strip()) if kind else text.strip()
         self.next()
-        count = int(self.numbers(1, "number of collisions")[0])
+        count = self.count("number of collisions")
         self.next()
-        temperatures = int(self.numbers(1, "number of temperatures")[0])
+        temperatures = self.count("number of temperatures")
         self.next()
         axis = np.array(self.numbers(temperatures, "temperatures")[:temperatures])
         self.next()
         width = 3 + temperatures
         rows = np.array([self.numbers(width, "fields of a rate")[:width] for _ in range(count)])
         upper, lower = (self.places(rows[:, k], levels) for k in (1, 2))
+        if (rows[:, 3:] < 0).any() or not (np.diff(axis, prepend=0) > 0).all():
+            self.fail("temperatures of collisions must rise from above 0, and rates be 0 or more")
         return Partner(name, upper, lower, axis, rows[:, 3:])
+
+
+def _finite(word: str) -> float:
+    """The number that a word is.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    value = float(word.replace("D", "e").replace("d", "e"))
+    if not np.isfinite(value):
+        raise ValueError(word)
+    return value
 
 
 # Rotation of carbon monoxide: (B, D [MHz], dipole [Debye], mass [amu]) [Winnewisser et al. 1997;

@@ -39,16 +39,16 @@ def line_of(molecule: Molecule, label: str) -> Line:
 
 
 @broadcasts
-def partition(molecule: Molecule, temperature: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def partition(molecule: Molecule, temperature) -> Float[Array, "*n"]:
     """Z(T) over the levels of the file, which is too small where kT reaches the highest."""
-    exponents = -molecule.energy / temperature[..., None]
+    exponents = -molecule.energy / jnp.asarray(temperature)[..., None]
     return jnp.sum(molecule.weight * jnp.exp(exponents), axis=-1)
 
 
 @broadcasts
-def populations(molecule: Molecule, temperature: Float[Array, "*n"]) -> Float[Array, "*n L"]:
+def populations(molecule: Molecule, temperature) -> Float[Array, "*n L"]:
     """x_i = g_i exp(-E_i/kT)/Z"""
-    exponents = -molecule.energy / temperature[..., None]
+    exponents = -molecule.energy / jnp.asarray(temperature)[..., None]
     boltzmann = molecule.weight * jnp.exp(exponents)
     return boltzmann / jnp.sum(boltzmann, axis=-1, keepdims=True)
 

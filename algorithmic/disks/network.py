@@ -236,9 +236,14 @@ def subset(network: Network, elements: Sequence[str], heavy: int) -> Network:
 
     A reaction stays if all its species do; species that no reaction is left for go.
 
+    Raises:
+        ConfigError: an element that there is not, or no reaction left.
+
     Example of the subsets used here: elements H He C N O S Mg with `heavy` 2 makes S2 of RATE22,
     141 species and 2,282 reactions.
     """
+    for element in elements:
+        errors.one_of("element", element, names.MASSES)
     allowed = set(elements)
     good = np.array(
         [
@@ -248,6 +253,11 @@ def subset(network: Network, elements: Sequence[str], heavy: int) -> Network:
         + [True]  # what -1 points to
     )
     keep = good[network.reactants].all(axis=1) & good[network.products].all(axis=1)
+    if not keep.any():
+        raise errors.ConfigError(
+            f"no reaction has species of {', '.join(elements)} and at most {heavy} heavy atoms"
+            " alone; allow more."
+        )
     return _without_idle_species(network.select(np.flatnonzero(keep)))
 
 

@@ -165,13 +165,20 @@ def make(
     wanted = card(config, ready.network)
     stored = folder / "population.json"
     if stored.is_file():
-        old = json.loads(stored.read_text())
+        try:
+            old = dict(json.loads(stored.read_text()))
+        except (ValueError, TypeError):
+            raise errors.DataError(
+                f"{stored} does not say what disks are there; remove {folder}, or choose another."
+            ) from None
         different = sorted(k for k in wanted if old.get(k) != wanted[k] and k != "disks")
         if different:
             raise errors.DataError(
                 f"{folder} holds disks with another {', '.join(different)}; choose another folder."
             )
-    stored.write_text(json.dumps(wanted, indent=1) + "\n")
+    fresh = stored.with_suffix(".tmp")  # what is killed leaves no half of a file
+    fresh.write_text(json.dumps(wanted, indent=1) + "\n")
+    os.replace(fresh, stored)
     drawn = draw(config)
     lock, finished = threading.Lock(), 0
     devices = jax.devices()

@@ -93,7 +93,8 @@ def make_grid(disk: Disk, light: Light, r: np.ndarray, height: np.ndarray) -> Gr
         height: (J,) z/r, falling from at most 1 to 0, see `heights`.
 
     Raises:
-        ConfigError: radii or heights of another order, or a disk of endless mass (gamma 2 or more).
+        ConfigError: radii or heights of another order, a disk of endless mass (gamma 2 or more), or
+            a parameter that is not finite or has the wrong sign.
     """
     r, height = np.asarray(r, np.float64), np.asarray(height, np.float64)
     if r.ndim != 1 or not (np.diff(r, prepend=0.0) > 0).all():
@@ -108,6 +109,14 @@ def make_grid(disk: Disk, light: Light, r: np.ndarray, height: np.ndarray) -> Gr
         raise errors.ConfigError(
             f"gamma must be below 2, got {disk.gamma}: the inner disk would hold all of its mass."
         )
+    for name, value in {**disk._asdict(), **light._asdict()}.items():
+        may_be_none = name in ("r_in", "delta", "chi_star", "chi_ism", "l_x", "zeta0")
+        fine = name in ("gamma", "q") or value > 0 or (may_be_none and value == 0)
+        if not (np.isfinite(value) and fine):
+            least = (
+                "" if name in ("gamma", "q") else " and 0 or more" if may_be_none else " and > 0"
+            )
+            raise errors.ConfigError(f"{name} must be finite{least}, got {value}; correct it.")
     with jax.enable_x64(True):
         return jax.tree.map(np.asarray, grid_of(disk, light, r, height))
 

@@ -100,6 +100,8 @@ def umist(text: str, file: str = "") -> Iterator[Reaction]:
         if kind not in UMIST_KINDS and kind not in UMIST_TWO_BODY:
             raise errors.DataError(f"{where}: unknown reaction type {kind!r}.")
         fits = int(_number(fields[8], "the number of fits", where))
+        if fits < 1:
+            raise errors.DataError(f"{where}: a reaction has one fit at least, {fits} came.")
         if len(fields) < 9 + 9 * fits:
             raise errors.DataError(
                 f"{where}: {fits} fits need {9 + 9 * fits} fields, but {len(fields)} came."

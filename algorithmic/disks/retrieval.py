@@ -45,10 +45,11 @@ def from_cube(priors: dict[str, Prior], unit) -> PyTree:
 
 def _check(priors: dict[str, Prior]) -> None:
     for name, p in priors.items():
-        if not (p.low < p.high and (p.low > 0 or not p.logarithmic)):
+        finite = np.isfinite(p.low) and np.isfinite(p.high)
+        if not (finite and p.low < p.high and (p.low > 0 or not p.logarithmic)):
             raise errors.ConfigError(
-                f"the prior of {name} should rise from low to high, from above 0 if it is"
-                f" logarithmic, but {p.low:g} to {p.high:g} came."
+                f"the prior of {name} should rise from low to high, both finite, from above 0 if it"
+                f" is logarithmic, but {p.low:g} to {p.high:g} came."
             )
 
 
@@ -56,12 +57,17 @@ def to_cube(priors: dict[str, Prior], values: dict[str, float]) -> np.ndarray:
     """The point of the unit cube of these parameters.
 
     Raises:
-        ConfigError: a prior that is none.
+        ConfigError: a prior that is none, or a parameter that is missing or outside its prior.
     """
     _check(priors)
     out = []
     for name, p in priors.items():
-        low, high, x = p.low, p.high, values[name]
+        low, high, x = p.low, p.high, values.get(name, np.nan)
+        if not low <= x <= high:
+            came = f"{x:g}" if name in values else "none"
+            raise errors.ConfigError(
+                f"{name} must lie in its prior, {low:g} to {high:g}, but {came} came."
+            )
         if p.logarithmic:
             low, high, x = np.log(low), np.log(high), np.log(x)
         out.append((x - low) / (high - low))
@@ -184,7 +190,12 @@ def convergence(chains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         chains: (chains, draws, d), two chains or more.
+
+    Raises:
+        ConfigError: fewer, which cannot be compared.
     """
+    if len(chains) < 2:
+        raise errors.ConfigError(f"convergence compares two chains or more, got {len(chains)}.")
     blackjax = _import("blackjax")
     with jax.enable_x64(True):
         chains = jnp.asarray(chains)

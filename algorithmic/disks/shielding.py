@@ -37,13 +37,14 @@ def read_table(path) -> Table:
     """A table of shielding factors as CSV: three lines of axes, then the values in C order.
 
     Raises:
-        DataError: the file is missing or its values do not fill the axes.
+        DataError: the file is missing or is no text, an axis does not rise from above 0, or the
+            values do not fill the axes.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise errors.DataError(f"there is no shielding table {path}; give the path of one.")
     axes, values = [], []
-    for line, text in enumerate(path.read_text().splitlines(), 1):
+    for line, text in enumerate(path.read_text(errors="replace").splitlines(), 1):
         if not text.strip() or text.startswith("#"):
             continue
         fields = text.split(",")
@@ -60,7 +61,16 @@ def read_table(path) -> Table:
             f"{path.name} should hold {np.prod(shape)} values for axes of {shape}, but"
             f" {len(values)} came; put the published file in its place."
         )
-    theta = np.maximum(np.array(values).reshape(shape), 1e-300)
+    values = np.array(values).reshape(shape)
+    rising = all(
+        len(a) and np.isfinite(a).all() and (np.diff(a, prepend=0) > 0).all() for a in axes
+    )
+    if not (rising and (values >= 0).all() and np.isfinite(values).all()):
+        raise errors.DataError(
+            f"{path.name} should have axes that rise from above 0 and factors of 0 and more; put"
+            " the published file in its place."
+        )
+    theta = np.maximum(values, 1e-300)
     return Table(*(np.log10(a) for a in axes), np.log10(theta))
 
 

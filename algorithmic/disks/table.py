@@ -120,7 +120,12 @@ class Table:
         """
         header, arrays = read_npz(path, VERSION, ("abundances", "column/disk"))
         columns = {k[7:]: v for k, v in arrays.items() if k.startswith("column/")}
-        return cls(columns, tuple(header["species"]), arrays["abundances"], header["meta"])
+        names, found = tuple(header.get("species", ())), arrays["abundances"]
+        if found.ndim != 2 or {*map(np.shape, columns.values())} != {(len(found),)}:
+            raise errors.DataError(f"{path} has columns of different lengths; make it anew.")
+        if len(names) != found.shape[1] or "meta" not in header:
+            raise errors.DataError(f"{path} does not say what its columns are; make it anew.")
+        return cls(columns, names, found, header["meta"])
 
     def to_ecsv(self, path, species=None) -> None:
         """Astropy's text format with units: a commented YAML header and one row a line.
@@ -156,7 +161,13 @@ def _yaml(meta: dict) -> str:
 
 
 def concatenate(tables: list[Table]) -> Table:
-    """One table of many with the same columns and species; the first one's data card."""
+    """One table of many with the same columns and species; the first one's data card.
+
+    Raises:
+        DataError: tables that do not go together, or none.
+    """
+    if not tables:
+        raise errors.DataError("no table came; give one at least.")
     first = tables[0]
     for other in tables:
         if other.species != first.species or set(other.columns) != set(first.columns):
@@ -197,7 +208,8 @@ def read_npz(path, version: int, wanted=()) -> tuple[dict, dict[str, np.ndarray]
         header = json.loads(str(arrays.pop("header")))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise errors.DataError(f"{path} is not a file of this package: {error}.") from error
-    if header.get("version") != version:
+    if not isinstance(header, dict) or header.get("version") != version:
+        header = header if isinstance(header, dict) else {}
         raise errors.DataError(
             f"{path} has version {header.get('version')}, this code reads {version}; make it anew."
         )

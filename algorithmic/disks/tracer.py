@@ -87,7 +87,7 @@ def steps(inclination, samples: int) -> int:
     if isinstance(inclination, jax.core.Tracer):
         return samples
     cos = abs(math.cos(math.radians(float(inclination))))
-    if cos < _flattest() * (1 - 1e-9):
+    if not cos >= _flattest() * (1 - 1e-9):
         raise errors.ConfigError(
             f"the inclination must be at most {STEEPEST:g} degrees, or at least"
             f" {180 - STEEPEST:g}, got {float(inclination):g}: rays are sampled by height above the"
@@ -155,6 +155,7 @@ def trace(
         ConfigError: an inclination beyond `STEEPEST`, or a disk in float32, where densities and
             constants leave its range.
     """
+    field = Medium(*map(jnp.asarray, field))
     narrow = [leaf.dtype for leaf in field if leaf.dtype != np.float64]
     if narrow:
         raise errors.ConfigError(

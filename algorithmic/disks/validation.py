@@ -112,7 +112,12 @@ def scores(truth: np.ndarray, found: np.ndarray, density: np.ndarray) -> dict[st
         found: the same, predicted.
         density: (rows,) of hydrogen nuclei: rows are weighted by it times the true abundance in
             "weighted", the error where the molecules are.
+
+    Raises:
+        DataError: no rows.
     """
+    if not len(truth):
+        raise errors.DataError("there are no rows to compare; give those of one disk at least.")
     miss = found - truth
     weight = 10**truth * density[:, None]
     return {
@@ -134,12 +139,12 @@ def columns(rows: table.Table, log_abundance: np.ndarray) -> tuple[np.ndarray, n
 
     Returns:
         (N (columns, species), the disk of each column); trapezoid from the midplane up, both
-        sides.
+        sides. A column of one cell has no density and is left out.
     """
     key = np.stack([rows.columns["disk"], rows.columns["radius"]], axis=1)
     _, owner = np.unique(key, axis=0, return_inverse=True)
     found, disks = [], []
-    for column in range(owner.max() + 1):
+    for column in np.unique(owner):
         at = np.flatnonzero(owner == column)
         at = at[np.argsort(rows.columns["height"][at])]
         if len(at) < 2:
@@ -148,4 +153,4 @@ def columns(rows: table.Table, log_abundance: np.ndarray) -> tuple[np.ndarray, n
         n = 10 ** log_abundance[at] * rows.columns["numberdens"][at][:, None]
         found.append(2 * np.trapezoid(n, z, axis=0))
         disks.append(rows.columns["disk"][at[0]])
-    return np.array(found), np.array(disks)
+    return np.array(found).reshape(-1, log_abundance.shape[1]), np.array(disks, np.int64)

@@ -10,6 +10,11 @@ FL_JAX_DATA=... python -m experiments disks --preset paper     540 disks of 2,20
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
+
+FEATURES = ("numberdens", "temperature", "uv", "ionization", "av_up", "column_up", "column_star",
+            "radius", "z/r")  # fmt: skip
+DATA = ("spectrum", "visibilities")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,36 @@ class Config(ranges.Checked):
         share=("level",),
         filled=("features", "fit_features"),
     )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and what would end the run when its disks are solved.
+
+        Raises:
+            ConfigError: fewer disks than the splits take; an unknown feature or kind of data; one
+                chain, which cannot be compared.
+        """
+        super().check()
+        errors.one_of("kind of data", self.data, DATA)
+        for feature in (*self.features, *self.fit_features):
+            errors.one_of("feature", feature, FEATURES)
+        errors.one_of("network", self.network, ("S2", "S3", "hand"))
+        for name in ("test_folds", "folds"):
+            errors.whole(name, getattr(self, name), 2)
+        if self.disks < self.test_folds:
+            raise errors.ConfigError(
+                f"{self.test_folds} test_folds need as many disks, got {self.disks}; change one."
+            )
+        training = self.disks - -(-self.disks // self.test_folds)
+        if training < self.folds:
+            raise errors.ConfigError(
+                f"{self.folds} folds need as many disks to train on, but of {self.disks} disks in"
+                f" {self.test_folds} test_folds {training} remain; change one."
+            )
+        if self.chains_samples and self.chains < 2:
+            raise errors.ConfigError(
+                "convergence compares two chains or more, got chains 1; or set chains_samples to 0"
+                " for no retrieval."
+            )
 
 
 PAPER = Config()

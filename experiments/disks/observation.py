@@ -21,7 +21,7 @@ from algorithmic.disks import (
 )
 from algorithmic.disks import constants as c
 from experiments.disks import heldout
-from experiments.disks.config import Config
+from experiments.disks.config import DATA, Config
 from fl_jax.core import errors
 from fl_jax.data import sources
 
@@ -34,7 +34,6 @@ PRIORS = {
     "t_atm": retrieval.Prior(300.0, 1500.0, True),
     "t_mid": retrieval.Prior(100.0, 300.0, True),
 }
-KINDS = ("spectrum", "visibilities")
 RATIO, SNR = 69.0, 30.0  # 12C/13C; peak over noise
 DISK = {"mass_star": 0.7, "gamma": 0.75}
 LIGHT = {"chi_star": 1e3, "gas_to_small": 300.0}
@@ -139,7 +138,7 @@ def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
 
 def measure(config: Config, kept: forward.Setup, abundance: np.ndarray):
     """(data, noise's standard deviation) of the true disk with noise."""
-    errors.one_of("kind of data", config.data, KINDS)
+    errors.one_of("kind of data", config.data, DATA)
     with jax.enable_x64(True):
         clean = np.asarray(jax.jit(lambda x: predict(config, kept, TRUTH, x))(abundance))
     sigma = float(np.abs(clean).max()) / SNR

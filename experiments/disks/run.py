@@ -11,6 +11,7 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     del resume
     found = stages.rows(config, directory)
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
+        log.truncate(0)  # what an earlier call wrote is measured again
         curve = stages.curve(config, found)
         for k, mse in zip(curve["k"], curve["mse"], strict=True):
             log.write({"stage": "cross-validation", "k": k, "mse": mse})

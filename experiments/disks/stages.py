@@ -7,15 +7,14 @@ import numpy as np
 from algorithmic.disks import conformal, emulator, mlp, population, table, validation
 from experiments import result
 from experiments.disks import heldout
-from experiments.disks.config import Config
+from experiments.disks.config import FEATURES, Config
 from fl_jax.data import sources
 from fl_jax.train import metrics
 
 NOTEBOOK = ("CO", "HCO+", "e-", "DCO+")  # the species of the notebook's stored run
 SHIPPED = ("CO", "CN", "HCN", "HNC", "HCO+", "H2CO", "N2H+", "CS", "C2H", "e-")  # the package's
 SIMPLE = ("CO", "HCO+", "e-", "C", "C+")  # of the hand-typed network
-ALL = ("numberdens", "temperature", "uv", "ionization", "av_up", "column_up", "column_star",
-       "radius", "z/r")  # fmt: skip
+ALL = FEATURES
 
 
 class Rows(NamedTuple):

@@ -53,7 +53,7 @@ class Metrics:
     def write(self, row: Mapping) -> None:
         """Appends a row; it survives the death of the process from here on."""
         if self._file is not None:
-            self._file.write(json.dumps(_plain(row), allow_nan=False).encode() + b"\n")
+            self._file.write(json.dumps(plain(row), allow_nan=False).encode() + b"\n")
 
     def offset(self) -> int:
         """Bytes so far, which survive the death of the machine from here on."""
@@ -109,15 +109,16 @@ def read(path) -> list[dict]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def _plain(value):
-    """JSON for a row: arrays to lists, numbers to Python's, no NaN."""
+def plain(value):
+    """Values as JSON has them: arrays to lists, numbers to Python's; NaN and the infinities, which
+    it has not, to None."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, jax.Array | np.ndarray):
         value = np.asarray(value)
-        return [_plain(v) for v in value] if value.ndim else _plain(value[()])
+        return [plain(v) for v in value] if value.ndim else plain(value[()])
     if isinstance(value, np.float32 | np.float16):
         value = float(str(value))
     elif isinstance(value, np.generic):
@@ -181,7 +182,7 @@ class Progress:
         return (now - started) / max(done - before, 1) * (self.total - done)
 
     def _values(self, row: Mapping):
-        for name, value in _plain(row).items():
+        for name, value in plain(row).items():
             if name != self.what and isinstance(value, int | float):
                 yield f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 

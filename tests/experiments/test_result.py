@@ -1,6 +1,7 @@
 import dataclasses
 import datetime
 import json
+import math
 
 import pytest
 
@@ -93,6 +94,16 @@ def test_the_result_is_the_contract(tmp_path):
 
 def test_a_file_is_whole_or_not_there(tmp_path):
     directory = start(tmp_path)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        directory.write_json("bad.json", {"x": float("nan")})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        directory.write_json("bad.json", {"x": object()})
     assert not (directory.path / "bad.json").exists()
+
+
+def test_a_number_that_is_none_does_not_lose_the_run(tmp_path):
+    """JSON has no NaN, and a run of hours ended without its result."""
+    directory = start(tmp_path)
+    outcome = result.Result({"score": result.Metric(float("nan"))}, {}, {"curve": [1.0, math.inf]})
+    directory.write_result(outcome, 1.0)
+    stored = json.loads((directory.path / "result.json").read_text())
+    assert stored["metrics"]["score"]["value"] is None
+    assert stored["details"] == {"curve": [1.0, None]}

@@ -44,7 +44,7 @@ def test_rows_are_strict_json(tmp_path):
 
 def test_short_digits_lose_nothing(key):
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
-    assert all(np.float32(metrics._plain(v)) == v for v in values)
+    assert all(np.float32(metrics.plain(v)) == v for v in values)
 
 
 def test_what_json_has_not_is_refused(tmp_path):

@@ -220,3 +220,23 @@ def test_a_perceptron_that_cannot_learn_says_so():
         mlp.fit(rows.select(rows.columns["disk"] == 0), epochs=1, **NAMES)
     with pytest.raises(errors.DataError, match=r"lower the rate of 1e\+30"):
         mlp.fit(rows, epochs=1, rate=1e30, hidden=(4,), **NAMES)
+
+
+def test_no_rows_one_cell_and_one_disk():
+    rows = cells()
+    none, one = rows.select([]), rows.select([0])
+    names = NAMES["species"]
+    with pytest.raises(errors.DataError, match="made of rows, but the table has none"):
+        emulator.fit(none, k=1, **NAMES)
+    for empty in ({"features": ()}, {"species": ()}):
+        with pytest.raises(errors.ConfigError, match="one feature and one species at least"):
+            emulator.fit(rows, k=1, **{**NAMES, **empty})
+    with pytest.raises(errors.DataError, match="errors of one row at least"):
+        conformal.widths(np.zeros((0, 2)), np.zeros(0), bound=False)
+    with pytest.raises(errors.DataError, match="no rows to compare"):
+        validation.scores(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
+    for few in (none, one):  # of one cell there is no column
+        found, disks = validation.columns(few, few.targets(names))
+        assert found.shape == (0, 2) and disks.shape == (0,)
+    mean, error = conformal.coverage(np.ones((3, 2)), np.ones(2), np.zeros(3))
+    assert mean == 1 and np.isnan(error)

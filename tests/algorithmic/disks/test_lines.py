@@ -110,6 +110,14 @@ def test_lamda_text_and_its_faults(tmp_path):
     for old, new, said in (
         ("1 2 1 1e-7", "1 3 1 1e-7", "a level number lies outside"),
         ("10.0 20.0", "10.0 hot", "line 23: 2 temperatures were expected"),
+        ("10.0 20.0", "20.0 10.0", "must rise from above 0"),
+        ("1e-10 2e-10", "1e-10 -2e-10", "rates be 0 or more"),
+        ("1e-10 2e-10", "1e-10 nan", "5 fields of a rate were expected, 4 came"),
+        ("2 4.0 3.0 1", "2 nan 3.0 1", "a level has number, energy"),
+        ("2 4.0 3.0 1", "2 4.0 0.0 1", "weight of a level must be above 0"),
+        ("2 4.0 3.0 1", "3 4.0 3.0 1", "'3' stands for 2"),
+        ("!transitions\n1", "!transitions\n0", "number of transitions must be above 0, 0 came"),
+        ("!levels\n2", "!levels\n-2", "number of levels must be above 0, -2 came"),
         ("1 2 1 1e-10 2e-10\n! notes\n", "", "the file ends"),
     ):
         path.write_text(LAMDA.replace(old, new))
@@ -228,6 +236,8 @@ def test_disks_nearly_edge_on_are_refused():
     for inclination in (81.0, 90.0, 99.0):
         with pytest.raises(errors.ConfigError, match="must be at most 80 degrees, or at least 100"):
             run(inclination)
+    with pytest.raises(errors.ConfigError, match="got nan"):
+        run(np.nan)
     traced = jax.jit(run)
     assert np.isnan(traced(90.0)).all() and np.isfinite(traced(80.0)).all()
     assert [tracer.steps(i, 24) for i in (0.0, 60.0, 80.0, 100.0, 180.0)] == [24, 48, 139, 139, 24]
@@ -266,8 +276,12 @@ def test_dust_shines_and_images_keep_their_flux():
     assert complex(zero[0, 0]) == pytest.approx(float(flux.sum()))
     total, mean = images.moments(jnp.asarray([[0.0, 1.0, 0.0]]), jnp.asarray([1.0, 2.0, 3.0]))
     assert (float(total[0]), float(mean[0])) == (1.0, 2.0)
+    total, mean = images.moments(jnp.asarray([[0.0, 1.0, 3.0]]), jnp.asarray([3.0, 2.0, 1.0]))
+    assert (float(total[0]), float(mean[0])) == (2.5, 1.4)  # channels that fall: -2.5 and NaN
     ring = images.radial_profile([1.0, 3.0], [0.5, 0.6], [0.0, 1.0, 2.0])
     assert ring[0] == 2.0 and np.isnan(ring[1])
+    with pytest.raises(errors.ConfigError, match="edges of rings must rise"):
+        images.radial_profile([1.0, 3.0], [0.5, 0.6], [0.0, 2.0, 1.0])
     assert float(images.continuum_subtracted(jnp.asarray([1.0, 5.0, 3.0]))[1]) == 3.0
 
 
@@ -275,3 +289,17 @@ def test_a_disk_in_float32_is_refused():
     field = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), disk(1e8))
     with pytest.raises(errors.ConfigError, match=r"arrays of float32; make it and trace it inside"):
         tracer.trace(field, LINE, View(), Physics(), jnp.ones(1), jnp.ones(1), jnp.zeros(1))
+
+
+def test_numbers_and_arrays_of_the_host_are_taken():
+    """A float had no axes, and a grid of NumPy's could not be traced."""
+    wanted = lines.populations(CO, jnp.asarray([30.0]))[0]
+    np.testing.assert_array_equal(lines.populations(CO, 30.0), wanted)
+    assert float(lines.partition(CO, 30.0)) == float(lines.partition(CO, jnp.asarray(30.0)))
+    field = disk()
+    at = jnp.asarray([30.0]), jnp.asarray([2.0]), jnp.zeros(1)
+    one, two = (
+        tracer.trace.__wrapped__(given, LINE, View(), Physics(), *at, samples=4)
+        for given in (field, jax.tree.map(np.asarray, field))
+    )
+    np.testing.assert_array_equal(one, two)

@@ -63,3 +63,11 @@ def test_a_subset_keeps_whole_reactions():
     small = network.subset(hand.co_h2(), ("H", "He"), 0)
     assert "CO" not in small.species
     assert small.find("H2+ + H2 -> H3+ + H")
+
+
+def test_subsets_of_nothing_are_refused():
+    """A network of no reactions came, which failed where its rates were made."""
+    with pytest.raises(errors.ConfigError, match="no reaction has species of Fe and at most 2"):
+        network.subset(hand.co_h2(), ("Fe",), 2)
+    with pytest.raises(errors.ConfigError, match="unknown element 'he'"):
+        network.subset(hand.co_h2(), ("H", "he"), 2)

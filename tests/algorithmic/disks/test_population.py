@@ -64,3 +64,10 @@ def test_bad_rows_are_refused(made):
         hole.targets(("CO",))
     with pytest.raises(errors.DataError, match="do not join"):
         table.concatenate([rows, dataclasses.replace(rows, species=("X",))])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_card_that_a_kill_cut_off_is_one_sentence(tmp_path, text):
+    (tmp_path / "population.json").write_text(text)
+    with pytest.raises(errors.DataError, match="does not say what disks are there"):
+        population.make(SMALL, tmp_path, data=None)

@@ -130,3 +130,48 @@ def test_grids_that_would_be_read_the_wrong_way_are_refused():
         make(disk=structure.Disk(gamma=2.0))
     with pytest.raises(errors.ConfigError, match="got 1 layers"):
         radiation.heights(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mass_gas": -1.0}, "mass_gas must be finite and > 0, got -1.0"),  # was 1e-177 cm^-3
+        ({"mass_gas": 0.0}, "mass_gas must be finite and > 0, got 0.0"),
+        ({"t_mid": np.nan}, "t_mid must be finite and > 0, got nan"),
+        ({"q": np.inf}, "q must be finite, got inf"),
+        ({"r_in": -1.0}, "r_in must be finite and 0 or more"),
+        ({"gas_to_small": 0.0}, "gas_to_small must be finite and > 0"),
+        ({"chi_star": np.nan}, "chi_star must be finite and 0 or more, got nan"),
+    ],
+)
+def test_disks_and_lights_that_are_none_are_refused(change, said):
+    disk, light = structure.Disk(), radiation.Light()
+    disk = disk._replace(**{k: v for k, v in change.items() if k in disk._fields})
+    light = light._replace(**{k: v for k, v in change.items() if k in light._fields})
+    with pytest.raises(errors.ConfigError, match=said):
+        radiation.make_grid(disk, light, np.array([1.0, 10.0]), radiation.heights(3))
+    dark = radiation.Light(chi_star=0.0, chi_ism=0.0, l_x=0.0, zeta0=0.0)
+    made = radiation.make_grid(structure.Disk(), dark, np.array([1.0, 10.0]), radiation.heights(3))
+    assert all(np.isfinite(leaf).all() for leaf in made)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("T,10,20", "T,20,10", "axes that rise from above 0"),
+        ("T,10,20", "T,-10,20", "axes that rise from above 0"),
+        ("0.5", "nan", "factors of 0 and more"),
+        ("0.5", "-0.5", "factors of 0 and more"),
+        ("T,10,20", "T", "should hold 0 values"),
+        ("0.5", "\N{DEGREE SIGN}", "line 4: could not convert"),
+    ],
+)
+def test_damaged_shielding_tables_are_refused(tmp_path, old, new, said):
+    """Their NaN was carried on into the rates."""
+    text = "T,10,20\nH2,1e15,1e16\nCO,1e10,1e11\n0.9,0.8,0.7,0.6,0.5,0.4,0.3,0.2"
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    assert shielding.read_table(path).log_theta.shape == (2, 2, 2)
+    path.write_bytes(text.replace(old, new).encode("latin-1"))
+    with pytest.raises(errors.DataError, match=said):
+        shielding.read_table(path)

@@ -105,6 +105,8 @@ def test_malformed_lines_name_file_line_and_reason(tmp_path):
         read(tmp_path, UMIST.replace(":CR:", ":XX:"))
     with pytest.raises(errors.DataError, match=r"line 3: CO -> C does not balance.*-1 O"):
         read(tmp_path, UMIST.replace(":C:O:", ":C::"))
+    with pytest.raises(errors.DataError, match="line 3: a reaction has one fit at least, 0 came"):
+        read(tmp_path, UMIST.replace(":1:1.3e-17", ":0:1.3e-17"))  # it was left out in silence
     with pytest.raises(errors.DataError, match="there is no network file"):
         readers.read_network(tmp_path / "none")
 

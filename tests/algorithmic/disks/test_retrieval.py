@@ -94,7 +94,14 @@ def test_the_forward_model_is_differentiable():
 
 def test_priors_that_are_none_are_refused():
     one = np.array([0.5])
-    for bad in ((0.0, 1.0, True), (-1.0, 1.0, True), (1.0, 0.0), (1.0, 1.0), (np.nan, 1.0)):
+    for bad in (
+        (0.0, 1.0, True),
+        (-1.0, 1.0, True),
+        (1.0, 0.0),
+        (1.0, 1.0),
+        (np.nan, 1.0),
+        (0.0, np.inf),
+    ):
         priors = {"mass": retrieval.Prior(*bad)}
         with pytest.raises(errors.ConfigError, match="the prior of mass should rise"):
             retrieval.from_cube(priors, one)
@@ -109,3 +116,23 @@ def test_a_chain_that_cannot_begin_says_so():
     nowhere = lambda unit: jnp.sum(unit) * jnp.nan
     with pytest.raises(errors.DataError, match="not finite where the chain began"):
         retrieval.nuts(nowhere, np.array([0.5]), jax.random.key(0), draws=2, warmup=2, deepest=1)
+
+
+def test_what_lies_outside_its_prior_has_no_point():
+    """2 in a cube of 1, and NaN below a logarithmic prior; a sampler began elsewhere then."""
+    edges = retrieval.to_cube(PRIORS, {k: p.high for k, p in PRIORS.items()})
+    np.testing.assert_array_equal(edges, 1.0)
+    good = {k: p.low for k, p in PRIORS.items()}
+    for bad, came in ((1e9, "1e\\+09"), (-1e9, "-1e\\+09"), (np.nan, "nan")):
+        with pytest.raises(
+            errors.ConfigError, match=f"a must lie in its prior, .* but {came} came"
+        ):
+            retrieval.to_cube(PRIORS, {**good, "a": bad})
+    with pytest.raises(errors.ConfigError, match="but none came"):
+        retrieval.to_cube(PRIORS, {"b": good["b"]})
+
+
+def test_one_chain_cannot_be_compared():
+    pytest.importorskip("blackjax")
+    with pytest.raises(errors.ConfigError, match="two chains or more, got 1"):
+        retrieval.convergence(np.zeros((1, 10, 2)))

@@ -32,3 +32,23 @@ def test_yaml_finds_numbers_where_json_had_them(tmp_path):
     lines = (tmp_path / "rows.ecsv").read_text().splitlines()
     header = yaml.safe_load("\n".join(s[2:] for s in lines[1:] if s.startswith("# ")))
     assert header["meta"] == meta
+
+
+def test_files_whose_header_says_something_else(tmp_path):
+    path = tmp_path / "rows.npz"
+    np.savez(path, header=np.array("[1]"), abundances=np.ones((2, 1)))
+    with pytest.raises(errors.DataError, match="has version None"):
+        table.Table.load(path)
+    arrays = {"abundances": np.ones((2, 1)), "column/disk": np.ones(2, int)}
+    for header, changed, said in [
+        ({}, {}, "does not say what its columns are"),
+        ({"species": ["CO", "OH"], "meta": {}}, {}, "does not say what its columns are"),
+        ({"species": ["CO"], "meta": {}}, {"column/disk": np.ones(3, int)}, "different lengths"),
+    ]:
+        table.write_npz(path, {"version": 1, **header}, **{**arrays, **changed})
+        with pytest.raises(errors.DataError, match=said):
+            table.Table.load(path)
+    table.write_npz(path, {"version": 1, "species": ["CO"], "meta": {}}, **arrays)
+    assert len(table.Table.load(path)) == 2
+    with pytest.raises(errors.DataError, match="no table came"):
+        table.concatenate([])
