@@ -92,7 +92,7 @@ def write(
     heat(summary, defences, path / "grid.png")
     if PLAIN in defences:
         curves(found, defences.index(PLAIN), path / "roc.png")
-    return table(summary, defences)
+    return tables(summary, defences)
 
 
 def matrix(summary, defences, key: str) -> np.ndarray:
@@ -121,39 +121,46 @@ def damage(summary, defences, suffix: str = "") -> np.ndarray:
     return np.where(rows, np.maximum(lost, 0), backdoor)
 
 
-def table(summary, defences) -> str:
-    """damage / main accuracy of every cell, in Markdown."""
+def tables(summary, defences) -> str:
+    """damage / main accuracy of every cell, in Markdown: backdoors, then untargeted attacks."""
     hurt, main = damage(summary, defences), matrix(summary, defences, "main")
-    lines = [
-        "| attack | " + " | ".join(defences) + " |",
-        "|---" * (len(defences) + 1) + "|",
-    ]
-    for a, attack in enumerate(names(summary)):
-        cells = [f"{hurt[a, d]:.0f} / {main[a, d]:.0f}" for d in range(len(defences))]
-        lines.append(f"| {attack} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    attacks = names(summary)
+    parts = []
+    for targeted in (True, False):
+        columns = [i for i, name in enumerate(attacks) if (name not in UNTARGETED) == targeted]
+        if not columns:
+            continue
+        lines = [
+            "| | " + " | ".join(attacks[a] for a in columns) + " |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
+        for d, defence in enumerate(defences):
+            cells = [f"{hurt[a, d]:.0f} / {main[a, d]:.0f}" for a in columns]
+            lines.append(f"| {defence} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def heat(summary, defences, path: pathlib.Path) -> None:
     """The grid in colour: damage large, main accuracy small below it."""
     plt = plots.pyplot()
-    hurt, main = damage(summary, defences), matrix(summary, defences, "main")
+    hurt, main = damage(summary, defences).T, matrix(summary, defences, "main").T
     attacks = names(summary)
-    figure, axis = plt.subplots(figsize=(2.3 + 0.66 * len(defences), 1.6 + 0.38 * len(attacks)))
+    figure, axis = plt.subplots(figsize=(2.3 + 0.6 * len(attacks), 2.2 + 0.38 * len(defences)))
     axis.imshow(hurt, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-    for a in range(len(attacks)):
-        for d in range(len(defences)):
-            colour = "white" if hurt[a, d] > 60 else "black"
-            axis.text(d, a - 0.08, f"{hurt[a, d]:.0f}", ha="center", color=colour, fontsize=10)
-            axis.text(d, a + 0.32, f"{main[a, d]:.0f}", ha="center", color=colour, fontsize=6.5)
-    axis.set_xticks(range(len(defences)), defences, rotation=35, ha="right", fontsize=9)
-    axis.set_yticks(range(len(attacks)), attacks, fontsize=9)
+    for d in range(len(defences)):
+        for a in range(len(attacks)):
+            colour = "white" if hurt[d, a] > 60 else "black"
+            axis.text(a, d - 0.08, f"{hurt[d, a]:.0f}", ha="center", color=colour, fontsize=10)
+            axis.text(a, d + 0.32, f"{main[d, a]:.0f}", ha="center", color=colour, fontsize=6.5)
+    axis.set_xticks(range(len(attacks)), attacks, rotation=35, ha="right", fontsize=9)
+    axis.set_yticks(range(len(defences)), defences, fontsize=9)
     split = sum(a not in UNTARGETED for a in attacks) - 0.5
-    axis.axhline(split, color="black", lw=1.2)
+    axis.axvline(split, color="black", lw=1.2)
     axis.set_title(
         f"{summary['attackers']} of {summary['cohort']} participants attack in"
         f" {summary['rounds']['attacked']} rounds, {summary['seeds']} seeds.\n"
-        "Large: backdoor accuracy, below the line points of main accuracy lost;"
+        "Large: backdoor accuracy, right of the line points of main accuracy lost;"
         " small: main accuracy (%)",
         fontsize=10,
     )

@@ -27,8 +27,14 @@ def found():
 
 def test_damage_is_the_backdoor_or_what_the_main_task_lost(tmp_path):
     text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, found(), {"preset": "made up"})
-    assert "| DBA | 100 / 90 | 0 / 90 |" in text
-    assert "| IPM | 75 / 20 | 5 / 90 |" in text
+    backdoors, untargeted = text.split("\n\n")
+
+    def column(part, name):
+        head, _, *rows = ([c.strip() for c in row.split("|")] for row in part.splitlines())
+        return {row[1]: row[head.index(name)] for row in rows}
+
+    assert column(backdoors, "DBA") == {"mean": "100 / 90", "median": "0 / 90"}
+    assert column(untargeted, "IPM") == {"mean": "75 / 20", "median": "5 / 90"}
     stored = json.loads((tmp_path / "grid.json").read_text())
     assert stored["detection"]["DBA"]["norm"] == 1.0
     assert 0.2 < stored["detection"]["DBA"]["cosine"] < 0.8
@@ -60,7 +66,10 @@ def test_a_report_of_some_attacks(tmp_path):
         {name: a[keep] for name, a in whole.before.items()},
     )
     text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, some, {})
-    assert text.splitlines()[2:] == ["| DBA | 100 / 90 | 0 / 90 |", "| IPM | 75 / 20 | 5 / 90 |"]
+    assert text.split("\n\n") == [
+        "| | DBA |\n|---|---|\n| mean | 100 / 90 |\n| median | 0 / 90 |",
+        "| | IPM |\n|---|---|\n| mean | 75 / 20 |\n| median | 5 / 90 |",
+    ]
 
 
 def test_without_pretraining_the_loss_is_against_training_in_peace():
