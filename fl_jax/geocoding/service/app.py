@@ -4,7 +4,7 @@ import json
 
 from fl_jax.core import errors
 from fl_jax.geocoding.geocoder import Geocoder
-from fl_jax.geocoding.service import limits, measure, openapi, page, parameters
+from fl_jax.geocoding.service import limits, measure, openapi, page, parameters, unserved
 from fl_jax.geocoding.service.handlers import Handlers
 from fl_jax.geocoding.service.parameters import Refused
 from fl_jax.geocoding.service.worker import RETRY_SECONDS, Worker
@@ -66,11 +66,13 @@ def make(
         text = f"{requests} requests are being answered; try again in {RETRY_SECONDS} seconds."
         return problem(503, text, {"retry-after": str(RETRY_SECONDS)})
 
-    def content(handler):
+    def content(handler, path):
         """What a handler makes of the parameters, as JSON."""
 
         async def call(request: Request) -> Response:
-            return JSON(await handler(request.query_params))
+            unserved.check(path, request.query_params)
+            found = await handler(request.query_params)
+            return JSON(found, headers=unserved.headers(path, request.query_params))
 
         return call
 
@@ -93,13 +95,14 @@ def make(
         body = await limits.body(request, body_seconds)
         items, lines = parameters.batch(body, request.headers.get("content-type", ""))
         rows = answers.batch(request.query_params, items)
+        said = unserved.headers("/batch", request.query_params)
         if not lines:
             found = []
             async for row in rows:
                 if await request.is_disconnected():  # nobody waits for the rest
                     raise Refused(499, "the client has gone.")
                 found.append(row)
-            return JSON(found)
+            return JSON(found, headers=said)
         try:  # the first batch before the status is sent, so that it can still be refused
             head = [await anext(rows)]
         except StopAsyncIteration:
@@ -111,18 +114,20 @@ def make(
             async for row in rows:
                 yield _dump(row) + "\n"
 
-        return StreamingResponse(stream(), media_type="application/x-ndjson")
+        return StreamingResponse(stream(), headers=said, media_type="application/x-ndjson")
 
-    gets = {
-        "/search": content(answers.search),
-        "/v1/search": content(answers.pelias),
-        "/v1/autocomplete": content(answers.pelias),
-        "/api": content(answers.photon),
-        "/geocoding": content(answers.paper),
-        "/locate": content(answers.locate),
-        "/mentions": content(answers.mentions),
-        "/reverse": content(answers.reverse),
-        "/v1/reverse": content(answers.pelias_reverse),
+    asked = {
+        "/search": answers.search,
+        "/v1/search": answers.pelias,
+        "/v1/autocomplete": answers.pelias,
+        "/api": answers.photon,
+        "/geocoding": answers.paper,
+        "/locate": answers.locate,
+        "/mentions": answers.mentions,
+        "/reverse": answers.reverse,
+        "/v1/reverse": answers.pelias_reverse,
+    }
+    gets = {path: content(handler, path) for path, handler in asked.items()} | {
         "/": fixed(usage),
         "/outlines": fixed(lambda: Response(outlines, media_type="application/json")),
         "/healthz": fixed(lambda: JSON({"status": "ok"})),
@@ -151,7 +156,12 @@ def make(
     application = Starlette(
         routes=routes,
         middleware=[
-            Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"]),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "POST"],
+                expose_headers=[unserved.HEADER],
+            ),
             Middleware(limits.Room, most=requests, refuse=full),
         ],
         exception_handlers={

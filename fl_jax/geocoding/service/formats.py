@@ -128,8 +128,25 @@ def identifier(geocoder: Geocoder, hit: Hit) -> int:
     return 10**9 + int(s2.key(hit.lat, hit.lon, 12))
 
 
-def nominatim(geocoder: Geocoder, found: list[Hit], kind: str, *, details=False, polygon=False):
-    """A list for `json` and `jsonv2`, a FeatureCollection for `geojson` and `geocodejson`."""
+def nominatim(
+    geocoder: Geocoder,
+    found: list[Hit],
+    kind: str,
+    *,
+    details: bool = False,
+    polygon: bool = False,
+    query: str | None = None,
+):
+    """A list for `json` and `jsonv2`, a FeatureCollection for `geojson` and `geocodejson`.
+
+    Args:
+        geocoder: of the results.
+        found: results.
+        kind: one of these four.
+        details: whether the parts of the address come with them.
+        polygon: whether outlines do.
+        query: that `geocodejson` repeats.
+    """
     licence = " ".join(geocoder.gazetteer.notices)
     rows = []
     for hit in found:
@@ -159,13 +176,18 @@ def nominatim(geocoder: Geocoder, found: list[Hit], kind: str, *, details=False,
     features = []
     for row, box, hit in rows:
         own = {k: v for k, v in row.items() if k not in ("lat", "lon", "licence", "boundingbox")}
-        if kind == "geocodejson":
-            own = {"geocoding": {**own, "label": row["display_name"], "type": row["type"]}}
+        if kind == "geocodejson":  # which has the parts of an address among the others
+            parts = own.pop("address", {})
+            names = {"osm_key": "place", "osm_value": row["type"], "label": row["display_name"]}
+            own = {"geocoding": {**own, **names, **parts}}
         geometry = outline(geocoder, hit) if polygon else point(hit)
         if polygon:
             own["point"] = [round(hit.lon, 7), round(hit.lat, 7)]
         features.append(feature(geometry, own, box))
-    return {"type": "FeatureCollection", "licence": licence, "features": features}
+    head = {"licence": licence}
+    if kind == "geocodejson":
+        head = {"geocoding": {"version": "0.1.0", "attribution": licence, "query": query}}
+    return {"type": "FeatureCollection", **head, "features": features}
 
 
 def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None = None) -> dict:

@@ -38,8 +38,10 @@ class Handlers:
         """Nominatim's /search, free or structured."""
         kind, q = _shape(query), query.get("q")
         countries = parameters.countries(query, "countrycodes", self.alpha2)
+        parts = {n: query[n] for n in STRUCTURED if query.get(n)}
+        if q is not None and parts:
+            raise Refused(400, f"{next(iter(parts))!r} cannot come together with 'q'; give either.")
         if q is None:
-            parts = {n: query[n] for n in STRUCTURED if query.get(n)}
             country = self._country(parts.get("country", ""))
             if country is not None:
                 parts["country"] = country.name
@@ -50,20 +52,22 @@ class Handlers:
         box = parameters.corners(query, "viewbox")
         where = {"box" if parameters.truth(query, "bounded") else "preferred": box}
         within = Area(countries, **where)
-        found = (await self._hits({**query, "q": q}, "q", within))[:count]
+        excluded = parameters.numbers(query, "exclude_place_ids")
         asked = {
             "polygon": parameters.truth(query, "polygon_geojson"),
             "details": parameters.truth(query, "addressdetails"),
+            "query": q,
         }
+        found = await self._hits({**query, "q": q}, "q", within)
+        if excluded:
+            found = [h for h in found if formats.identifier(self.geocoder, h) not in excluded]
         return await self.worker.call(
-            lambda: formats.nominatim(self.geocoder, found, kind, **asked)
+            lambda: formats.nominatim(self.geocoder, found[:count], kind, **asked)
         )
 
     async def pelias(self, query: Query) -> Any:
         """Pelias' /v1/search and /v1/autocomplete."""
         size = parameters.limit(query, "size", 10)
-        if any(name.startswith("boundary.circle.") for name in query):
-            raise Refused(400, "boundary.circle is not known here; give boundary.rect.")
         within = Area(
             parameters.countries(query, "boundary.country", self.either),
             parameters.rectangle(query, "boundary.rect"),
@@ -113,11 +117,18 @@ class Handlers:
 
     async def reverse(self, query: Query) -> Any:
         """Nominatim's /reverse."""
-        _, found = await self._nearest(query)
         kind = _shape(query)
+        asked = {
+            "polygon": parameters.truth(query, "polygon_geojson"),
+            "details": parameters.truth(query, "addressdetails", True),
+        }
+        point, found = await self._nearest(query)
         if found is None:
             return {"error": "Unable to geocode"}
-        written = formats.nominatim(self.geocoder, [found.hit], kind, details=True)
+        asked["query"] = ",".join(f"{v:g}" for v in point.values())
+        written = await self.worker.call(
+            lambda: formats.nominatim(self.geocoder, [found.hit], kind, **asked)
+        )
         if kind in ("geojson", "geocodejson"):
             return written
         return {**written[0], "distance_km": round(found.km, 3), "cell": found.cell}

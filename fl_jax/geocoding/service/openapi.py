@@ -74,7 +74,11 @@ SCHEMA = {
             " Names come as GeoNames writes them in Latin script, of countries in English, in"
             " whatever language is asked for (accept-language, lang). A query that is two numbers"
             " is a point, latitude first, and answered as /reverse does; points more than 100 km"
-            " from every place have no answer."
+            " from every place have no answer. Parameters that are not listed have no effect, and"
+            " the header x-ignored-parameters names them; those of the emulated services that"
+            " would leave results out or give them another shape (layer, layers, sources,"
+            " featureType, osm_tag, boundary.circle, boundary.gid, polygon_text, polygon_kml,"
+            " polygon_svg, json_callback) are refused."
         ),
     },
     "components": {
@@ -98,12 +102,13 @@ SCHEMA = {
             " more than 180 degrees lie between them; with bounded=1 nothing outside is found,"
             " without it what is inside comes first",
             "q amenity street city county state country postalcode format limit:integer"
-            " countrycodes viewbox bounded addressdetails polygon_geojson residual:number",
+            " countrycodes viewbox bounded addressdetails polygon_geojson exclude_place_ids"
+            " residual:number",
         ),
         "/reverse": _route(
             "as Nominatim: the nearest place, and the path of the cell; json, jsonv2, geojson or"
             " geocodejson",
-            "lat!:number lon!:number format",
+            "lat!:number lon!:number format addressdetails polygon_geojson",
         ),
         "/status": _route("as Nominatim"),
         "/v1/search": _route(

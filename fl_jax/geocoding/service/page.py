@@ -59,7 +59,8 @@ def documentation() -> str:
     return (
         "<!doctype html><meta charset=utf-8><title>Geocoder: routes</title><style>body{font:15px"
         " system-ui;margin:2em}td,th{text-align:left;padding:.3em 1em .3em 0;vertical-align:top}"
-        f"</style><h1>Routes</h1><table>{head}{''.join(rows)}</table><p>Machine-readable:"
+        f"</style><h1>Routes</h1><p>{escaping.escape(openapi.SCHEMA['info']['description'])}</p>"
+        f"<table>{head}{''.join(rows)}</table><p>Machine-readable:"
         ' <a href="openapi.json">openapi.json</a>. Map: <a href="./">here</a>.'
     )
 

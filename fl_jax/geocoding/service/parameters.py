@@ -14,6 +14,8 @@ RESIDUAL = 0.05
 _UNFIT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # The space between two numbers is read in one way only, or a long one would take its square.
 _POINT = re.compile(r"\s*([+-]?\d{1,3}(?:\.\d*)?)(?:\s*[,;]\s*|\s+)([+-]?\d{1,3}(?:\.\d*)?)\s*")
+_FLAGS = {**dict.fromkeys(("1", "true", "yes", "on"), True),
+          **dict.fromkeys(("0", "false", "no", "off"), False)}  # fmt: skip
 
 
 class Refused(Exception):
@@ -149,9 +151,21 @@ def countries(query: Mapping, name: str, known: Mapping[str, str]) -> frozenset[
     return frozenset(known[c] for c in asked)
 
 
-def truth(query: Mapping, name: str) -> bool:
+def truth(query: Mapping, name: str, default: bool = False) -> bool:
     """Whether a flag is set, in any of the usual ways."""
-    return query.get(name, "").lower() in ("1", "true", "yes", "on")
+    value = query.get(name, "").lower()
+    if value and value not in _FLAGS:
+        raise Refused(400, f"{name!r} is 0 or 1, got {value[:10]!r}.")
+    return _FLAGS[value] if value else default
+
+
+def numbers(query: Mapping, name: str) -> frozenset[int]:
+    """Whole numbers, separated by commas."""
+    parts = [p.strip() for p in query.get(name, "").split(",") if p.strip()]
+    strange = next((p for p in parts if not (p.isascii() and p.isdigit() and len(p) < 19)), None)
+    if strange is not None:
+        raise Refused(400, f"{name!r} are whole numbers, got {strange[:20]!r}.")
+    return frozenset(map(int, parts))
 
 
 def batch(body: bytes, content_type: str) -> tuple[list[dict], bool]:

@@ -329,3 +329,73 @@ def test_fuzzing_the_schema_gives_no_500(app):
                 assert found.status < 500, (path, query, body, found.body)
                 seen.add(found.status)
     assert {200, 400} <= seen
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "name"),
+    [("/search", {"q": "Lyon", "layer": "poi"}, "layer"),
+     ("/search", {"q": "Lyon", "featureType": "country"}, "featureType"),
+     ("/search", {"q": "Lyon", "json_callback": "f"}, "json_callback"),
+     ("/search", {"q": "Lyon", "polygon_kml": "1"}, "polygon_kml"),
+     ("/search", {"q": "Lyon", "city": "London"}, "city"),
+     ("/search", {"q": "Lyon", "addressdetails": "maybe"}, "addressdetails"),
+     ("/search", {"q": "Lyon", "exclude_place_ids": "N5"}, "exclude_place_ids"),
+     ("/reverse", {"lat": "48.8", "lon": "2.4", "polygon_text": "1"}, "polygon_text"),
+     ("/v1/search", {"text": "Lyon", "layers": "country,venue"}, "layers"),
+     ("/v1/autocomplete", {"text": "Lyon", "sources": "osm"}, "sources"),
+     ("/v1/reverse", {"lat": "48.8", "lon": "2.4", "boundary.circle.radius": "1"}, "radius"),
+     ("/api", {"q": "Lyon", "osm_tag": "tourism"}, "osm_tag")],
+)  # fmt: skip
+def test_what_would_be_answered_wrongly_is_refused(app, path, query, name):
+    found = client.get(app, path, **query)
+    assert found.status == 400 and name in found.json()["detail"]
+
+
+def test_what_has_no_effect_is_named_in_a_header(app):
+    found = client.get(app, "/search", q="Lyon", countrycode="us", namedetails="1", **{"ä\n": "1"})
+    assert found.headers["x-ignored-parameters"] == "countrycode, namedetails, %C3%A4%0A"
+    for path, query in (
+        ("/search", {"q": "Lyon", "layer": "address", "featureType": "city", "polygon_svg": "0"}),
+        ("/reverse", {"point.lat": "48.8", "point.lon": "2.4"}),
+        ("/v1/reverse", {"lat": "48.8", "lon": "2.4", "layers": "locality,venue"}),
+        ("/locate", {"text": "Lyon", "mass": "0.5", "residual": "0.1"}),
+    ):
+        found = client.get(app, path, **query)
+        assert found.status == 200 and "x-ignored-parameters" not in found.headers
+    for kind in ("application/json", "text/plain"):
+        own = [("content-type", kind)]
+        asked = client.ask(app, "POST", "/batch", {"mass": "1"}, b'["Lyon"]', headers=own)
+        assert asyncio.run(asked).headers["x-ignored-parameters"] == "mass"
+    lines = client.ask(
+        app, "POST", "/batch", {"mass": "1"}, b'"Lyon"', headers=[("content-type", "x/ndjson")]
+    )
+    assert asyncio.run(lines).headers["x-ignored-parameters"] == "mass"
+    assert b"x-ignored-parameters" in client.get(app, "/docs").body
+
+
+def test_places_may_be_excluded(app):
+    first, *others = client.get(app, "/search", q="London").json()
+    number = str(first["place_id"])
+    found = client.get(app, "/search", q="London", exclude_place_ids=f"7,{number}").json()
+    assert [r["place_id"] for r in found] == [r["place_id"] for r in others]
+
+
+def test_geocodejson_is_what_its_specification_says(app):
+    query = {"format": "geocodejson", "addressdetails": "1"}
+    found = client.get(app, "/search", q="Lyon", **query).json()
+    head = found["geocoding"]
+    assert set(found) == {"type", "geocoding", "features"}
+    assert head["version"] == "0.1.0" and head["query"] == "Lyon" and "attribution" in head
+    (own, *_) = (f["properties"]["geocoding"] for f in found["features"])
+    assert own["type"] == own["osm_value"] == "city" and own["label"].startswith("Lyon")
+    assert own["country"] == "France" and own["city"] == "Lyon" and "address" not in own
+    found = client.get(app, "/reverse", lat="48.8", lon="2.4", **query).json()
+    assert found["geocoding"]["query"] == "48.8,2.4"
+
+
+def test_reverse_has_what_is_asked_for(app):
+    at = {"lat": "48.8", "lon": "2.4"}
+    assert "address" in client.get(app, "/reverse", **at).json()
+    assert "address" not in client.get(app, "/reverse", addressdetails="0", **at).json()
+    found = client.get(app, "/reverse", polygon_geojson="1", **at).json()
+    assert found["geojson"]["type"] == "MultiPolygon"
