@@ -20,7 +20,7 @@ def grid(argv: list[str]) -> int:
     import jax.numpy as jnp
 
     from experiments.backdoor import grid as grids
-    from experiments.backdoor import grid_config, grid_report, stages
+    from experiments.backdoor import grid_config, grid_defences, grid_report, stages
     from experiments.backdoor import task as tasks
     from fl_jax.train import cohort
 
@@ -35,9 +35,11 @@ def grid(argv: list[str]) -> int:
     attacks = listed(asked.attacks) or chosen.attacks
     chosen = dataclasses.replace(chosen, config=config, defences=defences, attacks=attacks)
     grid_config.attacks_of(chosen)  # refuses a wrong name before anything is trained
+    task = tasks.make(config)
+    grid_defences.check(chosen, task)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     plan = cohort.Plan("scan")
-    stage = stages.pretrain(stages.Setting(config, tasks.make(config), keys, plan, None))
+    stage = stages.pretrain(stages.Setting(config, task, keys, plan, None))
     rounds = config.pretrain_rounds if chosen.pretrained else 0
     state, stride = stage.start(), stages.stride(config, config.pretrain_rounds)
     for done in range(0, rounds, stride):

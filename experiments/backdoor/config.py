@@ -12,6 +12,7 @@ python -m experiments backdoor private             DP-FedAvg and its epsilon
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,21 @@ class Config(ranges.Checked):
         share=("alpha",),
         filled=("blocks", "attacks"),
     )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and more backdoor examples than a batch has places, of
+        which the attacker would train on backdoors alone.
+
+        Raises:
+            ConfigError: then.
+        """
+        super().check()
+        for name in ("backdoor_per_batch", "pixel_per_batch"):
+            if getattr(self, name) > self.batch:
+                raise errors.ConfigError(
+                    f"{name} of {getattr(self, name)} does not fit in a batch of {self.batch};"
+                    " change one."
+                )
 
     def per_batch(self, backdoor: str) -> int:
         """Examples of a backdoor in every batch of the attacker."""

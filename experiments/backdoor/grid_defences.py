@@ -52,9 +52,23 @@ def chosen(grid: Grid, task: tasks.Task, unit: float, models: Variables) -> dict
     dimension = tree.size(models.params) // len(jax.tree.leaves(models)[0])
     length = float(jnp.median(jax.vmap(tree.norm)(models)))
     every = rules(grid, task, unit, dimension, length)
+    _known(grid, every)
+    return {k: v for k, v in every.items() if k in grid.defences or not grid.defences}
+
+
+def check(grid: Grid, task: tasks.Task) -> None:
+    """Refuses a wrong name before anything is trained.
+
+    Raises:
+        ConfigError: a defence that there is not.
+    """
+    if grid.defences:
+        _known(grid, rules(grid, task, 1.0, 1, 1.0))
+
+
+def _known(grid: Grid, every: dict[str, Aggregator]) -> None:
     for name in grid.defences:
         errors.one_of("defence", name, tuple(every))
-    return {k: v for k, v in every.items() if k in grid.defences or not grid.defences}
 
 
 def rules(

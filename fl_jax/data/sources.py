@@ -45,8 +45,7 @@ def require(name: str) -> pathlib.Path:
         came = f"FL_JAX_DATA is {root!r}, which has no folder {name!r}" if root else "it is unset"
         raise errors.DataError(
             f"this run needs the data folder {name!r} under $FL_JAX_DATA, but {came}; set"
-            " FL_JAX_DATA to the folder that holds it, or choose the preset 'small', which needs"
-            " no data folder."
+            " FL_JAX_DATA to the folder that holds it, or ask for data that need no folder."
         )
     return path
 

@@ -30,8 +30,9 @@ class Sampler(NamedTuple):
     attackers: int = 0  # the most compromised participants that one round can hold
 
 
-def _check(participants: int, cohort: int, attackers: Sequence[int], fit: bool = True) -> None:
-    errors.positive("cohort", cohort)
+def _check(participants, cohort, attackers: Sequence[int], fit: bool = True) -> None:
+    errors.whole("participants", participants, least=1)
+    errors.whole("cohort", cohort, least=1)
     if cohort > participants:
         raise errors.ConfigError(
             f"a round cannot select m = {cohort} of n = {participants} participants; m must be at"

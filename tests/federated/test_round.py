@@ -386,7 +386,7 @@ def test_clipping_bounds_what_a_round_can_do():
     ("kwargs", "said"),
     [
         ({"participants": 5, "cohort": 9}, "m = 9 of n = 5"),
-        ({"participants": 5, "cohort": 0}, "cohort must be above 0"),
+        ({"participants": 5, "cohort": 0}, "cohort must be a whole number of 1 or more"),
         ({"participants": 5, "cohort": 3, "attackers": [7]}, "attacker 7"),
     ],
 )
@@ -469,3 +469,18 @@ def test_counters_among_the_variables_are_refused():
     start = Variables({"w": jnp.zeros(3)}, {"seen": jnp.zeros((), jnp.int32)})
     with pytest.raises(errors.ConfigError, match=r"floating-point.* batch_stats/seen is int32"):
         algorithm(attack=None).init(start)
+
+
+def test_an_attack_whose_training_diverged_goes_on_from_what_it_knew():
+    """Its NaN stayed in its state, of every later round: the rule looked as if it held."""
+
+    def update(view, state, key):
+        learnt = jnp.where(view.round == 1, jnp.nan, state + 1)
+        return jax.tree.map(lambda a: jnp.stack([a * 0 + learnt] * 2), view.variables), learnt, ()
+
+    own = Attack(lambda variables: jnp.float32(0), update, 2)
+    chosen = sampling.uniform(toy.PARTICIPANTS, toy.PARTICIPANTS, attackers=[3, 7])
+    state, info = run(3, attack=own, sampler=chosen)
+    assert float(state.attack) == 2.0
+    assert (~np.asarray(info.finite)).sum(axis=1).tolist() == [0, 2, 0]
+    assert bool(tree.all_finite(state.variables))

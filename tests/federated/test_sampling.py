@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,3 +93,9 @@ def test_dropped_updates_follow_the_participant_and_the_rate(key):
     assert float(chosen.active.mean()) == pytest.approx(0.7, abs=0.03)
     assert (chosen.active == sampler.draw(key, 0).active).all()
     assert (chosen.active != sampler.draw(jax.random.key(1), 0).active).any()
+
+
+@pytest.mark.parametrize("cohort", [2.5, 0, -1])
+def test_a_cohort_is_a_whole_number(cohort):
+    with pytest.raises(errors.ConfigError, match="cohort must be a whole number of 1 or more"):
+        inspect.unwrap(sampling.uniform)(12, cohort)

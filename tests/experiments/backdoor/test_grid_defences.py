@@ -29,6 +29,9 @@ def test_the_defences_asked_for_in_the_order_of_the_table():
     assert list(of()) == list(grid_defences.rules(SMOKE_GRID, task, 1.0, 5, 1.0))
     with pytest.raises(errors.ConfigError, match="unknown defence 'Crum'; did you mean 'Krum'"):
         of("Crum")
+    grid_defences.check(dataclasses.replace(SMOKE_GRID, defences=("Krum",)), task)
+    with pytest.raises(errors.ConfigError, match="unknown defence 'Crum'"):  # before training
+        grid_defences.check(dataclasses.replace(SMOKE_GRID, defences=("Crum",)), task)
 
 
 def test_the_indicator_plants_crops_in_the_scale_of_the_network(monkeypatch):
