@@ -73,13 +73,18 @@ class Kept:
             resume: go on with what is there; otherwise it is deleted.
 
         Raises:
-            ConfigError: the folder holds pieces of another run, or there is nothing to resume.
+            ConfigError: the folder holds pieces of another run or is no run's at all, or there is
+                nothing to resume.
         """
         self.folder = folder
         if folder is None:
             return
         mark = folder / "config.json"
         if not resume:
+            if folder.exists() and not mark.is_file():
+                raise errors.ConfigError(
+                    f"{folder} is there, but not of a run; choose another --out, or remove it."
+                )
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             mark.write_text(json.dumps(repr(config)) + "\n")

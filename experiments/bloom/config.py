@@ -70,8 +70,9 @@ class Config(ranges.Checked):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Refuses numbers out of range, steps that the stride does not meet, and micro-batches or
-        devices that do not divide a batch: fine-tuning's would end a run that has trained for long.
+        """Refuses numbers out of range, steps that the stride does not meet, a plan that is none,
+        and micro-batches or devices that do not divide a batch: those of fine-tuning would end a
+        run that has trained for long.
 
         Raises:
             ConfigError: then.
@@ -81,6 +82,9 @@ class Config(ranges.Checked):
             raise errors.ConfigError(
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."
             )
+        from fl_jax.train import cohort  # imports JAX
+
+        cohort.Plan.parse(self.plan)
         rows = self.micro_batches * abs(self.data * self.fsdp)
         batches = {"batch": self.batch, "finetune_batch": self.finetune_batch}
         if self.ramp_start:

@@ -23,6 +23,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
     words = stages.make_tokenizer(config, corpus, directory.path / "tokenizer.json")
     model = stages.model_config(config)
     sources = stages.streams(config, corpus, words)
+    packed, packing = stages.task_rows(config, model, words, corpus)  # or refused, before training
     pretrained, curve = stages.pretrain(config, model, sources, directory, resume)
     params = pretrained.variables.params
     convert.save_hf(directory.path / "hf", params, model)
@@ -32,7 +33,6 @@ def run(config: Config, directory, resume: bool = False) -> Result:
     adapted, rounds = stages.federate(config, model, words, params, corpus)
     federated = evaluate.perplexities(config, model, words, adapted, corpus.never)
     held_out = {"before": evaluate.rank_all(config, model, words, params, corpus)}
-    packed, packing = stages.task_rows(config, model, words, corpus)
     curves = {"pretrain": curve, "federate": rounds}
     for norm in ("span", "token"):
         tuned, curves[norm] = stages.finetune(

@@ -38,3 +38,13 @@ def test_nothing_to_resume_and_other_settings_are_one_sentence(tmp_path):
     arms.Kept(tmp_path / "pieces", "settings")
     with pytest.raises(errors.ConfigError, match="holds a run with other settings"):
         arms.Kept(tmp_path / "pieces", "others", resume=True)
+
+
+def test_a_folder_of_someone_elses_stays(tmp_path):
+    """Every run removed what it found under this name."""
+    mine = tmp_path / "pieces" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("kept")
+    with pytest.raises(errors.ConfigError, match="is there, but not of a run"):
+        arms.Kept(tmp_path / "pieces", "settings")
+    assert mine.read_text() == "kept"
