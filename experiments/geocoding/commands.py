@@ -167,11 +167,14 @@ def federated(argv: list[str]) -> int:
     )
     parser.add_argument("--preset", default="small", help="smoke or small")
     parser.add_argument("--out", default="runs/geocoding-federated", help="folder to write")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, ("smoke", "small"))
     out = pathlib.Path(asked.out)
-    if (out / "0").exists():
-        raise errors.ConfigError(f"{out} holds such a run already; give another --out.")
+    if (out / "rows.jsonl").exists() and not asked.resume:
+        raise errors.ConfigError(
+            f"{out} holds such a run already; add --resume to go on with it, or give another --out."
+        )
     import time
 
     from experiments import result
@@ -179,12 +182,14 @@ def federated(argv: list[str]) -> int:
 
     start, used = time.perf_counter(), time.process_time()
     chosen = {"smoke": comparing.SMOKE_FEDERATED, "small": comparing.SMALL_FEDERATED}
-    found = comparing.compare(chosen[asked.preset], out, lambda said: print(said, flush=True))
+    say = lambda said: print(said, flush=True)
+    found = comparing.compare(chosen[asked.preset], out, say, resume=asked.resume)
     about = {
         "command": "python -m experiments geocoding federated",
         "preset": asked.preset,
-        "seconds": round(time.perf_counter() - start, 1),
-        "CPU seconds": round(time.process_time() - used, 1),
+        # what the calls before a resumed one took is not known
+        "seconds": None if asked.resume else round(time.perf_counter() - start, 1),
+        "CPU seconds": None if asked.resume else round(time.process_time() - used, 1),
         "device": result.device(),
         "versions": result.versions(),
     }

@@ -11,6 +11,7 @@ those of participants are not.
 """
 
 import dataclasses
+import functools
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ import optax
 
 from experiments.geocoding import evaluation, task
 from experiments.geocoding.config import SMALL, SMOKE, Config
+from experiments.geocoding.kept import Kept
 from fl_jax.core import rng, roc, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import dp_fedavg, mean
@@ -138,46 +140,64 @@ def spent(federated: Federated, users: int, multiplier: float) -> Bound:
     return ledger.epsilon(federated.delta)
 
 
-def compare(federated: Federated, out: pathlib.Path, say=print) -> Outcome:
+def compare(federated: Federated, out: pathlib.Path, say=print, *, resume=False) -> Outcome:
     """Trains in every way; distances on the test items, and what the attack finds.
 
     Args:
         federated: the setting.
-        out: an empty folder for checkpoints of the models that are not federated, and for the
-            geocoder of the last one.
+        out: a folder for checkpoints of the models that are not federated, for the geocoder of
+            the last one, and for each way's row once it is known; empty, unless it is resumed.
         say: told what is done.
+        resume: takes the rows that are there, and goes on from the newest checkpoints.
+
+    Raises:
+        ConfigError: what is resumed has other settings or data.
     """
     config = federated.config
     whole = task.load(config)
+    about = [dataclasses.asdict(federated), whole.origin]
+    kept = Kept.open(out / "rows.jsonl", about, resume)
     shared = whole._replace(train=made(federated, whole))
     users = deal(take(whole.train, np.arange(len(whole.train.lat))[: federated.items]), federated)
     member = users.joins[users.owner]
     seen = train.prepare(config, shared.corpus)
     say(f"{len(member)} items of {len(users.joins)} users, of whom {users.joins.sum()} take part")
-    start = train.fit(config, shared.corpus, seen, out / "0")
+    start = train.fit(config, shared.corpus, seen, out / "0", resume)
     geocoder = seen.geocoder(start)
     before = density(geocoder, users.items)
     judge = lambda name, found, signal, **more: {
         "name": name, **more, **distances(found, whole.test, config),
         **(attack(signal, before, users) if signal is not None else {}),
     }  # fmt: skip
-    rows = [judge("public model", geocoder, None)]
-    say(rows[-1])
-    local = Local.make(federated, seen, start, users)
-    for name, settings in ways(federated, len(local.people.size)).items():
-        params, told = local.follow(**settings.arguments)
-        found = seen.geocoder(params)
-        rows.append(judge(name, found, density(found, users.items), **told, **settings.about))
+    rows = []
+
+    def tell(name, make):
+        rows.append(kept.row(name, make))
         say(rows[-1])
-    mine = take(users.items, np.flatnonzero(member))
-    together = task.Split(*(_join(a, b) for a, b in zip(shared.train, mine, strict=True)))
-    every = dataclasses.replace(config, steps=federated.steps)
-    central = whole._replace(train=together)
-    seen = train.prepare(every, central.corpus)
-    found = seen.geocoder(train.fit(every, central.corpus, seen, out / "1"))
-    store.save(found, out / "geocoder")
-    rows.append(judge("all texts in one place", found, density(found, users.items)))
-    say(rows[-1])
+
+    tell("public model", lambda: judge("public model", geocoder, None))
+    local = Local.make(federated, seen, start, users)
+
+    def of_rounds(name, way):
+        params, told = local.follow(**way.arguments)
+        found = seen.geocoder(params)
+        return judge(name, found, density(found, users.items), **told, **way.about)
+
+    for name, way in ways(federated, len(local.people.size)).items():
+        tell(name, functools.partial(of_rounds, name, way))
+    name = "all texts in one place"
+
+    def central():
+        mine = take(users.items, np.flatnonzero(member))
+        together = task.Split(*(_join(a, b) for a, b in zip(shared.train, mine, strict=True)))
+        every = dataclasses.replace(config, steps=federated.steps)
+        corpus = whole._replace(train=together).corpus
+        seen = train.prepare(every, corpus)
+        found = seen.geocoder(train.fit(every, corpus, seen, out / "1", resume))
+        store.save(found, out / "geocoder")
+        return judge(name, found, density(found, users.items))
+
+    tell(name, central)
     sizes = np.bincount(users.owner, minlength=len(users.joins))
     facts = {
         "origin": whole.origin, "public texts": federated.public, "users": len(users.joins),

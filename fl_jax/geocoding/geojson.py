@@ -35,6 +35,31 @@ def box(key: int, level: int) -> tuple[float, float, float, float]:
     return spans[0][0], south, max(last for _, last in spans), north
 
 
+def bounds(shape: dict) -> tuple[float, float, float, float]:
+    """(west, south, east, north) of a MultiPolygon; west > east where it crosses longitude 180.
+
+    The widest stretch of longitudes without any of it is what is left out [RFC 7946, 5.2].
+
+    Example:
+        >>> cell = multipolygon(np.array([0]), np.array([1]))
+        >>> [round(x) for x in bounds(cell)] == [round(x) for x in box(0, 1)]
+        True
+    """
+    outer = [np.array(polygon[0]) for polygon in shape["coordinates"]]
+    spans = sorted((float(ring[:, 0].min()), float(ring[:, 0].max())) for ring in outer)
+    south = min(float(ring[:, 1].min()) for ring in outer)
+    north = max(float(ring[:, 1].max()) for ring in outer)
+    reach = np.maximum.accumulate([last for _, last in spans])
+    # What is open behind each span; behind the last one, to the first one beyond longitude 180.
+    starts = np.array([first for first, _ in spans])
+    gaps = np.append(starts[1:], starts[0] + 360) - reach
+    widest = int(np.argmax(gaps))
+    if gaps[widest] <= 0:
+        return -180.0, south, 180.0, north
+    west = starts[(widest + 1) % len(starts)]
+    return float(west), south, float(reach[widest]), north
+
+
 def _closed(ring: outline.Ring) -> list[list[float]]:
     rounded = [[round(x, DIGITS), round(y, DIGITS)] for x, y in ring]
     return [*rounded, rounded[0]]

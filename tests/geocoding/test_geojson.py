@@ -51,3 +51,17 @@ def test_cells_that_share_an_edge_are_one_polygon(pieces):
     assert len(found["coordinates"]) < len(partition.leaves)
     one = geojson.multipolygon(keys[:1], levels[:1])["coordinates"]
     assert one == [[ring] for ring in geojson.rings(int(keys[0]), int(levels[0]))]
+
+
+def test_bounds_of_many_cells_leave_out_the_widest_stretch():
+    fiji = s2.key(np.array([-17.7, -17.7, -16.0]), np.array([178.0, -178.0, 179.9]), 7)
+    west, south, east, north = geojson.bounds(geojson.multipolygon(fiji, np.full(3, 7)))
+    assert 176 < west < 178 and -178 < east < -176 and south < -17.7 and north > -16
+    far = s2.key(np.array([48.8, 40.7, 35.6]), np.array([2.3, -74.0, 139.7]), 8)
+    west, _, east, _ = geojson.bounds(geojson.multipolygon(far, np.full(3, 8)))
+    assert -75 < west < -74 and 139 < east < 141
+    around = geojson.multipolygon(np.array([2, 0]), np.zeros(2, np.int64))
+    assert geojson.bounds(around)[::2] == (-180, 180) and geojson.bounds(around)[3] == 90
+    for key in (0, 7, 12, 15):
+        own = geojson.multipolygon(np.array([key]), np.array([1]))
+        assert geojson.bounds(own) == pytest.approx(geojson.box(key, 1))

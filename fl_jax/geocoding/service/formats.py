@@ -183,6 +183,7 @@ def nominatim(
         geometry = outline(geocoder, hit) if polygon else point(hit)
         if polygon:
             own["point"] = [round(hit.lon, 7), round(hit.lat, 7)]
+            box = geojson.bounds(geometry)
         features.append(feature(geometry, own, box))
     head = {"licence": licence}
     if kind == "geocodejson":

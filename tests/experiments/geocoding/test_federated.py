@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.geocoding import commands, federated, task
+from fl_jax.core import errors
 from fl_jax.geocoding import sphere
 
 FEDERATED = federated.SMALL_FEDERATED
@@ -67,3 +68,11 @@ def test_the_whole_comparison_at_its_smallest(tmp_path, monkeypatch):
     assert names[0] == "public model" and names[-1] == "all texts in one place"
     assert any("epsilon" in row for row in rows)
     assert all(0 <= row["acc@161"] <= 1 and row.get("dropped", 0) == 0 for row in rows)
+    words = ["--preset", "smoke", "--out", str(tmp_path)]
+    with pytest.raises(errors.ConfigError, match="--resume"):
+        commands.federated(words)
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_text("".join(lines[:3]))  # as after a kill
+    with jax.numpy_dtype_promotion("standard"):
+        assert commands.federated([*words, "--resume"]) == 0
+    assert json.loads((tmp_path / "federated.json").read_text())["rows"] == rows

@@ -399,3 +399,13 @@ def test_reverse_has_what_is_asked_for(app):
     assert "address" not in client.get(app, "/reverse", addressdetails="0", **at).json()
     found = client.get(app, "/reverse", polygon_geojson="1", **at).json()
     assert found["geojson"]["type"] == "MultiPolygon"
+
+
+def test_a_features_box_is_that_of_its_geometry(app):
+    asked = {"q": "Lyon", "format": "geojson", "polygon_geojson": "1"}
+    for feature in client.get(app, "/search", **asked).json()["features"]:
+        rings = [ring for polygon in feature["geometry"]["coordinates"] for ring in polygon]
+        lon, lat = np.concatenate([np.array(ring) for ring in rings]).T
+        west, south, east, north = feature["bbox"]
+        inside = (lon >= west) & (lon <= east) if west <= east else (lon >= west) | (lon <= east)
+        assert inside.all() and (south, north) == (lat.min(), lat.max())
