@@ -53,7 +53,8 @@ def integrate(
         threads: CPU threads that share the cells; all cores unless given.
 
     Raises:
-        ConfigError: conditions or abundances that are not finite, negative, or of wrong shape.
+        ConfigError: conditions or abundances that are not finite, negative, or of wrong shape;
+            tolerances, lanes or threads that are none.
 
     Example:
         Atomic and molecular hydrogen in a lit cloud come to x_H = D/(D + 2 R n_H).
@@ -68,6 +69,10 @@ def integrate(
         (True, (1, 1, 17))
     """
     conditions, start = check(network, start, conditions)
+    check_options(options)
+    for name, number in (("lanes", lanes), ("threads", threads)):
+        if number is not None:
+            errors.whole(name, number, 1)
     times = np.atleast_1d(np.asarray(years, np.float64))
     if times.ndim != 1 or not len(times) or not (np.diff(times, prepend=0.0) > 0).all():
         raise errors.ConfigError(f"years must rise from above 0, got {times.tolist()}; sort them.")
@@ -104,6 +109,19 @@ def integrate(
         out.statistics.factorisations,
         out.statistics.evaluations,
     )
+
+
+def check_options(options: bdf.Options) -> None:
+    """Refuses an integration that would not be one.
+
+    Raises:
+        ConfigError: tolerances outside (0, 1), a first step that is not above 0, or no steps.
+    """
+    for name in ("rtol", "atol", "first_step"):
+        errors.positive(name, getattr(options, name))
+    errors.below_one("rtol", options.rtol)
+    errors.below_one("atol", options.atol)
+    errors.whole("max_steps", options.max_steps, 1)
 
 
 def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, np.ndarray]:

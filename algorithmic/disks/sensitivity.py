@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from algorithmic.disks import bdf, kinetics, rates
+from algorithmic.disks import bdf, chemistry, kinetics, rates
 from algorithmic.disks import constants as c
 from algorithmic.disks.broadcast import broadcasts
 from algorithmic.disks.network import Network
@@ -42,6 +42,9 @@ def differentiable(
         options: tolerances, of the sensitivities too.
         lanes: systems side by side.
 
+    Raises:
+        ConfigError: tolerances that are none.
+
     Example:
         The steady state of hydrogen, x_H = D/(D + 2 R n_H), where D goes with chi.
 
@@ -59,6 +62,7 @@ def differentiable(
         >>> bool(np.isclose(slope.chi[0, 0], d * r / (d + r) ** 2, rtol=1e-6))
         True
     """
+    chemistry.check_options(options)
     with jax.enable_x64(True):
         coefficients = jax.vmap(rates.make(network, settings))
         functions = kinetics.compile(network)

@@ -71,6 +71,7 @@ class Config(ranges.Checked):
         errors.one_of("kind of data", self.data, DATA)
         for feature in (*self.features, *self.fit_features):
             errors.one_of("feature", feature, FEATURES)
+        errors.below_one("rtol", self.rtol)
         errors.one_of("network", self.network, ("S2", "S3", "hand"))
         for name in ("test_folds", "folds"):
             errors.whole(name, getattr(self, name), 2)

@@ -1,7 +1,7 @@
 """Population, emulators, lines, retrieval."""
 
 from experiments import result
-from experiments.disks import report, stages, summary, task
+from experiments.disks import observation, report, stages, summary, task
 from experiments.disks.config import Config
 from fl_jax.train import metrics
 
@@ -9,6 +9,8 @@ from fl_jax.train import metrics
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
     """Runs the experiment, or goes on with it: finished disks are not made again."""
     del resume
+    if config.chains_samples:
+        observation.setup(config)  # refuses a line that there is not before disks are solved
     found = stages.rows(config, directory)
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
         log.truncate(0)  # what an earlier call wrote is measured again

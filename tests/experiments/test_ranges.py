@@ -70,6 +70,7 @@ def test_every_system_checks_its_config(name):
         ("bloom", {"plan": "chunks"}, "unknown cohort plan 'chunks'; did you mean 'chunk'"),
         ("bloom", {"micro_batches": 4}, "finetune_batch of 2 sequences is no multiple of 4"),
         ("bloom", {"ramp_start": 3, "data": 2}, "ramp_start of 3 sequences is no multiple of 2"),
+        ("disks", {"rtol": 10.0}, r"rtol must lie in \[0, 1\), got 10"),
         ("disks", {"disks": 2}, "3 test_folds need as many disks, got 2"),
         ("disks", {"folds": 5}, "5 folds need as many disks to train on, but of 6 disks in 3"),
         ("disks", {"folds": 1}, "folds must be a whole number of 2 or more, got 1"),

@@ -223,3 +223,22 @@ def test_uclchem_agrees_within_a_tenth_of_a_decade():
             if x > 1e-13:
                 allowed = 0.15 if s in ("H", "C+") else 0.1
                 assert abs(np.log10(found.x[0, t, net.index(s)] / x)) < allowed, (s, year)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rtol": 10.0}, r"rtol must lie in \[0, 1\), got 10"),  # any abundance would do
+        ({"rtol": -1e-6}, "rtol must be above 0"),
+        ({"atol": 0.0}, "atol must be above 0"),  # of a species that is not there: 0 / 0
+        ({"rtol": np.nan}, "rtol must be above 0, got nan"),
+        ({"max_steps": 0}, "max_steps must be a whole number of 1 or more"),
+    ],
+)
+def test_tolerances_that_are_none_are_refused(change, said):
+    net, x0 = small()
+    options = bdf.Options()._replace(**change)
+    with pytest.raises(errors.ConfigError, match=said):
+        chemistry.integrate(net, x0, CELLS["dark"], [1.0], options=options)
+    with pytest.raises(errors.ConfigError, match="threads must be a whole number of 1 or more"):
+        chemistry.integrate(net, x0, CELLS["dark"], [1.0], threads=-1)
