@@ -214,7 +214,9 @@ def rate12_grain(text: str, file: str = "") -> Iterator[Reaction]:
     Ice is printed with a leading g. Surface rows carry alpha, the share of the channel, and gamma,
     the barrier [K]; a desorption row carries gamma, the binding energy [K], and also gives the
     cosmic-ray heated desorption. The rows that form H2 on grains by the rate of H adsorption
-    (type 0) are replaced by the form of this package.
+    (type 0) are replaced by the form of this package. A line whose range of temperatures begins
+    where that of the same reaction in the line before ends is another fit of it; both have the
+    number of the first.
     """
     kinds = {1: "cr ionisation", 2: "cr photon", 3: "photo", 5: "arrhenius", 13: "photo"}
     grain = {
@@ -224,7 +226,7 @@ def rate12_grain(text: str, file: str = "") -> Iterator[Reaction]:
         64: "surface",
         75: "photodesorption",
     }
-    upper = True
+    upper, before = True, None  # (reaction, its form, highest temperature, number) of a line
     for line, row in enumerate(text.splitlines(), 1):
         if not row.strip() or row[0] in "!#":
             continue
@@ -246,6 +248,9 @@ def rate12_grain(text: str, file: str = "") -> Iterator[Reaction]:
         named = kinds.get(kind) or grain[kind]
         if kind in grain:
             low, high = 0.0, math.inf
-        yield Reaction(*common, named, a, b, c, low, high, id=line, where=where)
+        further = before is not None and before[:2] == (common, named) and low >= before[2]
+        number = before[3] if further else line
+        before = common, named, high, number
+        yield Reaction(*common, named, a, b, c, low, high, id=number, where=where)
         if kind == 62:
             yield Reaction(*common, "cr desorption", a, 0.0, c, id=line, where=where)

@@ -148,3 +148,24 @@ def test_rate22_whole_and_its_subset():
 )
 def test_the_other_networks_balance(file, reactions):
     assert len(readers.read_network(DATA / file)) >= reactions
+
+
+def test_two_lines_of_rate12_are_two_fits_of_one_reaction(tmp_path):
+    """Their rates were added: at 10 K dissociative recombination of C2H3+ was 12 times too fast."""
+
+    def line(alpha, beta, low, high, product="C2"):
+        sides = "".join(f"{s:12}" for s in ("C2H3+", "E-", "", product, "H", "H2", ""))
+        return f"{sides}{alpha:9.2e}{beta:9.2f}{0:9.1f}{low:6d}{high:6d}{5:3d}\n"
+
+    cold, warm = (1.5e-8, -0.84), (2.87e-8, -1.38)
+    text = line(*cold, 50, 1000) + line(*warm, 1000, 30000)
+    found = read(tmp_path, text, format="rate12-grain")
+    assert len(found) == 1 and found.alpha.shape == (1, 2) and found.ids.tolist() == [1]
+    rate = rates.make(found)
+    with jax.enable_x64(True):
+        for kelvin, (alpha, beta) in ((10.0, cold), (100.0, cold), (5000.0, warm)):
+            wanted = alpha * (kelvin / 300) ** beta
+            got = rate(rates.conditions(1.0, kelvin, 0.0))
+            np.testing.assert_allclose(got, [wanted], rtol=1e-12)
+    twice = line(*cold, 50, 1000) + line(*warm, 50, 1000)  # channels, whose rates add
+    assert len(read(tmp_path, twice, format="rate12-grain")) == 2
