@@ -56,7 +56,7 @@ class Choice(NamedTuple):
 
     point: np.ndarray  # (3,)
     spot: int  # which of the spots it is, -1 if none
-    near: float  # probability that the truth is within 161 km of it
+    near: float  # probability that the truth is within 161 km of it, if it is in `CELLS` or a spot
 
 
 def choose(

@@ -8,6 +8,7 @@ hundred cities. Answers that use them must carry `Gazetteer.notices`.
 import gzip
 import json
 import pathlib
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -89,9 +90,9 @@ def load() -> Gazetteer:
         return from_rows(_places(folder / "cities500.tsv.gz"), countries, own, NOTICES,
                          "$FL_JAX_DATA: geonames-cities500, countries-mledoze",
                          dict(zip(alpha3, (c[0] for c in countries), strict=True)))  # fmt: skip
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, IndexError) as error:
         raise errors.DataError(
-            f"the gazetteer in {folder.parent} cannot be read: {error!r}."
+            f"the gazetteer in {folder.parent} cannot be read ({type(error).__name__}: {error})."
         ) from None
 
 
@@ -179,7 +180,7 @@ def divisions(path: pathlib.Path) -> dict[str, list[str]]:
 
 def _places(path: pathlib.Path):
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        next(file)
+        next(file, None)  # the names of the columns
         for line in file:
             cells = line.rstrip("\n").split("\t")
             number, name, lat, lon, country, division, population = cells[:7]

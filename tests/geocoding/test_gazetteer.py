@@ -1,9 +1,13 @@
 """The embedded gazetteer, and the real one where it is."""
 
+import gzip
+
 import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.geocoding import embedded, gazetteer, sphere, words
+from fl_jax.geocoding.service import page
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +54,34 @@ def test_the_real_one():
     assert found.display(rows(found, "東京")[0]) == "Tokyo, Japan"
     assert any("CC BY" in notice for notice in found.notices)
     assert found.alpha3["FRA"] == "FR" and len(found.alpha3) == found.countries
+
+
+def test_files_that_are_cut_short_are_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    for name in ("geonames-cities500", "countries-mledoze"):
+        (tmp_path / name).mkdir()
+    country = b'{"cca2": "FR", "cca3": "FRA", "latlng": [46, 2], "translations": {}, "name":'
+    country += b'{"common": "France", "official": "France"}}'
+    files = {
+        "countries-mledoze/countries.json.gz": b"[" + country + b"]",
+        "geonames-cities500/admin1CodesASCII.txt.gz": b"FR.1\tLyonnais\tLyonnais\t1\n",
+        "geonames-cities500/cities500.tsv.gz": b"id\n1\tLyon\t45.7\t4.8\tFR\t1\t9\tx\t\n",
+        "countries-mledoze/outlines.geojson.gz": b'{"features": []}',
+    }
+    for name, body in files.items():
+        (tmp_path / name).write_bytes(gzip.compress(body))
+    page.outlines.cache_clear()
+    assert gazetteer.load().display(0) == "Lyon, Lyonnais, France" and page.outlines() == b"[]"
+    for name, body in files.items():
+        page.outlines.cache_clear()
+        for broken in (gzip.compress(body)[:-9], gzip.compress(b""), None):
+            if "admin1" in name and broken == gzip.compress(b""):
+                continue  # no divisions
+            if broken is None:
+                (tmp_path / name).unlink()
+            else:
+                (tmp_path / name).write_bytes(broken)
+            with pytest.raises(errors.DataError, match="cannot be read"):
+                page.outlines() if "outlines" in name else gazetteer.load()
+        (tmp_path / name).write_bytes(gzip.compress(body))
+    page.outlines.cache_clear()

@@ -6,9 +6,11 @@ import functools
 import gzip
 import html as escaping
 import json
+import zlib
 
 import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.data import sources
 from fl_jax.geocoding.service import openapi
 
@@ -17,12 +19,22 @@ STEP = 0.08  # degrees; outlines are drawn at a size at which more cannot be see
 
 @functools.cache
 def outlines() -> bytes:
-    """Borders of countries as a JSON list of rings [[lon, lat], ...]; empty without the data."""
+    """Borders of countries as a JSON list of rings [[lon, lat], ...]; empty without the data.
+
+    Raises:
+        DataError: the folder is there and its file is not, or is something else.
+    """
     folder = sources.folder("countries-mledoze")
     if folder is None:
         return b"[]"
-    with gzip.open(folder / "outlines.geojson.gz", "rt", encoding="utf-8") as file:
-        features = json.load(file)["features"]
+    path = folder / "outlines.geojson.gz"
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            features = json.load(file)["features"]
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise errors.DataError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); fetch it again."
+        ) from None
     rings = []
     for feature in features:
         geometry = feature.get("geometry")
