@@ -66,6 +66,7 @@ class Config(ranges.Checked):
             "finetune_length", "finetune_rate", "per_task", "questions", "text_bytes", "rounds",
             "lora_rank", "client_rate", "client_rows", "client_length", "stride", "save_every",
         ),
+        share=("mixture_alpha", "tokenizer_alpha"),
         signed=("data", "fsdp", "tensor"),
     )  # fmt: skip
 

@@ -62,7 +62,7 @@ def streams(config: Config, corpus, words) -> tuple[loader.Mixture, dict[str, lo
         share = corpora.ratio(language, corpus.train)
         weights[language] = share**config.mixture_alpha
     block = max(1000, int(10 * sum(weights.values()) / min(weights.values())))
-    return loader.Mixture.make(weights, seed=config.seed, block=min(block, 20_000)), made
+    return loader.Mixture.make(weights, seed=config.seed, block=block), made
 
 
 def batch_of(sources, batch: int, first: int) -> dict[str, np.ndarray]:

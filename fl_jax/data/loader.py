@@ -4,6 +4,7 @@ Nothing here has a position to save: to resume, ask for the next index. Every ho
 same global order and takes its own rows of it, so the stream is the same for any host count.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -219,13 +220,22 @@ class Mixture(NamedTuple):
 
     def __call__(self, index: int) -> tuple[str, int]:
         """(source, how many of its items came before) at this place of the stream."""
-        size = int(self.quotas.sum())
-        block, place = divmod(int(index), size)
-        slots = permute(np.arange(size), size, self.seed, "mixture", block)
-        source = np.repeat(np.arange(len(self.names)), self.quotas)
-        own = int(source[slots[place]])
-        before = int(np.sum(source[slots[:place]] == own))
-        return self.names[own], block * int(self.quotas[own]) + before
+        block, place = divmod(int(index), int(self.quotas.sum()))
+        source, before = _block(tuple(self.quotas.tolist()), self.seed, block)
+        own = int(source[place])
+        return self.names[own], block * int(self.quotas[own]) + int(before[place])
+
+
+@functools.lru_cache(maxsize=4)  # neighbours ask for the same, and a large block takes long
+def _block(quotas: tuple[int, ...], seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """(source of every place of a block, how many of its items stand before in the block)."""
+    size = sum(quotas)
+    slots = permute(np.arange(size), size, seed, "mixture", block)
+    source = np.repeat(np.arange(len(quotas)), quotas)[slots]
+    before = np.empty(size, np.int64)
+    first = np.cumsum(quotas) - quotas
+    before[np.argsort(source, kind="stable")] = np.arange(size) - np.repeat(first, quotas)
+    return source, before
 
 
 def host_rows(batch: int, host: int, hosts: int) -> range:

@@ -99,3 +99,14 @@ def test_hosts_share_one_batch(hosts):
 def test_rows_of_no_length_are_refused():
     with pytest.raises(errors.ConfigError, match="length of a row must be above 0"):
         loader.Stream([[1, 2, 3]], 0, seed=0)
+
+
+def test_a_mixture_is_that_of_the_definition():
+    """Place by place: the block permuted, and who of the same source came before."""
+    mixture = loader.Mixture.make({"a": 0.6, "b": 0.3, "c": 0.1}, seed=4, block=30)
+    source = np.repeat(["a", "b", "c"], mixture.quotas)
+    for index in (0, 7, 29, 30, 71):
+        block, place = divmod(index, 30)
+        drawn = source[loader.permute(np.arange(30), 30, 4, "mixture", block)]
+        before = block * int(np.sum(source == drawn[place])) + np.sum(drawn[:place] == drawn[place])
+        assert mixture(index) == (drawn[place], before)

@@ -67,6 +67,7 @@ def test_every_system_checks_its_config(name):
             "pixel_per_batch of 17 does not fit in a batch of 16",
         ),
         ("bloom", {"steps": 7}, "7 steps are no multiple of stride 4"),
+        ("bloom", {"mixture_alpha": 2.0}, "mixture_alpha is a share, at most 1"),
         ("bloom", {"plan": "chunks"}, "unknown cohort plan 'chunks'; did you mean 'chunk'"),
         ("bloom", {"micro_batches": 4}, "finetune_batch of 2 sequences is no multiple of 4"),
         ("bloom", {"ramp_start": 3, "data": 2}, "ramp_start of 3 sequences is no multiple of 2"),

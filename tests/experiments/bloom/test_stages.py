@@ -125,3 +125,17 @@ def test_what_fills_a_clients_rows_up_is_no_text(texts, words):
 
     count = sum(len(words.encode(text)) + 1 for text in short.elsewhere["fi"])
     np.testing.assert_allclose(losses(3 * count), losses(count - 1), rtol=1e-6)
+
+
+def test_the_published_mixture_has_a_place_for_every_language(words):
+    """The rarest are 1.5e-5 of the text: a block was too small for them, and no field of a run."""
+    lines = [f"line {i}" for i in range(20)]
+    rare = [f"niger-congo-{i}" for i in range(21)]
+    held = dict.fromkeys((*corpus.RATIOS, *rare), lines)
+    texts = corpus.Corpus(held, {}, {}, {}, {}, {}, "here")
+    published = dataclasses.replace(TINY, mixture_alpha=config.PAPER.mixture_alpha)
+    mixture, made = stages.streams(published, texts, words)
+    assert set(mixture.names) == set(made) == set(held)
+    shares = dict(zip(mixture.names, mixture.quotas / mixture.quotas.sum(), strict=True))
+    assert shares["en"] == pytest.approx(corpus.RATIOS["en"], rel=1e-2)
+    assert shares[rare[0]] == pytest.approx(corpus.NIGER_CONGO / len(rare), rel=0.1)
