@@ -256,6 +256,22 @@ def nested(
     )  # fmt: skip
 
 
+def check_installed(*, chains: bool = True, nested: bool = False) -> None:
+    """Refuses a retrieval whose samplers are not there, before what it needs is made.
+
+    Args:
+        chains: NUTS, its diagnostics or the calibration is wanted.
+        nested: nested sampling is wanted.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    if chains:
+        _import("blackjax")
+    if nested:
+        _import("ultranest", "nested")
+
+
 def _import(name: str, extra: str = "retrieval"):
     import importlib
     import logging

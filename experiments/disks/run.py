@@ -1,5 +1,6 @@
 """Population, emulators, lines, retrieval."""
 
+from algorithmic.disks import retrieval
 from experiments import result
 from experiments.disks import observation, report, stages, summary, task
 from experiments.disks.config import Config
@@ -9,8 +10,9 @@ from fl_jax.train import metrics
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
     """Runs the experiment, or goes on with it: finished disks are not made again."""
     del resume
-    if config.chains_samples:
-        observation.setup(config)  # refuses a line that there is not before disks are solved
+    if config.chains_samples:  # what is not there is refused before disks are solved
+        observation.setup(config)
+        retrieval.check_installed(nested=bool(config.live))
     found = stages.rows(config, directory)
     with metrics.Metrics(directory.path / "metrics.jsonl") as log:
         log.truncate(0)  # what an earlier call wrote is measured again
