@@ -70,7 +70,7 @@ def make(
         """What a handler makes of the parameters, as JSON."""
 
         async def call(request: Request) -> Response:
-            unserved.check(path, request.query_params)
+            unserved.check(path, request.query_params.multi_items())
             found = await handler(request.query_params)
             return JSON(found, headers=unserved.headers(path, request.query_params))
 
@@ -92,6 +92,7 @@ def make(
         return JSON({"status": "busy" if worker.full else "ready"}, 503 if worker.full else 200)
 
     async def batch(request: Request) -> Response:
+        unserved.check("/batch", request.query_params.multi_items())
         body = await limits.body(request, body_seconds)
         items, lines = parameters.batch(body, request.headers.get("content-type", ""))
         rows = answers.batch(request.query_params, items)

@@ -4,8 +4,9 @@ Those that would change which results come, or their shape, are refused: an answ
 would be another one than was asked for. All others are left aside, and a header names them.
 """
 
+import collections
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from fl_jax.geocoding.service import openapi
 from fl_jax.geocoding.service.parameters import Refused
@@ -40,12 +41,22 @@ REFUSED: dict[str, dict[str, tuple[str, ...]]] = {
 _MORE = {"/reverse": ("point.lat", "point.lon"), "/v1/reverse": ("lat", "lon")}
 
 
-def check(path: str, query: Mapping[str, str]) -> None:
+def check(path: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Refuses what would be answered wrongly.
 
+    Args:
+        path: of the request.
+        pairs: names and values of its parameters.
+
     Raises:
-        Refused: 400, a parameter that is not served, unless it asks for what every result is.
+        Refused: 400, a parameter that is not served, unless it asks for what every result is, or
+            that is there twice, of which one would count.
     """
+    query = dict(pairs)
+    counts = collections.Counter(name for name, _ in pairs)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise Refused(400, f"{twice[:60]!r} is there twice; give it once, lists with commas.")
     for name, allowed in REFUSED.get(path, {}).items():
         asked = [v.strip() for v in query.get(name, "").split(",")]
         if not any(v in allowed for v in asked):

@@ -351,6 +351,14 @@ def test_what_would_be_answered_wrongly_is_refused(app, path, query, name):
     assert found.status == 400 and name in found.json()["detail"]
 
 
+def test_a_parameter_that_is_there_twice_is_refused(app):
+    words = b"q=Lyon&countrycodes=jp&countrycodes=fr"
+    found = asyncio.run(client.ask(app, "GET", "/search", words))
+    assert found.status == 400 and "'countrycodes' is there twice" in found.json()["detail"]
+    found = asyncio.run(client.ask(app, "POST", "/batch", b"residual=0&residual=1", b'["Lyon"]'))
+    assert found.status == 400
+
+
 def test_what_has_no_effect_is_named_in_a_header(app):
     found = client.get(app, "/search", q="Lyon", countrycode="us", namedetails="1", **{"ä\n": "1"})
     assert found.headers["x-ignored-parameters"] == "countrycode, namedetails, %C3%A4%0A"
