@@ -34,8 +34,9 @@ only benign participants have trained since. The half-life is the number of roun
 is lost. ± is half of Student's 95 % interval over the seeds and over the splits of the semantic
 images into those that are trained on and those held out, "worst" the worst of these; at the main
 accuracy ten rounds later ± is that of what was lost. "norm" is what the attacker sent over the
-median benign update. The paper's figures (100 % for replacement, 0 % for one round of poisoning)
-are from memory and not verified.
+median benign update; "left out" are runs whose attack or whose benign updates were not finite, so
+that the server took none of them. The paper's figures (100 % for replacement, 0 % for one round of
+poisoning) are from memory and not verified.
 """
 
 
@@ -54,9 +55,15 @@ def table(rows: list[dict]) -> str:
             f" | **{r['after']:.1f}**{summary.plus(r['after_margin'])} | {r['after_min']:.1f}"
             f" | {r['end']:.1f}{summary.plus(r['end_margin'])} | {life} | {r['main_before']:.1f}"
             f" | {r['main_after']:.1f} | {r['main_later']:.1f}{summary.plus(r['lost_margin'])}"
-            f" | {r['norm_ratio']:.1f}x |"
+            f" | {_norm(r)} |"
         )
     return "\n".join(lines)
+
+
+def _norm(row: dict) -> str:
+    """What was sent over the median benign update, and how often it was no number."""
+    sent = "-" if row["norm_ratio"] is None else f"{row['norm_ratio']:.1f}x"
+    return f"{sent} ({row['left_out']} left out)" if row["left_out"] else sent
 
 
 def draw(curves, rows, path, origin: str) -> None:

@@ -157,6 +157,7 @@ def follow(setting: Setting) -> Stage:
         for r in range(rounds):
             for c, (backdoor, attack, split) in enumerate(names):
                 norms, malicious = info.norm[c, r], info.malicious[c, r]
+                benign = norms[~malicious & info.finite[c, r]]
                 row = {
                     "stage": "follow",
                     "round": at - rounds + r + 1,
@@ -166,7 +167,7 @@ def follow(setting: Setting) -> Stage:
                     "seed": config.seed + int(seeds[c]),
                     "main": info.metrics["main"][c, r],
                     "success": info.metrics["backdoor"][c, r],
-                    "benign_norm": np.median(norms[~malicious]),
+                    "benign_norm": np.median(benign) if len(benign) else np.nan,
                     "dropped": np.sum(~info.finite[c, r]),
                 }
                 if malicious.any():

@@ -15,7 +15,8 @@ LATER = 10  # rounds after which the main accuracy is compared
 def curves(rows: list[dict]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     """backdoor -> attack -> {"main", "success", "norm_ratio"}; accuracies (runs, rounds + 1).
 
-    A run is a seed and a split of the backdoor's images.
+    A run is a seed and a split of the backdoor's images. The ratio of what was sent to the median
+    benign update is NaN where one of them is no number: the server left it out.
     """
     grouped: dict[str, dict[str, dict[tuple[int, int], list[dict]]]] = {}
     for row in rows:
@@ -30,17 +31,23 @@ def curves(rows: list[dict]) -> dict[str, dict[str, dict[str, np.ndarray]]]:
                 "success": np.array([[r["success"] for r in found] for found in runs.values()]),
                 "norm_ratio": np.array(
                     [
-                        r["attack_info"]["sent_norm"] / r["benign_norm"]
+                        _ratio(r["attack_info"]["sent_norm"], r["benign_norm"])
                         for found in runs.values()
                         for r in found
                         if "attack_info" in r
-                    ]
+                    ],
+                    np.float64,
                 ),
             }
             for attack, runs in attacks.items()
         }
         for backdoor, attacks in grouped.items()
     }
+
+
+def _ratio(sent: float | None, benign: float | None) -> float:
+    """sent / benign; NaN where one of them was none, which JSON knows as null."""
+    return np.nan if sent is None or not benign else sent / benign
 
 
 def margin(values: np.ndarray) -> float | None:
@@ -77,6 +84,7 @@ def summarise(config: Config, rows: list[dict], origin: str) -> Result:
         for attack, found in attacks.items():
             success, main = 100 * found["success"], 100 * found["main"]
             later = min(LATER + 1, main.shape[1] - 1)
+            ratios = found["norm_ratio"][np.isfinite(found["norm_ratio"])]
             row = {
                 "backdoor": backdoor,
                 "attack": attack,
@@ -91,7 +99,8 @@ def summarise(config: Config, rows: list[dict], origin: str) -> Result:
                 "main_after": main[:, 1].mean(),
                 "main_later": main[:, later].mean(),
                 "lost_margin": margin(main[:, 0] - main[:, later]),
-                "norm_ratio": found["norm_ratio"].mean(),
+                "norm_ratio": ratios.mean() if len(ratios) else None,
+                "left_out": len(found["norm_ratio"]) - len(ratios),  # runs
             }
             table.append(
                 {k: round(float(v), 2) if isinstance(v, float) else v for k, v in row.items()}
