@@ -83,10 +83,12 @@ def load(config: Config) -> Task:
         share = wikidata.share(item.qid)
         parts[0 if share < 0.8 else 1 if share < 0.9 else 2].append(item[1:])
     if not all(parts):
-        raise errors.DataError(
-            f"{path.name} holds {len(items)} items, too few to train, calibrate and evaluate on;"
-            " give a file of a hundred at least."
+        why = (
+            "too few to train, calibrate and evaluate on; give a file of a hundred at least."
+            if len(items) < 100
+            else "whose ids put none in one of the three parts; give each an id of its own."
         )
+        raise errors.DataError(f"{path.name} holds {len(items)} items, {why}")
     origin = f"{places.origin}, {path.name if config.items else 'wikidata-geo'}"
     return Task(places, *(_columns(p) for p in parts), train_places, test_places, origin)
 

@@ -46,3 +46,6 @@ def test_a_file_that_cannot_be_trained_on(tmp_path, monkeypatch):
     path.write_text(rows(2))
     with pytest.raises(errors.DataError, match="2 items, too few"):
         task.load(settings)
+    path.write_text("".join(f"Q1\tplace {n}\ttown\t1\t2\n" for n in range(200)))
+    with pytest.raises(errors.DataError, match="200 items, whose ids"):
+        task.load(dataclasses.replace(settings, rows=0))
