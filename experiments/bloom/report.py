@@ -32,7 +32,8 @@ def _pretraining(details) -> str:
     shown = curve[:: max(1, len(curve) // 8)]
     shown += [curve[-1]] if curve and shown[-1] != curve[-1] else []
     head = ("step", "loss (nats a token)", "seconds", "CPU seconds")
-    rows = [(step, f"{loss:.3f}", f"{wall:.0f}", f"{cpu:.0f}") for step, loss, wall, cpu in shown]
+    number = lambda loss: "-" if loss is None else f"{loss:.3f}"  # where every step was skipped
+    rows = [(step, number(loss), f"{wall:.0f}", f"{cpu:.0f}") for step, loss, wall, cpu in shown]
     return "## Pretraining\n\n" + _table(head, *rows)
 
 

@@ -1,6 +1,7 @@
 """What a run trains: the tokenizer, the model, its fine-tuned copies, adapters across clients."""
 
 import dataclasses
+import math
 import statistics
 import time
 
@@ -222,6 +223,7 @@ def _drive(config, trainer, state, batches, steps, directory, name, resume):
     def rows(infos, step):
         nonlocal last
         losses = [float(info.loss) for info in infos]
+        losses = [loss for loss in losses if math.isfinite(loss)] or [math.nan]  # skipped: no loss
         now = clocks()
         wall, cpu = (now - last).round(3).tolist()
         last = now

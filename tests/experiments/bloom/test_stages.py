@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.bloom import config, corpus, stages
+from experiments.bloom import config, corpus, report, stages
 from fl_jax.bloom import model, recipe
 from fl_jax.train import loop
 
@@ -139,3 +139,22 @@ def test_the_published_mixture_has_a_place_for_every_language(words):
     shares = dict(zip(mixture.names, mixture.quotas / mixture.quotas.sum(), strict=True))
     assert shares["en"] == pytest.approx(corpus.RATIOS["en"], rel=1e-2)
     assert shares[rare[0]] == pytest.approx(corpus.NIGER_CONGO / len(rare), rel=0.1)
+
+
+def test_a_skipped_step_does_not_blank_the_curve(tmp_path):
+    """One of a stride made the mean NaN, which is null on the disk: the report fell over it."""
+    state = stages.train.make(stages.model_config(TINY), stages.pretraining(TINY)).init(
+        jax.random.key(0)
+    )
+    given = iter([1.0, np.nan, 3.0, 5.0, np.nan, np.nan])
+
+    def step(state, batch, key):
+        loss = np.float32(next(given))
+        return state, stages.train.states.StepInfo(loss, loss, np.isfinite(loss), {})
+
+    settings = dataclasses.replace(TINY, stride=2)
+    directory = types.SimpleNamespace(path=tmp_path)
+    trainer = types.SimpleNamespace(step=step)
+    _, curve = stages._drive(settings, trainer, state, lambda i: {}, 6, directory, "x", False)
+    assert [row[:2] for row in curve] == [[2, 1.0], [4, 4.0], [6, None]]
+    assert "| 6 | - |" in report._pretraining({"curves": {"pretrain": curve}})
