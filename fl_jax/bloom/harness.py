@@ -50,7 +50,8 @@ class Harness:
         Where both are too long, the context loses its beginning.
 
         Raises:
-            DataError: a continuation that is too long, or that adds no token to its context.
+            DataError: a continuation that is too long, or that adds no token to its context;
+                likelihoods that are NaN.
         """
         length, pieces = self.config.length, []
         for request in requests:
@@ -70,6 +71,7 @@ class Harness:
             for row, i in enumerate(some):
                 own = slice(pieces[i].first - 1, len(pieces[i].tokens) - 1)
                 sums[i], greedy[i] = found[row, own].sum(), best[row, own].all()
+        score.check_likelihoods(sums)
         return list(zip(sums.tolist(), greedy.tolist(), strict=True))
 
     def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -80,7 +82,11 @@ class Harness:
         return before or [self.prefix], answer
 
     def loglikelihood_rolling(self, requests) -> list[float]:
-        """log p of whole texts behind the prefix, in windows that share a token, the last full."""
+        """log p of whole texts behind the prefix, in windows that share a token, the last full.
+
+        Raises:
+            DataError: likelihoods that are NaN.
+        """
         length, pieces = self.config.length, []
         for number, request in enumerate(requests):
             ids = [self.prefix, *self.tokenizer.encode(request.args[0])]
@@ -90,6 +96,7 @@ class Harness:
         )
         sums = np.zeros(len(requests))
         np.add.at(sums, [piece.text for piece in pieces], found)
+        score.check_likelihoods(sums)
         return sums.tolist()
 
     def generate_until(self, requests) -> list[str]:

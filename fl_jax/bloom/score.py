@@ -209,8 +209,7 @@ def rank(
             kept = prompt[-(length + 1 - len(answer)) :]
             pieces.append(Window(i, [*kept, *answer], len(kept)))
     found = sequence_scores(params, config, pieces, length=length, batch=batch)
-    if np.isnan(found).any():
-        raise errors.DataError("some likelihoods are NaN; look for a model that diverged.")
+    check_likelihoods(found)
     flat = iter(found)
     scores = [[float(next(flat)) for _ in question.choices] for question in questions]
     right = right_per_byte = 0
@@ -220,3 +219,13 @@ def rank(
         right_per_byte += int(np.argmax(np.divide(own, sizes))) == question.answer
     count = len(questions)
     return Ranked(right / count, right_per_byte / count, scores)
+
+
+def check_likelihoods(found: np.ndarray) -> None:
+    """Refuses likelihoods that cannot be compared: the first of several NaN would be the greatest.
+
+    Raises:
+        DataError: one is NaN.
+    """
+    if np.isnan(found).any():
+        raise errors.DataError("some likelihoods are NaN; look for a model that diverged.")

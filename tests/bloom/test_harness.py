@@ -119,6 +119,21 @@ def test_generation_stops_where_it_should(held):
         make(max_gen_toks=64)
 
 
+def test_a_model_that_diverged_gives_no_answers(held):
+    """NaN is less than nothing: the first of the answers was taken for the best."""
+    params, config, words = held
+    broken = jax.tree.map(lambda a: a * jnp.nan, params)
+    adapter = harness.Harness(broken, config, words, batch=2)
+    for given, ask_for in [
+        (ask("The cat", " sat"), adapter.loglikelihood),
+        (ask("The cat"), adapter.loglikelihood_rolling),
+    ]:
+        with pytest.raises(errors.DataError, match="likelihoods are NaN"):
+            ask_for([given])
+    with pytest.raises(errors.DataError, match="logits are NaN"):
+        adapter.generate_until([ask("The cat", {"max_gen_toks": 4})])
+
+
 def test_it_is_the_class_that_the_harness_checks_for(held, monkeypatch):
     class LM:
         def __init__(self):
