@@ -35,7 +35,8 @@ def by_participant(
     Returns:
         evaluate(variables, population, ids=None) -> {"loss": (participants,), metric: ...}; pure,
         so that it goes through `jax.jit` and into `round.make(evaluate=...)`. `ids` are those to
-        evaluate, all by default.
+        evaluate, all by default; ConfigError of ids that are no participants (where they are
+        concrete), which indexing would clamp in silence.
     """
     errors.positive("batch_size", batch_size)
 
@@ -57,7 +58,14 @@ def by_participant(
         return tree.scale(1 / size.astype(jnp.float32), total)
 
     def evaluate(variables: Variables, people: Population, ids: Int[Array, " some"] | None = None):
-        ids = jnp.arange(people.size.shape[0]) if ids is None else ids
+        count = people.size.shape[0]
+        ids = jnp.arange(count) if ids is None else ids
+        if not isinstance(ids, jax.core.Tracer):
+            wrong = [i for i in ids.tolist() if not 0 <= i < count]
+            if wrong:
+                raise errors.ConfigError(
+                    f"participant {wrong[0]} is not one of the participants 0..{count - 1}."
+                )
         return cohort.map(
             one,
             ids,

@@ -37,3 +37,11 @@ def test_some_participants_only_and_in_the_order_asked_for(key):
 def test_a_batch_size_of_zero_is_refused():
     with pytest.raises(errors.ConfigError, match="batch_size must be above 0"):
         evaluation.by_participant(LOSS, batch_size=0)
+
+
+@pytest.mark.parametrize("wrong", [-1, toy.PARTICIPANTS])
+def test_who_is_no_participant_is_refused(key, wrong):
+    """The last one's numbers came in its place."""
+    evaluate = evaluation.by_participant(LOSS, batch_size=50)
+    with pytest.raises(errors.ConfigError, match=f"participant {wrong} is not one of"):
+        evaluate(toy.variables(key), toy.people(), jnp.array([0, wrong]))
