@@ -45,7 +45,7 @@ def calibrate(argv: list[str]) -> int:
     data = task.load(dataclasses.replace(config.SMALL, items=asked.items))
     found = _load(asked.run, data.gazetteer, calibrated=False)
     evaluation.calibrate(found, data.dev)
-    store.save(found, _folder(asked.run))
+    store.save_knowledge(found, _folder(asked.run))
     count = min(len(data.dev.lat), evaluation.DEV)
     print(f"calibrated on {count} development items: {_folder(asked.run)}")
     return 0

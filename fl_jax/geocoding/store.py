@@ -23,14 +23,7 @@ def save(geocoder: Geocoder, folder: str | os.PathLike) -> None:
     rest = {k: v for k, v in geocoder.params.items() if k != "t5"}
     flat = {n: np.asarray(a) for n, a in tree.named_leaves(rest).items()}
     safetensors.write(folder / "heads.safetensors", flat)
-    learned = geocoder.known.phrases
-    arrays = {f"partition/{k}": v for k, v in cells.arrays(geocoder.partition).items()}
-    arrays |= {f"phrases/{k}": v for k, v in learned._asdict().items()}
-    arrays |= {f"calibration/{k}": np.asarray(v, np.float64) for k, v in
-               geocoder.calibration._asdict().items()}  # fmt: skip
-    arrays["prior"] = geocoder.known.prior
-    arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-    safetensors.write(folder / "knowledge.safetensors", arrays)
+    save_knowledge(geocoder, folder)
     geocoder.words.save(folder / "tokenizer.json")
     meta = {
         "text_vocab": geocoder.config.text_vocab,
@@ -40,6 +33,20 @@ def save(geocoder: Geocoder, folder: str | os.PathLike) -> None:
         "features": list(evidence.FEATURES),
     }
     (folder / "geocoder.json").write_text(json.dumps(meta, indent=1) + "\n")
+
+
+def save_knowledge(geocoder: Geocoder, folder: str | os.PathLike) -> None:
+    """Writes anew what calibrating changes of a folder that `save` wrote: one file, whole or not
+    at all, so that a stop or a full disk leaves the geocoder as it was."""
+    folder = pathlib.Path(folder)
+    learned = geocoder.known.phrases
+    arrays = {f"partition/{k}": v for k, v in cells.arrays(geocoder.partition).items()}
+    arrays |= {f"phrases/{k}": v for k, v in learned._asdict().items()}
+    arrays |= {f"calibration/{k}": np.asarray(v, np.float64) for k, v in
+               geocoder.calibration._asdict().items()}  # fmt: skip
+    arrays["prior"] = geocoder.known.prior
+    arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    safetensors.write(folder / "knowledge.safetensors", arrays)
 
 
 def load(

@@ -43,7 +43,11 @@ def test_evaluating_leaves_the_run_as_it_is_and_calibrating_does_not(saved, tmp_
     assert commands.evaluate([str(saved), "--rows", "5", "--out", str(tmp_path / "out")]) == 0
     assert content(saved) == before
     assert (tmp_path / "out" / "report.md").read_text().strip() in capsys.readouterr().out
+    written = lambda: {p.name: p.stat().st_mtime_ns for p in saved.rglob("*") if p.is_file()}
+    first = written()
     assert commands.calibrate([str(saved)]) == 0
+    # No other file is touched: what stops it leaves a geocoder.
+    assert [n for n, at in written().items() if at != first[n]] == ["knowledge.safetensors"]
     assert "300 development items" in capsys.readouterr().out
     changed = [p.name for p, data in content(saved).items() if before[p] != data]
     assert changed == ["knowledge.safetensors"]
