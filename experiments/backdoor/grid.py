@@ -32,6 +32,7 @@ class Found(NamedTuple):
     malicious: np.ndarray  # (..., cohort)
     scores: dict[str, np.ndarray]  # of each detector, (..., cohort)
     before: dict[str, np.ndarray]  # main (seeds,), backdoor (attacks, seeds)
+    finite: np.ndarray  # (..., cohort); False: the update was left out
 
 
 def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: None):
@@ -54,9 +55,10 @@ def run(grid: Grid, models: Variables, keys: jax.Array, *, shown=lambda name: No
     for d, name in enumerate(defences):
         rows.append(jax.device_get(row(jnp.int32(d), material, poisons, tests)))
         shown(name)
-    metrics, malicious, scores = jax.tree.map(lambda *a: np.stack(a), *rows)
+    metrics, malicious, scores, finite = jax.tree.map(lambda *a: np.stack(a), *rows)
     before = jax.device_get(_before(task, models, tests))
-    found = Found(attacks, metrics["main"], metrics["backdoor"], malicious, scores, before)
+    accuracies = metrics["main"], metrics["backdoor"]
+    found = Found(attacks, *accuracies, malicious, scores, before, finite)
     return found, list(defences)
 
 
@@ -96,7 +98,7 @@ def _row(grid: Grid, task: tasks.Task, attacks: tuple[str, ...], defences: list)
                 {"main": test, "backdoor": trial},
             )
             _, info = many(state, data, rng.fold(key, "grid"))
-            return info.metrics, info.malicious, info.inspection
+            return info.metrics, info.malicious, info.inspection, info.finite
 
         return jax.vmap(seed)(material.models, material.keys, poison, trials)
 

@@ -19,13 +19,15 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
 
     The areas are left out where the plain mean is not among the defences. A targeted attack's
     damage is its backdoor accuracy, an untargeted one's what the main accuracy lost. Means over
-    seeds, in percent, with the smallest and largest seed.
+    seeds, in percent, with the smallest and largest seed. "left out" is the percentage of the
+    attackers' updates that were not finite, so that no rule saw them.
     """
     cells = []
     for d, defence in enumerate(defences):
         for a, attack in enumerate(found.attacks):
             main, backdoor = 100 * found.main[d, a], 100 * found.backdoor[d, a]
             after = grid.attacked - 1
+            sent = found.finite[d, a][found.malicious[d, a]]
             cells.append(
                 {
                     "defence": defence,
@@ -34,6 +36,7 @@ def summarise(grid: Grid, defences: list[str], found: Found) -> dict[str, Any]:
                     "main at the end": _spread(main[:, -1]),
                     "backdoor": _spread(backdoor[:, after]),
                     "backdoor at the end": _spread(backdoor[:, -1]),
+                    "left out": round(100 * float(np.mean(~sent)), 1) if sent.size else 0.0,
                 }
             )
     return {
@@ -122,7 +125,8 @@ def damage(summary, defences, suffix: str = "") -> np.ndarray:
 
 
 def tables(summary, defences) -> str:
-    """damage / main accuracy of every cell, in Markdown: backdoors, then untargeted attacks."""
+    """damage / main accuracy of every cell, in Markdown: backdoors, then untargeted attacks; then
+    whose attackers sent what is no number."""
     hurt, main = damage(summary, defences), matrix(summary, defences, "main")
     attacks = names(summary)
     parts = []
@@ -138,6 +142,12 @@ def tables(summary, defences) -> str:
             cells = [f"{hurt[a, d]:.0f} / {main[a, d]:.0f}" for a in columns]
             lines.append(f"| {defence} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
+    parts += [
+        f"{cell['left out']:g} % of the updates of {cell['attack']} under {cell['defence']} were"
+        " not finite and were left out, whatever the rule."
+        for cell in summary["cells"]
+        if cell["left out"]
+    ]
     return "\n\n".join(parts)
 
 

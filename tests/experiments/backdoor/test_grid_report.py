@@ -22,7 +22,7 @@ def found():
     backdoor = np.zeros(SHAPE)
     backdoor[0, ATTACKS.index("DBA")] = 1.0
     before = {"main": np.full((len(ATTACKS), 2), 0.95), "backdoor": np.zeros((len(ATTACKS), 2))}
-    return Found(ATTACKS, main, backdoor, malicious, scores, before)
+    return Found(ATTACKS, main, backdoor, malicious, scores, before, np.ones_like(malicious))
 
 
 def test_damage_is_the_backdoor_or_what_the_main_task_lost(tmp_path):
@@ -64,6 +64,7 @@ def test_a_report_of_some_attacks(tmp_path):
         cut(whole.malicious),
         {name: cut(a) for name, a in whole.scores.items()},
         {name: a[keep] for name, a in whole.before.items()},
+        cut(whole.finite),
     )
     text = grid_report.write(tmp_path, SMOKE_GRID, DEFENCES, some, {})
     assert text.split("\n\n") == [
@@ -90,3 +91,16 @@ def test_rounds_of_a_diverged_model_have_no_scores(tmp_path):
     assert areas["DBA"]["norm"] == 1.0
     assert "norm" not in areas["IPM"]
     assert "cosine" in areas["IPM"]
+
+
+def test_attackers_who_sent_no_numbers_are_told():
+    """The rule looked as if it held, though no rule had seen them."""
+    broken = found()
+    broken.finite[1, ATTACKS.index("DBA"), 0, 0, 0] = False  # one of two attackers, rounds, seeds
+    broken.finite[0, :, :, :, 5] = False  # an honest one says nothing of the attack
+    text = grid_report.tables(grid_report.summarise(SMOKE_GRID, DEFENCES, broken), DEFENCES)
+    said = [part for part in text.split("\n\n") if "left out" in part]
+    assert said == [
+        "12.5 % of the updates of DBA under median were not finite and were left out, whatever the"
+        " rule."
+    ]
