@@ -1,5 +1,6 @@
 """Running the service: uvicorn, on the loopback interface unless told otherwise."""
 
+import contextlib
 import logging
 import socket
 
@@ -34,7 +35,8 @@ def serve(geocoder: Geocoder, *, host: str = "127.0.0.1", port: int = 8080) -> N
         geocoder.warm()
         server = uvicorn.Server(uvicorn.Config(app.make(geocoder), **SETTINGS))
         logging.info("ready on http://%s:%d/", host, taken.getsockname()[1])
-        server.run([taken])
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again at its end
+            server.run([taken])
 
 
 def bound(host: str, port: int) -> socket.socket:

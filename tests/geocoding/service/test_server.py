@@ -91,6 +91,7 @@ def test_serving_is_at_the_address_that_was_bound(geocoder, monkeypatch):
 
     def answered(server, sockets):
         asked.update(limit=server.config.limit_concurrency, at=sockets[0].getsockname())
+        raise KeyboardInterrupt  # as after Ctrl-C, which is how serving ends
 
     monkeypatch.setattr(uvicorn.Server, "run", answered)
     monkeypatch.setattr(type(geocoder), "warm", lambda self: None)
