@@ -27,7 +27,7 @@ _LINKS = "of|from|von|de|du|des|d'|di|от|da|do"
 _GROUPED = r"[1-9]\d{0,2}([.,'’ \u00a0\u2009\u202f])\d{3}(?:\2\d{3}){0,2}(?:(?!\2)[.,]\d+)?"
 _PLAIN = r"\d{1,9}(?:[.,]\d+)?"
 _PATTERN = re.compile(
-    rf"(?<!\d)(?<!\d[.,'’])({_GROUPED}|{_PLAIN})\s*"
+    rf"(?<!\w)(?<!\d[.,'’])({_GROUPED}|{_PLAIN})\s*"
     rf"({'|'.join(sorted(KM, key=len, reverse=True))})\s+"
     rf"(?:to the |au |a |al |к |in the )?"
     rf"({'|'.join(sorted(BEARINGS, key=len, reverse=True))})\s+(?:{_LINKS})\s*(?:the\s+)?",
