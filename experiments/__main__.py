@@ -18,9 +18,10 @@ from privacy.accounting.errors import PrivacyError
 def main(argv: list[str]) -> int:
     """Runs one command; returns its exit status."""
     try:
-        status = dispatch(argv)
-        sys.stdout.flush()  # what is still in the buffer may find no reader either
-        return status
+        try:
+            return dispatch(argv)
+        finally:  # --help ends in SystemExit
+            sys.stdout.flush()  # what is still in the buffer may find no reader either
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
