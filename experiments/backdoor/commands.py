@@ -67,6 +67,7 @@ def sweeps(argv: list[str]) -> int:
 
     from experiments.backdoor import arms, sweeps_report
     from experiments.backdoor import sweeps as sweeping
+    from experiments.kept import Kept
 
     chosen = {
         "smoke": sweeping.SMOKE_SWEEPS,
@@ -75,7 +76,7 @@ def sweeps(argv: list[str]) -> int:
     }[asked.preset]
     chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     arms.a_device_for_each_core()
-    kept = arms.Kept(asked.out / "pieces", chosen, resume=asked.resume)
+    kept = Kept(asked.out / "kept.jsonl", chosen, resume=asked.resume)
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while
@@ -100,6 +101,7 @@ def words(argv: list[str]) -> int:
     from experiments.backdoor import arms, sweeps_report
     from experiments.backdoor import words as word_task
     from experiments.backdoor import words_config as settings
+    from experiments.kept import Kept
     from fl_jax.data import speech
 
     config, triggers, read = {
@@ -114,8 +116,8 @@ def words(argv: list[str]) -> int:
     }[asked.preset]
     arms.a_device_for_each_core()
     config, said = _seeds(config, asked), read()
-    alike = dataclasses.replace(config, seeds=0)  # pieces are of one seed: more may be added
-    kept = arms.Kept(asked.out / "pieces", (alike, triggers), resume=asked.resume)
+    alike = dataclasses.replace(config, seeds=0)  # items are of one seed: more may be added
+    kept = Kept(asked.out / "kept.jsonl", (alike, triggers, said), resume=asked.resume)
     text = ""
 
     def shown(found):  # on the disk as it comes: the arms take a while

@@ -15,6 +15,7 @@ import numpy as np
 from experiments.backdoor import arms, stages
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import CIFAR10, SMALL, SMOKE, Config
+from experiments.kept import Kept
 from fl_jax.core import rng
 from fl_jax.federated import round, sampling
 from fl_jax.federated.aggregators import mean
@@ -158,7 +159,7 @@ def run(
     sweeps: Sweeps,
     *,
     shown: Callable[[dict[str, Any]], None] = lambda found: None,
-    kept: arms.Kept | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """`gamma`, `durability`, `early and late`, `repeated`: labels, and curves for each.
 
@@ -167,12 +168,12 @@ def run(
         shown: called with what has been found so far, whenever there is more.
         kept: where parts of a run that was stopped are found and new ones left.
     """
-    kept = kept or arms.Kept()
+    kept = kept or Kept()
     config = sweeps.config
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
     model = Variables(*task.network.init(keys[0]))
-    young, grown = kept.piece(
+    young, grown = kept.item(
         "checkpoints", lambda: checkpoints(config, task, keys, sweeps.early), (model, model)
     )
     full = replacement.full_scale(eta=config.eta, participants=config.participants)
@@ -182,7 +183,7 @@ def run(
     common = {"config": config, "task": task, "keys": keys}
 
     def sweep(name: str, **settings) -> Curves:
-        return kept.piece(name, lambda: follow(**settings), Curves(0, 0))
+        return kept.item(name, lambda: follow(**settings), Curves(0, 0))
 
     out: dict[str, Any] = {}
     count = len(sweeps.gammas)

@@ -18,6 +18,7 @@ import numpy as np
 from experiments.backdoor import arms, stages
 from experiments.backdoor import words_task as tasks
 from experiments.backdoor.words_config import SENTENCES, Words
+from experiments.kept import Kept
 from fl_jax.core import rng
 from fl_jax.federated import client, round, sampling
 from fl_jax.federated.aggregators import mean
@@ -159,7 +160,7 @@ def run(
     triggers=SENTENCES,
     *,
     shown: Callable[[dict[str, Any]], None] = lambda found: None,
-    kept: arms.Kept | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Any]:
     """The task, the pre-training trace, and what `follow` found in each arm.
 
@@ -176,13 +177,13 @@ def run(
     """
     task = tasks.make(config, said, triggers)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
-    kept = kept or arms.Kept()
+    kept = kept or Kept()
     model = Variables(initial(config, task, keys[0]), {})
 
     def pieces(part: str, like, fn: Callable[[int], Any]):
         """fn(seed) of every seed, each a piece of its own, joined on the leading axis."""
         found = [
-            kept.piece(f"{part} {config.seed + s}", lambda s=s: fn(s), like)
+            kept.item(f"{part} {config.seed + s}", lambda s=s: fn(s), like)
             for s in range(config.seeds)
         ]
         return jax.tree.map(lambda *a: np.concatenate(a), *found)

@@ -1,15 +1,14 @@
 """Many texts geocoded, with what is done kept beside the target until it is whole."""
 
 import contextlib
-import hashlib
-import io
-import json
+import functools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from experiments.geocoding import tables
+from experiments.kept import Kept
 from fl_jax.core import errors
 from fl_jax.geocoding.geocoder import LIMIT, Answer, Geocoder
 from fl_jax.train import metrics
@@ -39,8 +38,8 @@ def marks(folder: pathlib.Path) -> list[list]:
 
 
 @contextlib.contextmanager
-def kept(target: pathlib.Path, about: Any) -> Iterator[io.TextIOBase]:
-    """A file beside the target that keeps answers, a JSON object a line: `geocode` goes on with it.
+def kept(target: pathlib.Path, about: Any) -> Iterator[Kept]:
+    """A file beside the target that keeps answers: `geocode` goes on with it.
 
     It goes once the target is written.
 
@@ -49,24 +48,12 @@ def kept(target: pathlib.Path, about: Any) -> Iterator[io.TextIOBase]:
         about: all that the answers depend on.
 
     Raises:
-        DataError: it cannot be written, or keeps answers to something else.
+        DataError: it cannot be written.
+        ConfigError: it keeps answers to something else.
     """
     path = target.with_name(target.name + ".part")
-    own = hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
     try:
-        with path.open("a+", encoding="utf-8", newline="") as file:
-            file.seek(0)
-            first = file.readline()
-            if not first.endswith("\n"):  # new, or stopped in its first line
-                file.truncate(0)
-                file.write(own + "\n")
-                file.flush()
-            elif first != own + "\n":
-                raise errors.DataError(
-                    f"{path} keeps answers to other texts, of another geocoder or for another"
-                    " --residual; remove it, or write to another file."
-                )
-            yield file
+        yield Kept(path, [about, STEP], resume=path.exists())
     except OSError as error:
         raise errors.DataError(
             f"{target} cannot be written ({error.strerror or error}); what was geocoded so far is"
@@ -76,36 +63,31 @@ def kept(target: pathlib.Path, about: Any) -> Iterator[io.TextIOBase]:
 
 
 def geocode(
-    geocoder: Geocoder, values: Sequence[Any], residual: float, file: io.TextIOBase
+    geocoder: Geocoder, values: Sequence[Any], residual: float, by: Kept
 ) -> list[dict[str, Any]]:
-    """The columns that are added for each value; what `file` has is not computed again.
+    """The columns that are added for each value; what is kept is not computed again.
 
     Args:
         geocoder: computes.
         values: texts; other ones have an error.
         residual: as for `Geocoder.geocode`.
-        file: from `kept`, behind its first line.
+        by: from `kept`.
     """
-    done = []
-    end = file.tell()
-    while (line := file.readline()).endswith("\n"):
-        done.append(json.loads(line))
-        end = file.tell()
-    file.seek(end)  # half a line, where a kill came
-    file.truncate()
+    done: list[dict[str, Any]] = []
     with metrics.Progress(len(values), what="text") as progress:
-        progress.update(len(done))
-        while len(done) < len(values):
-            pairs = [_text(v) for v in values[len(done) : len(done) + STEP]]
+
+        def rows(at: int) -> list[dict[str, Any]]:
+            progress.update(at)  # the clock starts behind what was kept
+            pairs = [_text(v) for v in values[at : at + STEP]]
             answers = geocoder.geocode([text for text, _ in pairs], residual=residual)
-            rows = [
+            return [
                 _columns(geocoder, answer) | {"error": why}
                 for (_, why), answer in zip(pairs, answers, strict=True)
             ]
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            done += rows
-            progress.update(len(done))
+
+        for at in range(0, len(values), STEP):
+            done += by.item(f"from {at}", functools.partial(rows, at))
+        progress.update(len(values))
     return done
 
 

@@ -23,7 +23,7 @@ import optax
 
 from experiments.geocoding import evaluation, task
 from experiments.geocoding.config import SMALL, SMOKE, Config
-from experiments.geocoding.kept import Kept
+from experiments.kept import Kept
 from fl_jax.core import rng, roc, tree
 from fl_jax.federated import client, population, round, sampling
 from fl_jax.federated.aggregators import dp_fedavg, mean
@@ -155,8 +155,8 @@ def compare(federated: Federated, out: pathlib.Path, say=print, *, resume=False)
     """
     config = federated.config
     whole = task.load(config)
-    about = [dataclasses.asdict(federated), whole.origin]
-    kept = Kept.open(out / "rows.jsonl", about, resume)
+    about = [federated, whole.origin]
+    kept = Kept(out / "kept.jsonl", about, resume=resume)
     shared = whole._replace(train=made(federated, whole))
     users = deal(take(whole.train, np.arange(len(whole.train.lat))[: federated.items]), federated)
     member = users.joins[users.owner]
@@ -172,7 +172,7 @@ def compare(federated: Federated, out: pathlib.Path, say=print, *, resume=False)
     rows = []
 
     def tell(name, make):
-        rows.append(kept.row(name, make))
+        rows.append(kept.item(name, make))
         say(rows[-1])
 
     tell("public model", lambda: judge("public model", geocoder, None))

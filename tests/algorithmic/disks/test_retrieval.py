@@ -1,5 +1,3 @@
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +7,6 @@ from algorithmic.disks import forward, lamda, lines, mlp, radiation, retrieval, 
 from fl_jax.core import errors
 
 PRIORS = {"a": retrieval.Prior(1.0, 100.0, True), "b": retrieval.Prior(-1.0, 1.0)}
-has = lambda name: pytest.mark.skipif(
-    importlib.util.find_spec(name) is None, reason=f"{name}, an extra, is not installed"
-)
 
 
 def test_priors_there_and_back():
@@ -39,9 +34,9 @@ def toy(unit):
     return retrieval.gaussian(jnp.asarray([0.4, 0.6]), unit, 0.1)
 
 
-@has("blackjax")
 @pytest.mark.slow
 def test_nuts_finds_a_gaussian_and_the_calibration_is_flat():
+    pytest.importorskip("blackjax")
     found = retrieval.nuts(toy, np.full(2, 0.5), jax.random.key(0), draws=400, warmup=200)
     np.testing.assert_allclose(found.unit.mean(0), [0.4, 0.6], atol=0.03)
     np.testing.assert_allclose(found.unit.std(0), 0.1, atol=0.03)
@@ -54,10 +49,10 @@ def test_nuts_finds_a_gaussian_and_the_calibration_is_flat():
     assert bad.p.min() < 1e-4
 
 
-@has("ultranest")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_nested_sampling_finds_a_known_evidence():
+    pytest.importorskip("ultranest")
     likelihood = lambda unit: -0.5 * np.sum(((unit - 0.5) / 0.05) ** 2, axis=1)
     found = retrieval.nested(likelihood, ["x", "y"], live=200)
     wanted = 2 * np.log(0.05 * np.sqrt(2 * np.pi))

@@ -1,7 +1,6 @@
 """The retrieval's parts: what is observed, line fluxes of unseen disks, the whole in small."""
 
 import dataclasses
-import importlib.util
 from types import SimpleNamespace
 
 import jax
@@ -89,10 +88,8 @@ def test_visibilities_at_the_centre_are_the_spectrum():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("blackjax") is None, reason="blackjax, an extra, is not installed"
-)
 def test_the_retrieval_in_small(tmp_path):
+    pytest.importorskip("blackjax")
     rows = cells()
     knn = emulator.fit(rows, features=FEATURES, species=("CO",), k=3)
     models = {"perceptron": constant(-4.0), "KNN uniform": knn}

@@ -116,7 +116,7 @@ def test_what_was_geocoded_before_a_stop_is_not_geocoded_again(tmp_path, monkeyp
     part = tmp_path / "out.csv.part"
     with part.open("a") as file:
         file.write('{"lat": 1')  # a kill came within a line
-    with pytest.raises(errors.DataError, match="other texts"):
+    with pytest.raises(errors.ConfigError, match="other settings or data"):
         commands.batch([*words, "--residual", "0.5"])
     assert commands.batch(words) == 0
     assert asked == [64, 64, 64, 32] and not part.exists()
