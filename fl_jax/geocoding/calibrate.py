@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.geocoding import cells, density, estimate, examples, s2, sphere
+from fl_jax.geocoding import cells, density, estimate, examples, s2, sphere, words
 
 RIGHT_KM = 161.0  # an answer so near to the truth is right
 SAYS, STEPS = 10.0, 50  # texts that the spread's default counts for; steps towards the best
@@ -49,6 +49,7 @@ def fit(geocoder, texts: Sequence[str], lat: np.ndarray, lon: np.ndarray) -> Cal
     Raises:
         DataError: no texts, or another number of places.
     """
+    texts = words.strings(texts)
     if not len(texts) == len(lat) == len(lon) > 0:
         raise errors.DataError(
             f"a calibration needs texts with a place for each, got {len(texts)} texts,"

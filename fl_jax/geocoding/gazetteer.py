@@ -68,7 +68,12 @@ class Gazetteer(NamedTuple):
         return ", ".join(parts)
 
     def nearest(self, lat: float, lon: float) -> tuple[int, float]:
-        """(row, km) of the nearest place."""
+        """(row, km) of the place nearest to a point in degrees.
+
+        Raises:
+            DataError: a point that is not on the globe.
+        """
+        lat, lon = s2.check_points(lat, lon)
         near = self.points @ s2.xyz(lat, lon)
         row = int(np.argmax(near))
         return row, float(sphere.distance(lat, lon, self.lat[row], self.lon[row]))

@@ -1,6 +1,7 @@
 """The geocoder: texts in, places with probabilities out."""
 
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from fl_jax.geocoding import (
     gazetteer,
     network,
     posterior,
+    words,
 )
 
 LENGTHS = (32, 128)  # tokens of a text; the shortest that holds it is taken, the rest cut off
@@ -149,10 +151,11 @@ class Geocoder:
             DataError: a text longer than `LIMIT` characters, or what is no list of texts.
             ConfigError: a residual or an area that cannot be.
         """
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise errors.DataError("geocode takes a list of strings; give one text as [text].")
-        if not 0 <= residual < 1:
-            raise errors.ConfigError(f"residual is a mass from 0 to below 1, got {residual}.")
+        texts = words.strings(texts)
+        if not isinstance(residual, numbers.Real) or not 0 <= residual < 1:
+            raise errors.ConfigError(f"residual is a mass from 0 to below 1, got {residual!r}.")
+        if not isinstance(within, area.Area):
+            raise errors.ConfigError(f"within is an area.Area, got {type(within).__name__}.")
         for text in texts:
             if len(text) > LIMIT:
                 raise errors.DataError(
@@ -201,7 +204,15 @@ class Geocoder:
     def infer(
         self, texts: Sequence[str], residual: float, within: area.Area = area.Area()
     ) -> list["Inference"]:
-        """The posteriors of texts, from which any answer can be made without computing again."""
+        """The posteriors of texts, from which any answer can be made without computing again.
+
+        Args:
+            texts, residual, within: as for `geocode`, of any length.
+
+        Raises:
+            DataError: what is no list of texts.
+        """
+        texts = words.strings(texts)
         weights = within.weights(self.gazetteer)
         found: list[Any] = [None] * len(texts)
         for rows in self._chunks(texts):

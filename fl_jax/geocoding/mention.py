@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.geocoding import evidence
 from fl_jax.geocoding.geocoder import Geocoder
 
@@ -26,7 +27,12 @@ def mentions(geocoder: Geocoder, text: str, *, least: float = 0.2) -> list[Menti
         geocoder: whose network weighs the bearers of a name by the words around it.
         text: of any length; long ones are read in windows of sentences.
         least: probability below which no bearer of a name is taken.
+
+    Raises:
+        DataError: what is no string.
     """
+    if not isinstance(text, str):
+        raise errors.DataError(f"a text is a string, got {type(text).__name__}.")
     found: list[Mention] = []
     for offset, part in _windows(text):
         data, encoded = geocoder.encode([part])

@@ -23,6 +23,7 @@ from fl_jax.core.types import PyTree
 from fl_jax.data import bpe, tokenizer
 from fl_jax.geocoding import cells, evidence, examples, gazetteer, network, phrases, s2
 from fl_jax.geocoding import texts as texts_
+from fl_jax.geocoding import words as words_
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.geocoding.settings import Settings
 from fl_jax.t5.config import Config as T5
@@ -117,8 +118,9 @@ def check(texts, lat, lon, parts=(), places=None, rows=None) -> Corpus:
     Raises:
         DataError: as `train` does.
     """
+    texts = words_.strings(texts)
     lat, lon = np.asarray(lat, np.float64), np.asarray(lon, np.float64)
-    if not len(texts) or not lat.shape == lon.shape == (len(texts),):
+    if not texts or not lat.shape == lon.shape == (len(texts),):
         raise errors.DataError(
             f"training needs texts with a latitude and a longitude for each, got {len(texts)}"
             f" texts, latitudes {lat.shape} and longitudes {lon.shape}."

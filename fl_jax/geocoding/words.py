@@ -4,9 +4,12 @@ import functools
 import hashlib
 import re
 import unicodedata
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Set
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from fl_jax.core import errors
 
 # Letters that have no decomposition and yet are spelt without their mark.
 _PLAIN = str.maketrans("øłđħıŧæœþðŀ", "oldhitaotdl")
@@ -130,3 +133,27 @@ class Index:
             np.searchsorted(self.hashes, wanted, "left"),
             np.searchsorted(self.hashes, wanted, "right"),
         )
+
+
+def strings(texts: Any) -> list[str]:
+    """What should be texts, as a list.
+
+    Raises:
+        DataError: what is no list of strings.
+
+    Example:
+        >>> strings(("Paris", "Lyon"))
+        ['Paris', 'Lyon']
+    """
+    listed = isinstance(texts, Collection) and getattr(texts, "ndim", 1) > 0
+    if not listed or isinstance(texts, str | bytes | Mapping | Set):  # "Paris" holds strings, too
+        raise errors.DataError(
+            f"texts come as a list of strings, one text as [text]; got {type(texts).__name__}."
+        )
+    found = list(texts)
+    other = next((n for n, text in enumerate(found) if not isinstance(text, str)), None)
+    if other is not None:
+        raise errors.DataError(
+            f"texts come as a list of strings, but text {other} is {type(found[other]).__name__}."
+        )
+    return found

@@ -87,6 +87,8 @@ def test_calibrating_twice_is_calibrating_once(geocoder, pieces):
     np.testing.assert_allclose(first.mass, second.mass, atol=1e-6)
     with pytest.raises(errors.DataError, match="a place for each"):
         calibrate.fit(geocoder, [], dev.lat, dev.lon)
+    with pytest.raises(errors.DataError, match="list of strings"):
+        calibrate.fit.__wrapped__(geocoder, None, dev.lat, dev.lon)
 
 
 def test_answers_that_are_seldom_right_are_not_given():

@@ -40,6 +40,10 @@ def test_typed_coordinates_are_on_the_right_side_of_the_earth(small):
 def test_nearest_and_regions(small):
     row, km = small.nearest(48.8, 2.4)
     assert small.names[row] == "Paris" and km < 10
+    assert small.nearest(48.8, -357.6) == (row, pytest.approx(km))
+    for point in ((np.nan, 0), (0, np.nan), (np.inf, 0), (0, -np.inf), (90.1, 0), (0, 361)):
+        with pytest.raises(errors.DataError, match=r"coordinate is not finite|latitudes are"):
+            small.nearest(*point)
     region, leaf, count = gazetteer.region_weights(
         small, np.zeros(len(small.names), np.int64), 1, np.arange(len(small.names))
     )

@@ -5,6 +5,7 @@ import pytest
 
 from fl_jax.core import errors
 from fl_jax.geocoding import cells, density, outline, posterior, s2
+from fl_jax.geocoding import geocoder as geocoder_
 from fl_jax.geocoding.service import formats
 
 
@@ -61,6 +62,22 @@ def test_refusals(geocoder):
         geocoder.geocode(["a" * 10_001])
     with pytest.raises(errors.ConfigError, match="residual"):
         geocoder.geocode(["a"], residual=1.0)
+    assert geocoder.geocode([]) == []
+
+
+def test_what_is_of_another_kind_is_refused(geocoder):
+    """As users see it, whose types nobody checks."""
+    geocode = geocoder_.Geocoder.geocode.__wrapped__
+    with pytest.raises(errors.DataError, match=r"one text as \[text\]; got NoneType"):
+        geocode(geocoder, None)
+    for wrong in (None, "0.1", np.nan):
+        with pytest.raises(errors.ConfigError, match="residual is a mass"):
+            geocode(geocoder, ["a"], residual=wrong)
+    with pytest.raises(errors.ConfigError, match=r"within is an area\.Area, got frozenset"):
+        geocode(geocoder, ["a"], within=frozenset({"FR"}))
+    with pytest.raises(errors.DataError, match="text 1 is NoneType"):
+        geocoder_.Geocoder.infer.__wrapped__(geocoder, ["a", None], 0.0)
+    assert geocode(geocoder, np.array([], str)) == []
 
 
 def test_what_is_warm_compiles_nothing_more(geocoder):

@@ -1,5 +1,8 @@
 import itertools
 
+import pytest
+
+from fl_jax.core import errors
 from fl_jax.geocoding import mention
 
 
@@ -10,3 +13,6 @@ def test_mentions_have_offsets(geocoder):
     assert named.get("Warszawa", "Warsaw") == "Warsaw"
     assert {"Berlin", "Lyon"} & set(named)
     assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+    for wrong in (None, [text], 5):
+        with pytest.raises(errors.DataError, match="a text is a string, got"):
+            mention.mentions.__wrapped__(geocoder, wrong)

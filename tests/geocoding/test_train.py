@@ -63,6 +63,8 @@ def test_refusals(made):
         train.train(asked, lat[1:], lon)
     with pytest.raises(errors.DataError, match="a latitude and a longitude for each"):
         train.train([], lat[:0], lon[:0])
+    with pytest.raises(errors.DataError, match="but text 1 is float"):
+        train.check.__wrapped__(["a", np.nan], lat[:2], lon[:2])
     with pytest.raises(errors.DataError, match="text 0 lies at"):
         train.train(["a", "b"], np.array([np.nan, 1.0]), lon[:2])
     with pytest.raises(errors.DataError, match="parts of 1"):

@@ -1,7 +1,9 @@
 """Words in many scripts."""
 
+import numpy as np
 import pytest
 
+from fl_jax.core import errors
 from fl_jax.geocoding import words
 
 
@@ -33,10 +35,26 @@ def test_scripts_without_spaces_have_longer_names_and_names_may_go_across_bracke
 
 
 def test_an_index_finds_all_rows_of_a_hash():
-    import numpy as np
-
     index = words.Index(np.array([7, 3, 7]), np.array([10, 20, 30]))
     a, b = index.find(np.array([7, 3, 5]))
     assert index.rows[a[0] : b[0]].tolist() == [10, 30]
     assert a[2] == b[2]
     assert words.name_key("Łódź") == words.name_key("LODZ") != 0
+
+
+def test_lists_of_strings():
+    for texts in (("a", "b"), np.array(["a", "b"]), {1: "a", 2: "b"}.values()):
+        assert words.strings(texts) == ["a", "b"]
+    for texts in (["a", None], [b"a"], [1.5], np.array([["a"]])):
+        with pytest.raises(errors.DataError, match=r"but text \d is "):
+            words.strings(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [None, 5, "Paris", b"Paris", {"Paris": 1}, {"Paris"}, np.array("Paris"), iter(["Paris"])],
+    ids=lambda t: type(t).__name__,
+)
+def test_what_is_no_list_of_strings(texts):
+    with pytest.raises(errors.DataError, match=r"one text as \[text\]; got "):
+        words.strings(texts)
