@@ -111,17 +111,34 @@ def exact(params, config: Config, given) -> np.ndarray:
         )
 
 
-def differences(ours, theirs, exact=None) -> dict[str, float]:
+def last_bit(params, config: Config, given, draws: int = 4) -> float:
+    """The most that logits in float64 move where every weight moves by its last bit in float32,
+    up or down: the unit of what float32 may round, which no processor's order of sums decides.
+    """
+    still, most = exact(params, config, given), 0.0
+    for seed in range(draws):
+        sign = np.random.default_rng(seed)
+        moved = lambda a, sign=sign: (
+            np.asarray(a)
+            * (1 + np.finfo(np.float32).eps * sign.choice([-1, 1], a.shape).astype(np.float32))
+        )
+        there = exact(jax.tree.map(moved, params), config, given)
+        most = max(most, float(np.max(np.abs(there - still))))
+    return most
+
+
+def differences(ours, theirs, exact=None, bit: float | None = None) -> dict[str, float]:
     """The largest deviations, and how many generated tokens differ.
 
     Args:
         ours, theirs: as from the functions of these names.
         exact: logits in float64; with it, what each code is away from them.
+        bit: from `last_bit`, to be shown beside.
     """
-    rounding = {}
+    rounding = {} if bit is None else {"logits, a last bit of the weights": bit}
     if exact is not None:
         away = lambda side: float(np.max(np.abs(side["logits"] - exact)))
-        rounding = {
+        rounding |= {
             "largest logit": float(np.max(np.abs(exact))),
             "logits, ours from float64": away(ours),
             "logits, theirs from float64": away(theirs),
@@ -157,5 +174,6 @@ def main() -> None:
     for (name, config), kind in cases:
         params, given = WEIGHTS[kind](config), inputs(config)
         sides = ours(params, config, given), theirs(params, config, given)
-        found = differences(*sides, exact(params, config, given))
+        bit = last_bit(params, config, given)
+        found = differences(*sides, exact(params, config, given), bit)
         print(name, kind, ", ".join(f"{k} {v:.1e}" for k, v in found.items()), flush=True)
