@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fl_jax.geocoding import outline
+from fl_jax.geocoding import outline, s2
 
 DIGITS = 6  # of a coordinate: 0.1 m
 
@@ -38,17 +38,49 @@ def box(key: int, level: int) -> tuple[float, float, float, float]:
 def bounds(shape: dict) -> tuple[float, float, float, float]:
     """(west, south, east, north) of a MultiPolygon; west > east where it crosses longitude 180.
 
-    The widest stretch of longitudes without any of it is what is left out [RFC 7946, 5.2].
-
     Example:
         >>> cell = multipolygon(np.array([0]), np.array([1]))
         >>> [round(x) for x in bounds(cell)] == [round(x) for x in box(0, 1)]
         True
     """
     outer = [np.array(polygon[0]) for polygon in shape["coordinates"]]
-    spans = sorted((float(ring[:, 0].min()), float(ring[:, 0].max())) for ring in outer)
-    south = min(float(ring[:, 1].min()) for ring in outer)
-    north = max(float(ring[:, 1].max()) for ring in outer)
+    return union([(*ring.min(0).tolist(), *ring.max(0).tolist()) for ring in outer])
+
+
+def square(lat: float, lon: float, km: float) -> tuple[float, float, float, float]:
+    """(west, south, east, north) of the circle around a point; west > east across longitude 180.
+
+    Args:
+        lat, lon: of its centre, in degrees.
+        km: its radius, half of a side.
+
+    Example:
+        >>> [round(x, 2) for x in square(60.0, 179.9, 20.0)]
+        [179.54, 59.82, -179.74, 60.18]
+    """
+    reach = km / s2.EARTH_KM
+    south, north = lat - np.rad2deg(reach), lat + np.rad2deg(reach)
+    if south <= -90 or north >= 90:  # a pole lies in it, and with it every longitude
+        return -180.0, max(float(south), -90.0), 180.0, min(float(north), 90.0)
+    half = np.rad2deg(np.arcsin(np.sin(reach) / np.cos(np.deg2rad(lat))))
+    west, east = ((x + 180) % 360 - 180 for x in (lon - half, lon + half))
+    return float(west), float(south), float(east), float(north)
+
+
+def union(boxes) -> tuple[float, float, float, float]:
+    """(west, south, east, north) of boxes of that form; west > east where it crosses longitude 180.
+
+    The widest stretch of longitudes without any of them is what is left out [RFC 7946, 5.2].
+
+    Example:
+        >>> union([(170, -20, 179, -10), (-179, -30, -170, -25)])
+        (170.0, -30.0, -170.0, -10.0)
+    """
+    west, south, east, north = np.array(boxes, np.float64).T
+    cut = west > east
+    spans = [*zip(west[~cut], east[~cut], strict=True), *((x, 180.0) for x in west[cut])]
+    spans = sorted([*spans, *((-180.0, x) for x in east[cut])])
+    south, north = float(south.min()), float(north.max())
     reach = np.maximum.accumulate([last for _, last in spans])
     # What is open behind each span; behind the last one, to the first one beyond longitude 180.
     starts = np.array([first for first, _ in spans])

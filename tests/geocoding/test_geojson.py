@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fl_jax.geocoding import geojson, s2
+from fl_jax.geocoding import geojson, s2, sphere
 
 
 def signed_area(ring):
@@ -65,3 +65,29 @@ def test_bounds_of_many_cells_leave_out_the_widest_stretch():
     for key in (0, 7, 12, 15):
         own = geojson.multipolygon(np.array([key]), np.array([1]))
         assert geojson.bounds(own) == pytest.approx(geojson.box(key, 1))
+
+
+@pytest.mark.parametrize("lat", [-89.99, -60.0, 0.0, 48.85, 78.2, 89.5])
+@pytest.mark.parametrize("lon", [-180.0, -179.95, 2.35, 179.95, 180.0])
+def test_a_square_holds_its_circle_and_touches_it(lat, lon):
+    west, south, east, north = geojson.square(lat, lon, 20.0)
+    at_lat, at_lon = sphere.move(lat, lon, np.linspace(0, 360, 3601), 20.0)
+    turn = lambda x: (np.asarray(x) - lon + 180) % 360 - 180
+    assert (south - 1e-9 <= at_lat).all() and (at_lat <= north + 1e-9).all()
+    if (west, east) == (-180.0, 180.0):
+        assert lat - 0.18 < -90 or lat + 0.18 > 90
+        return
+    assert (turn(west) - 1e-9 <= turn(at_lon)).all() and (turn(at_lon) <= turn(east) + 1e-9).all()
+    np.testing.assert_allclose(turn(at_lon).max(), turn(east), rtol=1e-5)
+    np.testing.assert_allclose([at_lat.min(), at_lat.max()], [south, north])
+    assert -180 <= west <= 180 and -180 <= east <= 180
+
+
+def test_a_union_leaves_out_the_widest_stretch():
+    assert geojson.union([(1, 2, 3, 4)]) == (1, 2, 3, 4)
+    assert geojson.union([(179, 0, -179, 1)]) == (179, 0, -179, 1)
+    assert geojson.union([(2, 48, 3, 49), (139, 35, 140, 36)]) == (2, 35, 140, 49)
+    assert geojson.union([(139, 35, 140, 36), (-75, 40, -73, 41), (-180, 0, -170, 1)])[::2] == (
+        139, -73
+    )  # fmt: skip
+    assert geojson.union([(-180, 60, 180, 90), (1, 2, 3, 4)]) == (-180, 2, 180, 90)

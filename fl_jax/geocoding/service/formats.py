@@ -14,7 +14,10 @@ ENGINE = {"name": "fl-jax geocoding", "version": "1.0"}
 REGION = 0.8  # mass of the region that is drawn
 REVERSE_KM = 100.0  # a point that is farther from every place is at none
 REVERSE_SCALE_KM = 30.0  # in which confidence that a point belongs to a place falls to 1/e
-PLACE_LEVEL = 9  # of the cell that stands for a place's extent
+# People from whom on a place is so large: half a side of its box in km. Places are points; these
+# are the boxes that Nominatim gives to points that are a city, a town or a village (0.16, 0.04 and
+# 0.02 degrees), by the number of people that OpenStreetMap's conventions call these three by.
+EXTENTS_KM = ((100_000, 18.0), (10_000, 4.5), (0, 2.2))
 
 
 class Hit(NamedTuple):
@@ -95,16 +98,17 @@ def region(geocoder: Geocoder, answer: Answer, mass: float = REGION) -> dict:
 
 
 def outline(geocoder: Geocoder, hit: Hit) -> dict:
-    """The region of an answer, and of another place the cell that holds it, as a MultiPolygon."""
-    if hit.answer is not None:
-        return region(geocoder, hit.answer)
-    rings = geojson.rings(*_cell(geocoder, hit))
-    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+    """The region of an answer as a MultiPolygon; of another place its point: it has no more."""
+    return point(hit) if hit.answer is None else region(geocoder, hit.answer)
 
 
 def bounds(geocoder: Geocoder, hit: Hit) -> tuple[float, float, float, float]:
-    """(west, south, east, north) of the cell that holds a result."""
-    return geojson.box(*_cell(geocoder, hit))
+    """(west, south, east, north): around a place, as large as it is; of a point, its cell's."""
+    if hit.row < 0:
+        return geojson.box(*_cell(geocoder, hit))
+    people = int(geocoder.gazetteer.population[hit.row])
+    km = next(half for least, half in EXTENTS_KM if people >= least)
+    return geojson.square(hit.lat, hit.lon, km)
 
 
 def address(geocoder: Geocoder, hit: Hit) -> dict:
@@ -181,7 +185,7 @@ def nominatim(
             names = {"osm_key": "place", "osm_value": row["type"], "label": row["display_name"]}
             own = {"geocoding": {**own, **names, **parts}}
         geometry = outline(geocoder, hit) if polygon else point(hit)
-        if polygon:
+        if geometry["type"] != "Point":
             own["point"] = [round(hit.lon, 7), round(hit.lat, 7)]
             box = geojson.bounds(geometry)
         features.append(feature(geometry, own, box))
@@ -217,6 +221,7 @@ def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None 
                 "locality": where.get("city"),
             }
         features.append(feature(point(hit), properties, bounds(geocoder, hit)))
+    together = {"bbox": geojson.union([f["bbox"] for f in features])} if features else {}
     return {
         "geocoding": {
             "version": "0.2",
@@ -227,6 +232,7 @@ def pelias(geocoder: Geocoder, found: list[Hit], query: dict, now: float | None 
         },
         "type": "FeatureCollection",
         "features": features,
+        **together,
     }
 
 
@@ -340,9 +346,7 @@ def point(hit: Hit) -> dict:
 
 
 def _cell(geocoder, hit) -> tuple[int, int]:
-    """(key, level) of the cell that holds a result: small for places, the likeliest for points."""
-    level = PLACE_LEVEL
-    if hit.row < 0:
-        nested = hit.answer.nested
-        level = int(geocoder.partition.level[nested[-1][0]]) if nested else 0
+    """(key, level) of the cell that holds an answer, as large as the likeliest leaf."""
+    nested = hit.answer.nested
+    level = int(geocoder.partition.level[nested[-1][0]]) if nested else 0
     return int(s2.key(hit.lat, hit.lon, level)), level

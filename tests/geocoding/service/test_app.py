@@ -11,7 +11,7 @@ import random
 import numpy as np
 import pytest
 
-from fl_jax.geocoding import evidence
+from fl_jax.geocoding import evidence, geojson, sphere
 from fl_jax.geocoding.service import app as application
 from fl_jax.geocoding.service import formats, openapi, page
 
@@ -149,9 +149,9 @@ def test_every_result_has_an_outline_of_its_own(app):
     assert len(rows) > 1
     outlines = {json.dumps(row["geojson"]) for row in rows}
     assert len(outlines) == len(rows)
-    for row in rows[1:]:  # the cell of the place
-        ring = [lon for (ring,) in row["geojson"]["coordinates"] for lon, _ in ring]
-        assert min(ring) < float(row["lon"]) < max(ring) and max(ring) - min(ring) < 1
+    for row in rows[1:]:  # a place is a point
+        at = [pytest.approx(float(row["lon"])), pytest.approx(float(row["lat"]))]
+        assert row["geojson"] == {"type": "Point", "coordinates": at}
 
 
 def test_a_point_beside_a_place_is_not_named_as_it_is(app):
@@ -406,12 +406,37 @@ def test_reverse_has_what_is_asked_for(app):
     assert "address" in client.get(app, "/reverse", **at).json()
     assert "address" not in client.get(app, "/reverse", addressdetails="0", **at).json()
     found = client.get(app, "/reverse", polygon_geojson="1", **at).json()
-    assert found["geojson"]["type"] == "MultiPolygon"
+    assert found["geojson"] == {"type": "Point", "coordinates": [2.35, 48.85]}
+
+
+def test_the_box_of_a_place_is_around_it_and_as_large_as_it_is(geocoder):
+    """It was the cell that holds the place, which may lie on the cell's edge."""
+    places = geocoder.gazetteer
+    many = places.population.copy()
+    rows = [places.names.index(name) for name in ("Paris", "Suva", "Tromsø", "Reykjavík", "Rome")]
+    many[rows] = 0, 9_999, 10_000, 99_999, 100_000
+    own = copy.copy(geocoder)
+    own.known = geocoder.known._replace(gazetteer=places._replace(population=many))
+    for row, half in zip(rows, (2.2, 2.2, 4.5, 4.5, 18.0), strict=True):
+        hit = formats.place_hit(own, row, 0.5)
+        west, south, east, north = formats.bounds(own, hit)
+        edges = sphere.distance(hit.lat, hit.lon, [hit.lat, hit.lat, south, north],
+                                [west, east, hit.lon, hit.lon])  # fmt: skip
+        np.testing.assert_allclose(edges, half, rtol=1e-3)
+
+
+def test_pelias_tells_the_box_of_all_results(app):
+    body = client.get(app, "/v1/search", text="Paris Lyon", size="5").json()
+    boxes = [f["bbox"] for f in body["features"]]
+    assert len(boxes) > 1 and body["bbox"] == list(geojson.union(boxes))
+    assert "bbox" not in client.get(app, "/v1/search", text="zzz qqq").json()
 
 
 def test_a_features_box_is_that_of_its_geometry(app):
     asked = {"q": "Lyon", "format": "geojson", "polygon_geojson": "1"}
-    for feature in client.get(app, "/search", **asked).json()["features"]:
+    first, *others = client.get(app, "/search", **asked).json()["features"]
+    assert all(f["geometry"]["type"] == "Point" and "point" not in f["properties"] for f in others)
+    for feature in [first]:
         rings = [ring for polygon in feature["geometry"]["coordinates"] for ring in polygon]
         lon, lat = np.concatenate([np.array(ring) for ring in rings]).T
         west, south, east, north = feature["bbox"]
