@@ -121,6 +121,27 @@ def spread(grid: Grid, mass: np.ndarray, points: Points, weights: np.ndarray) ->
     return Density(cells.key[order], cells.level[order], cells.area[order], found[order])
 
 
+def near(grid: Grid, mass: np.ndarray, points: Points, at: np.ndarray, km: float) -> float:
+    """The probability that the truth is within `km` of a point, for `km` far above `SCALES_KM`.
+
+    That of the points that lie there, and, of what the pointer leaves over, the mass of the
+    grid's cells whose centres do.
+
+    Args:
+        grid: of the geocoder.
+        mass: (leaves,) the posterior of the leaves; sums to 1.
+        points: what the pointer points at.
+        at: (3,) unit vector.
+        km: great-circle distance.
+    """
+    least = np.cos(km / s2.EARTH_KM)
+    inside = np.flatnonzero(grid.centre @ at > least)
+    rest = max(1.0 - float(points.p.sum()), 0.0)
+    cells = float((mass[grid.leaf[inside]] * grid.share[inside]).sum())
+    pointed = float(points.p[points.at @ at > least].sum())
+    return (pointed + rest * cells) / (rest + float(points.p.sum()))
+
+
 def left(points: Points) -> float:
     """The probability that the truth is at none of the points; never quite 0."""
     return max(1.0 - float(points.p.sum()), LEAST)

@@ -56,7 +56,6 @@ class Choice(NamedTuple):
 
     point: np.ndarray  # (3,)
     spot: int  # which of the spots it is, -1 if none
-    near: float  # probability that the truth is within 161 km of it, if it is in `CELLS` or a spot
 
 
 def choose(
@@ -84,21 +83,17 @@ def choose(
     node, mass = cells.node[:CELLS], cells.mass[:CELLS]
     centre = median(partition, cells)
     means = partition.mean[node]
-    if not snap or not len(spots):
-        spots, pointer = np.zeros((0, 3)), np.zeros(0)
+    if not snap:
+        return Choice(centre, -1)
     rest = max(1.0 - pointer.sum(), 0.0)
     truth = np.concatenate([spots, means])
     weight = np.concatenate([pointer, rest * mass])
-    if not snap:
-        km = sphere.chord_km(truth, centre)
-        return Choice(centre, -1, float(weight[km < 161].sum() / weight.sum()))
     options = np.concatenate([spots, means[:16], centre[None]])
     km = sphere.chord_km(options[:, None], truth[None])
     value = (np.exp(-km / NEAR_KM) + np.exp(-km / FAR_KM)) @ weight
     value[: len(spots)] *= NAMED
     best = int(np.argmax(value))
-    near = float(weight[km[best] < 161].sum() / weight.sum())
-    return Choice(options[best], best if best < len(spots) else -1, near)
+    return Choice(options[best], best if best < len(spots) else -1)
 
 
 def coordinates(point: np.ndarray) -> tuple[float, float]:

@@ -241,7 +241,9 @@ class Geocoder:
         place = -1 if choice.spot < 0 else int(found.places[choice.spot])
         if place >= 0:  # as the gazetteer has it, whose points came through float32
             lat, lon = float(self.gazetteer.lat[place]), float(self.gazetteer.lon[place])
-        silent = not found.evidence or choice.near < self.calibration.abstain
+        mass = cells.leaf_mass(self.partition, own.node, own.mass)
+        near = density.near(self.grid, mass, found.pointed, choice.point, calibrate.RIGHT_KM)
+        silent = not found.evidence or near < self.calibration.abstain
         if abstain and (silent or not text.strip()):
             lat = lon = np.nan
         named = [
@@ -252,7 +254,7 @@ class Geocoder:
         named.sort(key=lambda pair: -pair[1])
         nested = tuple(estimate.nested(self.partition, found.logs))
         return Answer(
-            text, lat, lon, choice.near, place, tuple(named), nested, own, found.pointed,
+            text, lat, lon, near, place, tuple(named), nested, own, found.pointed,
             found.residual,
         )  # fmt: skip
 

@@ -147,3 +147,32 @@ def test_points_of_next_to_no_probability_change_nothing():
     np.testing.assert_array_equal(plain.key, faint.key)
     np.testing.assert_allclose(plain.mass, faint.mass, rtol=1e-9)
     assert len(plain.key) == len(GRID.key)
+
+
+def test_what_is_near_a_point_is_the_mixture_of_pointer_and_places():
+    """By sampling: a point or, if none is meant, a leaf and one of its cells."""
+    draws = np.random.default_rng(2)
+    for mass, own, _ in examples(5):
+        mass, at = draws.dirichlet(np.ones(LEAVES)), own.at[0]
+        share = mass[GRID.leaf] * GRID.share
+        centres = np.concatenate([own.at, GRID.centre])
+        p = np.concatenate([own.p, (1 - own.p.sum()) * share])
+        sampled = centres[draws.choice(len(p), 20_000, p=p / p.sum())]
+        for km in (161.0, 2000.0):
+            found = density.near(GRID, mass, own, at, km)
+            assert found == pytest.approx((sphere.chord_km(sampled, at) < km).mean(), abs=0.015)
+        assert density.near(GRID, mass, own, at, sphere.HALF_TURN_KM) == pytest.approx(1.0)
+        unsure = own._replace(p=own.p / own.p.sum())  # a pointer that leaves nothing over
+        assert density.near(GRID, mass, unsure, at, 1.0) == pytest.approx(unsure.p[0])
+
+
+def test_all_cells_count_for_what_is_near():
+    """The heaviest 64 of them were counted, as if they were all: the fewer, the surer it was."""
+    partition = cells.build(LAT, LON, threshold=8, max_level=6)
+    grid, leaves = density.grid(partition, LAT, LON), len(partition.leaves)
+    assert leaves > 2 * 64
+    half = grid.share[grid.centre @ grid.centre[0] > 0].sum() / leaves
+    found = density.near(
+        grid, np.full(leaves, 1 / leaves), NONE, grid.centre[0], np.pi / 2 * s2.EARTH_KM
+    )
+    assert found == pytest.approx(half) and 0.2 < half < 0.8
