@@ -168,7 +168,7 @@ def test_what_is_near_a_point_is_the_mixture_of_pointer_and_places():
 
 def test_all_cells_count_for_what_is_near():
     """The heaviest 64 of them were counted, as if they were all: the fewer, the surer it was."""
-    partition = cells.build(LAT, LON, threshold=8, max_level=6)
+    partition = cells.build(LAT, LON, threshold=4, max_level=6)
     grid, leaves = density.grid(partition, LAT, LON), len(partition.leaves)
     assert leaves > 2 * 64
     half = grid.share[grid.centre @ grid.centre[0] > 0].sum() / leaves
