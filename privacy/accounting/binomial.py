@@ -180,6 +180,8 @@ def tails(j: np.ndarray, law: Binomial) -> tuple[np.ndarray, np.ndarray]:
     if right.any():
         above[right] = np.minimum(_upper(j[right], law._replace(n=n[right])), 1.0)
         below[right] = 1 - above[right]
+        last = right & (j == n)  # beyond the mean, and yet the likelier one where p is nearly 1
+        below[last] = -np.expm1(n[last] * _log(law.p, law.q))
     left = open_ & ~right
     if left.any():
         # Pr[C < j] = Pr[n - C >= n - j + 1], an upper tail of Bin(n, q)
@@ -196,11 +198,8 @@ def masses(edges: np.ndarray, law: Binomial) -> np.ndarray:
 
 def between(edges: np.ndarray, below: np.ndarray, above: np.ndarray, law: Binomial) -> np.ndarray:
     """`masses`, where the tails at the edges are known."""
-    left = edges <= law.mean
     low, high = np.diff(below, axis=-1), -np.diff(above, axis=-1)
-    middle = 1 - below[..., :-1] - above[..., 1:]
-    weights = np.where(left[..., 1:], low, np.where(~left[..., :-1], high, middle))
-    return np.maximum(weights, 0.0)
+    return np.maximum(np.where(edges[..., :-1] <= law.mean, low, high), 0.0)
 
 
 def window(law: Binomial, exponent: float) -> tuple[float, float]:

@@ -11,7 +11,9 @@ from privacy.accounting import binomial
 from privacy.accounting.binomial import Binomial
 
 
-def means(n: np.ndarray, p: float, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def means(
+    n: np.ndarray, p: float, edges: np.ndarray, q: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(conditional mean, probability) of Bin(n, p) in the blocks that start at the edges.
 
     Args:
@@ -19,9 +21,10 @@ def means(n: np.ndarray, p: float, edges: np.ndarray) -> tuple[np.ndarray, np.nd
         p: probability, one for all.
         edges: (rows, blocks + 1) whole numbers, not falling; the first block begins at 0 and the
             last one ends with n, whatever the outer edges say.
+        q: 1 - p, where the caller knows it to more digits than 1 - p would have.
     """
     n = np.asarray(n, float)[..., None]
-    law = Binomial(n, p, 1 - p)
+    law = Binomial(n, p, 1 - p if q is None else q)
     cuts = np.concatenate([np.zeros(n.shape), edges[..., 1:-1], n + 1], axis=-1)
     mass = binomial.masses(cuts, law)
     moment = law.mean * binomial.masses(np.maximum(cuts - 1, 0), law._replace(n=n - 1))
@@ -29,12 +32,12 @@ def means(n: np.ndarray, p: float, edges: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.where(mass > 1e-290, centre, cuts[..., 1:]), mass
 
 
-def chords(n: np.ndarray, p: float, edges: np.ndarray) -> np.ndarray:
+def chords(n: np.ndarray, p: float, edges: np.ndarray, q: float | None = None) -> np.ndarray:
     """(rows, blocks + 1) weights at the edges: a law larger in convex order than Bin(n, p).
 
-    Probability in a block is moved to its two edges so that the mean stays.
+    Probability in a block is moved to its two edges so that the mean stays. Arguments of `means`.
     """
-    centre, mass = means(n, p, edges)
+    centre, mass = means(n, p, edges, q)
     left, right = edges[..., :-1], edges[..., 1:]
     width = right - left
     share = np.where(width > 0, np.clip((centre - left) / np.maximum(width, 1.0), 0, 1), 0.0)

@@ -44,6 +44,11 @@ class TwoLevel(NamedTuple):
         """Weight of the blanket: total low density."""
         return 2 * self.only + self.both + self.neither
 
+    @property
+    def rest(self) -> float:
+        """1 - gamma, which with many symbols is far smaller than the rounding of gamma."""
+        return math.expm1(self.eps0) * (self.only + self.both)
+
 
 class Saddle(NamedTuple):
     """Where delta(eps) is made: what the blocks and nodes are laid around."""
@@ -57,7 +62,7 @@ def saddle(level: TwoLevel, n: int, eps: float) -> Saddle:
     e0, kappa = math.exp(level.eps0), math.tanh(level.eps0 / 2)
     y0, scale = math.tanh(eps / 2) / kappa, 2 / (1 + e0)
     rate = 2 * level.only
-    rest = max(1 - rate - level.both - level.neither, 0.0)
+    rest = level.rest
     tilt = pull = 0.0
     for _ in range(30):
         parts = (
@@ -107,27 +112,29 @@ def make(
     """The blanket bound as a certified mixture; `inner` nodes of W for every block of s."""
     rate = 2 * level.only
     front = level.only * math.expm1(level.eps0)
-    seen = pair.Pair(level.eps0, n, rate, 1 - rate)
+    silent = level.rest + level.neither + level.both  # 1 - rate
+    seen = pair.Pair(level.eps0, n, rate, silent)
     ends, weight, left, right, exact = pair.blocks_of(seen, blocks, exponent, at.tilt)
     first, last = ends[:-1] + 1.0, ends[1:] * 1.0  # s = clones + 1
     e0 = math.exp(level.eps0)
     scale = 2 / (1 + e0)
-    both, neither = level.both / (1 - rate), level.neither / (1 - rate)
-    if n == 1 or both + neither <= 1e-15:
+    unlike = level.rest + level.neither
+    both, few = level.both / silent, unlike / silent
+    apart, real = level.neither / unlike, level.rest / unlike
+    if n == 1 or both + level.neither / silent <= 1e-15:
         upper = mixture.Terms(weight, first, 0.0)
         lower = mixture.Terms(weight, last, 0.0)
         return mixture.Mixture(level.eps0, front, upper, lower, left, right, exact)
     some = 2 + inner // 2 if both > 0 else 1
-    apart = neither / (1 - both)
     # Upper: calls shrink as s grows, and so does W/s; W itself is largest in law for the
     # smallest s, so within a block W comes from the last s and the call from the first.
     b_edges = _nodes(n - last, both, some, exponent, at.pull * e0) if both > 0 else None
     b_nodes, b_weights = _none(last)
     if both > 0:
-        b_nodes, b_weights = b_edges, convex.chords(n - last, both, b_edges)
+        b_nodes, b_weights = b_edges, convex.chords(n - last, both, b_edges, few)
     others = n - last[:, None] - b_nodes
     n_nodes = _nodes(others, apart, inner, exponent, at.pull)
-    n_weights = convex.chords(others, apart, n_nodes)
+    n_weights = convex.chords(others, apart, n_nodes, real)
     upper, dropped = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
         first[:, None, None],
@@ -139,14 +146,15 @@ def make(
     # blocks are independent of B, and the few others, which count with their mean.
     if both > 0:
         b_edges = _nodes(n - first, both, some, exponent, at.pull * e0)
-        b_means, b_weights = convex.means(n - first, both, b_edges)
+        b_means, b_weights = convex.means(n - first, both, b_edges, few)
         b_most = np.concatenate([b_edges[:, 1:-1] - 1, b_edges[:, -1:]], axis=1)
         b_most = np.maximum(b_most, np.concatenate([0 * b_edges[:, :1], b_edges[:, 1:-1]], axis=1))
     else:
         b_means, b_weights = _none(first)
         b_most = b_means
     sure = n - first[:, None] - b_most
-    n_means, n_weights = convex.means(sure, apart, _nodes(sure, apart, inner, exponent, at.pull))
+    n_nodes = _nodes(sure, apart, inner, exponent, at.pull)
+    n_means, n_weights = convex.means(sure, apart, n_nodes, real)
     extra = np.maximum(b_most - b_means, 0.0) * apart
     lower, _ = _terms(
         weight[:, None, None] * b_weights[..., None] * n_weights,
@@ -217,7 +225,7 @@ def by_lattice(level: TwoLevel, n: int, eps: float, fine: float) -> tuple[float,
     masses = np.array([level.only, level.only, level.both, level.neither])
     law = lattice.Law(
         np.array([z, -1 - y, -y * (2 - small), -a, 0.0]),
-        np.append(masses, max(1 - masses.sum(), 0.0)),
+        np.append(masses, level.rest),
     )
     # the most frequent small atom on the lattice, if that does not cost much
     step = a / math.ceil(a / fine) if a > fine / 8 else fine

@@ -67,3 +67,15 @@ def test_log1pmx_does_not_cancel():
     small = np.abs(x) <= 1e-3
     np.testing.assert_allclose(binomial.log1pmx(x)[small], near[small], rtol=1e-9)
     np.testing.assert_allclose(binomial.log1pmx(x)[~small], (np.log1p(x) - x)[~small], rtol=1e-13)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_probabilities_beside_a_p_of_nearly_1(n):
+    rare = 2.0**-43
+    law = Binomial(float(n), 1 - rare, rare)
+    below, above = binomial.tails(np.arange(n + 2.0), law)
+    assert below[n] == pytest.approx(-math.expm1(n * math.log1p(-rare)), rel=1e-14, abs=0)
+    masses = binomial.between(np.arange(n + 2.0), below, above, law)
+    for k in range(n + 1):
+        exact = math.comb(n, k) * (1 - rare) ** k * rare ** (n - k)
+        assert masses[k] == pytest.approx(exact, rel=1e-11, abs=0)

@@ -68,3 +68,24 @@ def delta(eps0: float, n: int, rate, eps: float) -> mpf:
             here *= mpf(c + 1 - a) / a
             above -= here
             a += 1
+
+
+def blanket(eps0: float, only: mpf, both: mpf, neither: mpf, n: int, eps: float) -> mpf:
+    """E[(sum over n reports of R(x0) - e^eps R(x1), over the low density)_+]/n, two-level blanket.
+
+    Reports are blank with only, only, both, neither and otherwise, so 1 - gamma, add nothing.
+    """
+    e0, e = mpmath.exp(mpf(eps0)), mpmath.exp(mpf(eps))
+    rest = (e0 - 1) * (only + both)
+    kinds = [(only, e0 - e), (only, 1 - e * e0), (both, e0 * (1 - e)), (neither, 1 - e)]
+
+    def total(kinds, left, mass, value):
+        if not kinds:
+            return mass * rest**left * max(value, 0)
+        (p, gain), *others = kinds
+        return mpmath.fsum(
+            total(others, left - k, mass * mpmath.binomial(left, k) * p**k, value + k * gain)
+            for k in range(left + 1)
+        )
+
+    return total(kinds, n, mpf(1), mpf(0)) / n

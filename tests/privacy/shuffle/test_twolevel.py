@@ -2,12 +2,13 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
 from privacy.shuffle import mixture, pair, twolevel
 from privacy.shuffle.mechanisms import RandomizedResponse, SubsetSelection
-from tests.privacy.shuffle import brute
+from tests.privacy.shuffle import brute, precise
 
 
 def blanket(level, n, eps):
@@ -111,3 +112,16 @@ def test_tiny_deltas_keep_a_narrow_bracket(eps0, k, n, delta):
 
     found = twolevel.epsilon(LocalHashing(k).level(eps0), n, delta)
     assert 0 < found.lower <= found.upper <= found.lower * 1.001
+
+
+@pytest.mark.parametrize("k", [10, 10**6, 10**12])
+@pytest.mark.parametrize("eps0", [1e-6, 0.3, 4.0])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_certificate_holds_with_very_many_symbols(k, eps0, n):
+    """Hardly a report is not the blanket's: 1 - gamma is lost in the rounding of gamma."""
+    e0 = mpmath.exp(mpmath.mpf(eps0))
+    p = 1 / (e0 + k - 1)
+    for eps in (0.3 * eps0, 0.9 * eps0):
+        exact = precise.blanket(eps0, p, mpmath.mpf(0), (k - 2) * p, n, eps)
+        low, high = twolevel.delta(RandomizedResponse(k).level(eps0), n, eps)
+        assert low <= exact <= high <= low * 1.001
