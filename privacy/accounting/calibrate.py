@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 from privacy.accounting.bound import Adjacency, Bound
-from privacy.accounting.errors import PrivacyError, positive, probability
+from privacy.accounting.errors import PrivacyError, non_negative, positive, probability
 from privacy.accounting.events import Gaussian, SampledGaussian
 from privacy.accounting.ledger import Ledger
 
@@ -27,8 +27,8 @@ def calibrate(
     Args:
         ledger: value of the parameter -> ledger.
         eps, delta: the budget.
-        low, high: where to look.
-            A point that cannot be evaluated counts as not safe.
+        low, high: where to look, 0 <= low < high. A point that cannot be evaluated counts as not
+            safe; a parameter that must be whole is rounded by `ledger`.
         grows: True if privacy loss grows with the parameter (eps0, rounds, sampling rate), and
             the largest value is wanted; False if it shrinks (noise), and the smallest is.
         rtol: relative precision of the value.
@@ -37,6 +37,9 @@ def calibrate(
         PrivacyError: no value between low and high keeps to the budget.
     """
     eps, delta = positive("eps", eps), probability("delta", delta)
+    low, high = non_negative("low", low), positive("high", high)
+    if low >= high:
+        raise PrivacyError(f"low must be below high, got {low:g} and {high:g}.")
     value = lambda x: ledger(x).epsilon(delta, rtol=rtol)
 
     def attempt(x):
@@ -58,8 +61,9 @@ def calibrate(
         note = f"{other:g} is the end of what was searched"
         return other, dataclasses.replace(last, notes=(*last.notes, note))
     while abs(other - safe) > rtol * min(abs(other), abs(safe)) / 2:
-        ratio = max(low, 1e-300) and max(other, safe) / max(min(other, safe), 1e-300)
-        middle = math.sqrt(other * safe) if ratio > 4 else 0.5 * (other + safe)
+        least, most = min(other, safe), max(other, safe)
+        # by ratios, but from 0 on by halves
+        middle = math.sqrt(least * most) if 0 < 4 * least < most else 0.5 * (least + most)
         found = attempt(middle)
         if found is not None:
             safe, bound = middle, found

@@ -40,6 +40,8 @@ def number(name: str, value: float) -> float:
         value = float(value)
     except (TypeError, ValueError) as error:
         raise PrivacyError(f"{name} must be one number, got {value!r}.") from error
+    except OverflowError as error:  # a whole number of more than 308 digits
+        raise PrivacyError(f"{name} is too large for a double.") from error
     if not math.isfinite(value):
         raise PrivacyError(f"{name} must be finite, got {value}.")
     return value

@@ -24,7 +24,7 @@ class Gaussian:
     noise_multiplier: float
 
     def __post_init__(self):
-        positive("noise_multiplier", self.noise_multiplier)
+        gaussian.noise(self.noise_multiplier)
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         del tail
@@ -48,7 +48,7 @@ class SampledGaussian:
     sampling: str = "poisson"
 
     def __post_init__(self):
-        positive("noise_multiplier", self.noise_multiplier)
+        gaussian.noise(self.noise_multiplier)
         fraction("sampling rate", self.rate)
         if self.sampling not in ("poisson", "fixed"):
             raise PrivacyError(

@@ -15,6 +15,25 @@ from privacy.accounting.errors import PrivacyError, fraction, positive
 from privacy.accounting.profile import Profile, between
 
 SOURCE = "Gaussian mechanism [Balle, Wang, ICML 2018, Theorem 8]"
+LEAST, MOST = 1e-100, 1e12
+"""Noise multipliers: above, differences of Mills' ratio have lost all digits."""
+
+
+def noise(noise_multiplier: float) -> float:
+    """The checked noise multiplier.
+
+    Raises:
+        PrivacyError: it is not a number from `LEAST` to `MOST`.
+    """
+    value = positive("noise_multiplier", noise_multiplier)
+    if value < LEAST:
+        raise PrivacyError(f"noise_multiplier must be >= {LEAST:g}, got {value:g}.")
+    if value > MOST:
+        raise PrivacyError(
+            f"noise_multiplier is at most {MOST:g}, to which the arithmetic is tested, got"
+            f" {value:g}; more noise never hurts, so the bound at {MOST:g} is valid."
+        )
+    return value
 
 
 def _mills(x):
@@ -102,7 +121,7 @@ def profile(noise_multiplier: float, adjacency: Adjacency) -> Profile:
         adjacency: decides whether neighbours differ by C or by 2 C.
     """
     adjacency = adjacent(adjacency)
-    mu = sensitivity(adjacency) / positive("noise_multiplier", noise_multiplier)
+    mu = sensitivity(adjacency) / noise(noise_multiplier)
     curve = lambda eps: between(lambda e: delta(e, mu), eps, rounding(eps, mu))
     return Profile(curve, adjacency, Status.UNIVERSAL, SOURCE)
 
@@ -117,7 +136,7 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
     Raises:
         PrivacyError: replace-one neighbours and a noise multiplier below 0.041.
     """
-    s = positive("noise_multiplier", noise_multiplier)
+    s = noise(noise_multiplier)
     q = fraction("sampling rate", rate)
     adjacency = adjacent(adjacency)
     if q == 1:
@@ -127,7 +146,7 @@ def sampled_profiles(noise_multiplier: float, rate: float, adjacency: Adjacency)
     # the inner eps of the sampled forms carries the rounding of log q, over mu
     slack = lambda eps: 8 * rounding(_shift(eps, q), mu) * (1 - math.log(q))
     certified = lambda function: (
-        lambda eps: between(lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1.0))
+        lambda eps: between(lambda e: function(e, mu, q), eps, np.minimum(slack(eps), 1e300))
     )
     common = (adjacency, Status.UNIVERSAL, source)
     if adjacency == Adjacency.REPLACE:

@@ -52,11 +52,10 @@ class Ledger:
         copies = sum(t for _, t in self.entries)
         tail = max(delta * 1e-6 / copies, 1e-290)
         entries = [(e, t) for e, t in self.entries if not isinstance(e, Gaussian)]
-        strength = sum(
-            t / e.noise_multiplier**2 for e, t in self.entries if isinstance(e, Gaussian)
-        )
-        if strength > 0:
-            entries.append((Gaussian(1 / math.sqrt(strength)), 1))
+        central = [(e, t) for e, t in self.entries if isinstance(e, Gaussian)]
+        if central:  # their losses add up in squares, which for very small noise overflow
+            strength = math.hypot(*(math.sqrt(t) / e.noise_multiplier for e, t in central))
+            entries.append((Gaussian(1 / strength), 1))
         together = lambda e, t: isinstance(e, Pure) and 1 < t <= pure.LARGEST
         parts = [
             ([pure.responses(e.eps, t, self.adjacency)], 1)

@@ -304,7 +304,7 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
             " Renyi accountant."
         )
     spectrum = np.ones(size // 2 + 1, complex)
-    copies, missing = 0, 1.0
+    copies, kept = 0, 0.0
     for part, times in parts:
         with np.errstate(divide="ignore"):
             weights = np.log(part.probs) + tilt * part.losses
@@ -313,7 +313,7 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
         np.add.at(folded, (part.start + np.arange(weights.size)) % size, weights)
         spectrum *= np.fft.rfft(folded) ** times
         copies += times
-        missing *= (1 - part.infinity) ** times
+        kept += times * math.log1p(-part.infinity)  # 1 - infinity would round to 1
     weights = np.fft.irfft(spectrum, size)
     weights = np.roll(weights, -(lo % size))
     losses = (lo + np.arange(size)) * step
@@ -324,7 +324,7 @@ def compose(parts: Sequence[tuple[PLD, int]], delta: float, *, most: int = 1 << 
         np.maximum(weights, 0.0) if pessimistic else weights,
         tilt,
         log_scale,
-        1 - missing,
+        -math.expm1(kept),
         2 * math.exp(-needed) + rounding,
         1e-12 + 2e-15 * copies + 1e-15 * tilt * sum(t * np.abs(p.losses).max() for p, t in parts),
         pessimistic,

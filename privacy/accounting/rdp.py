@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from privacy.accounting.errors import PrivacyError, positive, probability
+from privacy.accounting.errors import PrivacyError, non_negative, positive, probability
 from privacy.accounting.profile import Profile
 
 ORDERS = 1 + np.geomspace(1e-2, 1e5, 160)
@@ -67,7 +67,8 @@ def epsilon(curve: Curve, delta: float, orders: np.ndarray = ORDERS) -> tuple[fl
 
 
 def delta(curve: Curve, eps: float, orders: np.ndarray = ORDERS) -> tuple[float, float]:
-    """(delta, the order that gives it), delta <= 1."""
+    """(delta, the order that gives it), eps >= 0, delta <= 1."""
+    eps = non_negative("eps", eps)
     order, value = _best(lambda a: float(log_delta_at(a, curve(a), eps)), orders)
     return float(min(np.exp(min(value, 0.0)), 1.0)), order
 
@@ -80,16 +81,33 @@ def gaussian(alpha: float, mu: float) -> float:
 def laplace(alpha: float, mu: float) -> float:
     """Renyi divergence of Laplace(mu, 1) from Laplace(0, 1) [Mironov, CSF 2017, Table II]."""
     s = alpha - 1
-    ends = [np.log(alpha / (2 * alpha - 1)) + s * mu, np.log(s / (2 * alpha - 1)) - alpha * mu]
-    return float(np.logaddexp(*ends)) / s
+    if s * mu > 1:
+        ends = [np.log(alpha / (2 * alpha - 1)) + s * mu, np.log(s / (2 * alpha - 1)) - alpha * mu]
+        return float(np.logaddexp(*ends)) / s
+    # 1 + (alpha (e^(s mu) - 1 - s mu) + s (e^(-alpha mu) - 1 + alpha mu))/(2 alpha - 1)
+    above = alpha * _beyond_linear(s * mu) + s * _beyond_linear(-alpha * mu)
+    return float(np.log1p(above / (2 * alpha - 1))) / s
 
 
 def pure(alpha: float, eps: float) -> float:
     """Renyi divergence of binary randomized response at eps, the largest that eps-DP allows
     [Kairouz, Oh, Viswanath, ICML 2015; Mironov, CSF 2017, Table II]."""
     s = alpha - 1
-    yes, no = -np.log1p(np.exp(-eps)), -np.log1p(np.exp(eps))
-    return float(np.logaddexp(alpha * yes - s * no, alpha * no - s * yes)) / s
+    # cosh((alpha - 1/2) eps)/cosh(eps/2) = 1 + (e^(s eps) - 1) share, written without cancellation
+    share = -np.expm1(-alpha * eps) / (1 + np.exp(-eps))
+    if s * eps <= 1:
+        return float(np.log1p(np.expm1(s * eps) * share)) / s
+    return eps + float(np.log(share + (1 - share) * np.exp(-s * eps))) / s
+
+
+def _beyond_linear(x):
+    """e^x - 1 - x without cancellation, |x| up to some hundreds."""
+    if abs(x) > 0.5:
+        return np.expm1(x) - x
+    total = 1.0
+    for k in range(16, 2, -1):
+        total = 1 + x / k * total
+    return x * x / 2 * total
 
 
 def sampled_gaussian(alpha: float, noise_multiplier: float, rate: float) -> float:

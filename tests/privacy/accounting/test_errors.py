@@ -9,3 +9,8 @@ from privacy.accounting import errors
 def test_positive(value):
     with pytest.raises(errors.PrivacyError, match="x must be"):
         errors.positive("x", value)
+
+
+def test_whole_numbers_beyond_doubles_are_too_large():
+    with pytest.raises(errors.PrivacyError, match="n is too large"):
+        errors.count("n", 10**400)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from privacy.accounting import gaussian, rdp
+from privacy.accounting import events, gaussian, rdp
 from privacy.accounting.bound import Adjacency
+from privacy.accounting.errors import PrivacyError
 
 
 def density(x, mean):
@@ -74,3 +75,13 @@ def test_extremes_of_sampling_are_finite():
             for profile in gaussian.sampled_profiles(1.0, rate, adjacency):
                 low, high = profile.forward(np.array([0.0, 1e-9, 1.0, 50.0, 800.0]))
                 assert np.all(low <= high) and np.all(np.isfinite(high)) and high[-1] < 1e-300
+
+
+@pytest.mark.parametrize("noise", [1e-200, 1e13, 1e200])
+def test_noise_beyond_the_arithmetic_is_refused(noise):
+    """At 1e18 the difference of Mills' ratios was 0, and so was the certified delta."""
+    for make in (events.Gaussian, lambda s: events.SampledGaussian(s, 0.5)):
+        with pytest.raises(PrivacyError, match="noise_multiplier"):
+            make(noise)
+    with pytest.raises(PrivacyError, match="noise_multiplier"):
+        gaussian.profile(noise, Adjacency.REPLACE)

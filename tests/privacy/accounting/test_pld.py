@@ -101,3 +101,8 @@ def test_steep_losses_do_not_overflow():
     low, high = pld.from_profile(ShuffledReports(900.0, 3).profiles(Adjacency.REPLACE)[0], 1.0)
     for part in (low, high):
         assert np.isfinite(part.probs).all() and part.probs.sum() == pytest.approx(1)
+
+
+def test_a_tiny_mass_at_infinity_is_not_rounded_away():
+    part = pld.PLD(0.1, 0, np.array([0.5, 0.5]), 1e-20, True)
+    assert pld.compose([(part, 3)], 1e-12).infinity == pytest.approx(3e-20, rel=1e-12, abs=0)

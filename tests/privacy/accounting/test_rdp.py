@@ -71,3 +71,24 @@ def test_seen_participation_scales_the_moment():
     assert rdp.visible(2.0, 0.3, 1.0) == 0.3
     assert rdp.visible(2.0, 0.3, 0.25) == pytest.approx(math.log1p(0.25 * math.expm1(0.3)))
     assert rdp.visible(1001.0, 0.9, 0.25) == pytest.approx(0.9 + math.log(0.25) / 1000)
+
+
+@pytest.mark.parametrize("alpha", [1.01, 2.0, 40.0, 1e4])
+@pytest.mark.parametrize("loss", [1e-9, 1e-5, 0.03, 1.0, 60.0])
+def test_small_losses_keep_their_digits(alpha, loss):
+    """They are added up a trillion times, and what rounding takes off would be added up too."""
+    with mpmath.workdps(60):
+        a, x = mpmath.mpf(alpha), mpmath.mpf(loss)
+        s, e = a - 1, mpmath.exp(x)
+        laplace = (a * mpmath.exp(s * x) + s * mpmath.exp(-a * x)) / (2 * a - 1)
+        pure = (mpmath.exp(a * x) + mpmath.exp(-s * x)) / (e + 1)
+        for found, exact in (
+            (rdp.laplace(alpha, loss), mpmath.log(laplace) / s),
+            (rdp.pure(alpha, loss), mpmath.log(pure) / s),
+        ):
+            assert abs(found / exact - 1) < 1e-13
+
+
+def test_no_delta_for_an_eps_below_0():
+    with pytest.raises(PrivacyError, match="eps must be >= 0"):
+        rdp.delta(lambda alpha: rdp.gaussian(alpha, 0.3), -1.0)
