@@ -83,7 +83,7 @@ class ClippedGaussian:
 
     def __post_init__(self):
         errors.positive("sigma", self.sigma)
-        errors.positive("radius", self.radius)
+        gaussian.noise(self.sigma / errors.positive("radius", self.radius))
         errors.count("dimension", self.dimension)
 
     def cells(self, count: int, spare: float):
@@ -117,7 +117,8 @@ class ClippedGaussian:
         low, high = 0.0, mu * mu / 2 + mu * 45.0
         for _ in range(80):
             middle = 0.5 * (low + high)
-            too_much = float(gaussian.delta(middle, mu)) * (1 + 1e-11) > delta
+            slack = 1 + float(gaussian.rounding(middle, mu))
+            too_much = float(gaussian.delta(middle, mu)) * slack > delta
             low, high = (middle, high) if too_much else (low, middle)
         return high
 
@@ -142,12 +143,17 @@ def deltas(
         PrivacyError: the convolution is out of reach.
     """
     blanket, mass0, mass1, ratio0, ratio1, residue, beyond = _cells(mechanism, cells, spare)
-    e = math.exp(eps)
     # Laplace is its own mirror image and so is the Gaussian: one direction is enough
-    mean = np.where(blanket > 0, (mass0 - e * mass1) / np.maximum(blanket, 1e-300), 0.0)
-    first, second = ratio0[:-1] - e * ratio1[:-1], ratio0[1:] - e * ratio1[1:]
-    low = np.minimum(np.minimum(first, second), mean)
-    high = np.maximum(np.maximum(first, second), mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = np.exp(errors.non_negative("eps", eps))
+        mean = np.where(blanket > 0, (mass0 - e * mass1) / np.maximum(blanket, 1e-300), 0.0)
+        first, second = ratio0[:-1] - e * ratio1[:-1], ratio0[1:] - e * ratio1[1:]
+        low = np.minimum(np.minimum(first, second), mean)
+        high = np.maximum(np.maximum(first, second), mean)
+        if not np.isfinite(np.square([low, high])).all():
+            raise errors.PrivacyError(f"the blanket of {mechanism} leaves double range.")
+    if high.max() <= 0:  # no output of a cell is e^eps times likelier
+        return 0.0, min(residue, 1.0)
     rest = max(1 - float(blanket.sum()), 0.0)  # reports that are not the blanket's
     share = np.where(high > low, (mean - low) / np.where(high > low, high - low, 1.0), 0.0)
     wide = lattice.Law(
@@ -165,7 +171,7 @@ def deltas(
     # `mean` is L/gamma: the bound's 1/gamma is already in it
     least = lattice.lower(narrow, n, theta, step) / n * (1 - 1e-9)
     most = lattice.upper(wide, n, theta, step) / n * (1 + 1e-9)
-    return least, min(most + residue, 1.0)
+    return least, min(most + residue + 1e-300, 1.0)  # where it left double range
 
 
 def _cells(mechanism, count, spare):

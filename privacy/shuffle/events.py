@@ -222,7 +222,7 @@ class GaussianReports:
 
     def __post_init__(self):
         errors.positive("sigma", self.sigma)
-        errors.positive("radius", self.radius)
+        gaussian.noise(self.sigma / errors.positive("radius", self.radius))
 
     def profiles(self, adjacency: Adjacency, tail: float = 1e-16) -> list[Profile]:
         """One profile: replace-one neighbours are mirror images."""

@@ -28,6 +28,9 @@ from privacy.accounting.bound import Bound
 from privacy.shuffle import pair, question
 from privacy.shuffle.pair import Pair
 
+MOST = 1e60  # orders
+LEAST = 1e-150  # eps0
+
 
 class _Rule(NamedTuple):
     nodes: np.ndarray  # (items, nodes) u = y^2 in [0, 1]
@@ -224,7 +227,7 @@ def rdp(
     """Renyi divergence of order alpha between shuffled outputs of neighbouring data sets.
 
     Args:
-        alpha: real order > 1.
+        alpha: real order in (1, `MOST`].
         eps0, n, bound, delta0, shuffling, missing: as in `privacy.shuffle.epsilon`; `standard`,
             `stronger` or `conjecture`.
         rtol: upper/lower - 1 that is worked for.
@@ -239,8 +242,12 @@ def rdp(
     """
     eps0, n, bound = question.check(eps0, n, None, bound, delta0, shuffling, missing)
     alpha = errors.number("alpha", alpha)
-    if alpha <= 1:
-        raise errors.PrivacyError(f"alpha must be > 1, got {alpha:g}.")
+    if not 1 < alpha <= MOST:
+        raise errors.PrivacyError(f"alpha must be > 1 and <= {MOST:g}, got {alpha:g}.")
+    if eps0 < LEAST:
+        raise errors.PrivacyError(
+            f"eps0 must be >= {LEAST:g} here, where its square is in double range, got {eps0:g}."
+        )
     if bound not in ("standard", "stronger", "conjecture"):
         raise errors.PrivacyError(f"there is no Renyi form of the bound {bound!r}.")
     low, high = bracket(question.clones(bound, eps0, n), alpha, rtol)

@@ -2,12 +2,14 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
 from privacy import shuffle
 from privacy.accounting import gaussian
 from privacy.accounting.bound import Status
+from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import continuous
 
 
@@ -66,6 +68,8 @@ def test_gaussian_is_local_in_many_dimensions_and_says_so():
     "mechanism",
     [
         continuous.ClippedLaplace(1e-3),
+        continuous.ClippedLaplace(50.0),
+        continuous.ClippedLaplace(300.0),
         continuous.ClippedLaplace(800.0),
         continuous.ClippedGaussian(1e-3),
         continuous.ClippedGaussian(1e4),
@@ -76,3 +80,22 @@ def test_extremes_fall_back_to_the_local_guarantee(mechanism, n):
     for delta in (1e-30, 0.3):
         found = continuous.epsilon(mechanism, n, delta)
         assert 0 <= found.lower <= found.upper <= mechanism.local(delta) * (1 + 1e-9)
+
+
+def test_deltas_beyond_the_losses_and_beyond_double_range():
+    assert continuous.deltas(continuous.ClippedGaussian(1.0), 5, 100.0, spare=1e-9)[0] == 0.0
+    assert continuous.deltas(continuous.ClippedLaplace(1.0), 5, 1.0, spare=1e-9) == (0.0, 0.0)
+    assert continuous.deltas(continuous.ClippedLaplace(8.0), 10**5, 6.4, spare=1e-9)[1] > 0
+    with pytest.raises(PrivacyError, match="double range"):
+        continuous.deltas(continuous.ClippedGaussian(1.0), 5, 1000.0, spare=1e-9)
+
+
+def test_the_local_loss_of_much_noise_is_rounded_up():
+    with mpmath.workdps(40):
+        mu = mpmath.mpf(2e-7)
+        for delta in (1e-9, 3e-8):
+            eps = mpmath.mpf(continuous.ClippedGaussian(1e7).local(delta))
+            inside = mpmath.ncdf(mu / 2 - eps / mu) - mpmath.exp(eps) * mpmath.ncdf(
+                -mu / 2 - eps / mu
+            )
+            assert inside <= delta

@@ -7,6 +7,7 @@ import pytest
 
 from privacy import shuffle
 from privacy.accounting import binomial, rdp
+from privacy.accounting.errors import PrivacyError
 from privacy.shuffle import pair, renyi
 
 
@@ -64,3 +65,11 @@ def test_renyi_conversion_is_never_tighter_than_the_direct_bound():
     curve = lambda alpha: shuffle.rdp(alpha, 1.0, 10_000).lower
     eps = min(rdp.epsilon_at(a, curve(a), 1e-6) for a in (200.0, 500.0, 800.0))
     assert shuffle.epsilon(1.0, 10_000, 1e-6).upper <= eps <= 0.08
+
+
+@pytest.mark.parametrize("alpha, eps0", [(1e300, 1.0), (2.0, 1e-170), (math.nan, 1.0)])
+def test_orders_and_losses_beyond_double_range_are_refused(alpha, eps0):
+    with pytest.raises(PrivacyError, match=r"alpha|eps0"):
+        shuffle.rdp(alpha, eps0, 10)
+    assert shuffle.rdp(renyi.MOST, 1.0, 10).upper == 1.0
+    assert 0 < shuffle.rdp(2.0, renyi.LEAST, 10).upper < 1e-299
