@@ -11,6 +11,7 @@ from fl_jax.geocoding.gazetteer import Gazetteer
 LONGEST = 6  # words of a name
 CHARACTERS = 18  # of a name in a script without spaces
 WHOLE = 40  # words up to which a whole text may be one name
+CITY = 200_000  # people of a place whose name no word is too common for
 REGIONS = 64  # names of regions that other names are told by
 
 
@@ -48,7 +49,8 @@ def find(
         text: that the words are of.
         found: its words.
         runs, hashes: from `grams`.
-        common: (runs,) bool, whether a run of one word is too common to be taken for a place.
+        common: (runs,) bool, whether a run of one word is too common to be taken for a place that
+            is no city.
     """
     a, b = gazetteer.place_index.find(hashes)
     c, d = gazetteer.region_index.find(hashes)
@@ -57,14 +59,22 @@ def find(
         first, size, _ = runs[n]
         across = found[first].segment != found[first + size - 1].segment
         rows = gazetteer.place_index.rows[a[n] : b[n]]
-        if size == 1 and len(found) > 1 and (common[n] or len(found[first].folded) < 2):
-            rows = rows[:0]
+        if size == 1 and len(found) > 1:
+            short = len(found[first].folded) < 2
+            if short or (common[n] and not _city(gazetteer, rows)):
+                rows = rows[:0]
         regions = gazetteer.region_index.rows[c[n] : d[n]]
         if across:
             regions = regions[:0]
         if len(rows) or len(regions):
             matches.append(Match(first, size, rows, regions, int(n), across))
     return matches + _codes(gazetteer, text, found) + _grown(gazetteer, found, matches)
+
+
+def _city(gazetteer, rows) -> bool:
+    """Whether a place of `CITY` people or more has this for its first name: Berlin, not "the"."""
+    first = rows[(rows & 1) == 0] >> 1
+    return bool((gazetteer.population[first] >= CITY).any())
 
 
 def _codes(gazetteer, text, found) -> list[Match]:

@@ -20,16 +20,16 @@ def places():
     return gazetteer.from_rows(rows, countries, {"US.TX": ["Texas"]}, (), "test")
 
 
-def named(places, text):
+def named(places, text, common=False):
     found = words.split(text)
     runs = matching.grams(found)
     hashes = np.array([h for _, _, h in runs])
-    matches = matching.find(places, text, found, runs, hashes, np.zeros(len(runs), bool))
+    matches = matching.find(places, text, found, runs, hashes, np.full(len(runs), common))
     return found, matches
 
 
-def spans(places, text):
-    found, matches = named(places, text)
+def spans(places, text, **options):
+    found, matches = named(places, text, **options)
     return {text[found[m.first].start : found[m.after - 1].end] for m in matches}
 
 
@@ -39,6 +39,23 @@ def test_names_with_brackets_long_names_and_grown_ones(places):
     text = "サンカルロスデバリローチェの"
     assert text[:-1] in spans(places, text)
     assert spans(places, "مدرسة بباريس") == {"بباريس"}
+
+
+def test_a_common_word_is_the_name_of_a_city_alone():
+    """Berlin is in one training text of 200, and was no name for it."""
+    rows = [
+        (1, "Berlin", 52.5, 13.4, "DE", "", 3_400_000, ""),
+        (2, "Berlin", 44.5, -71.2, "US", "", 9_400, ""),
+        (3, "University", 28.1, -82.4, "US", "", matching.CITY - 1, ""),
+        (4, "Guangzhou", 23.1, 113.3, "CN", "", 16_000_000, "Canton"),
+    ]
+    places = gazetteer.from_rows(rows, [("DE", 51, 9, ["Germany"])], {}, (), "test")
+    text = "University in Berlin, canton"
+    assert spans(places, text) == {"University", "Berlin", "canton"}
+    assert spans(places, text, common=True) == {"Berlin"}
+    _, (match,) = named(places, text, common=True)
+    assert sorted(match.rows >> 1) == [0, 1]
+    assert spans(places, "University", common=True) == {"University"}  # the whole text
 
 
 def test_letters_for_a_division_count_behind_a_comma_alone(places):
