@@ -273,7 +273,7 @@ def paper(geocoder: Geocoder, answer: Answer) -> list[dict]:
         lon = np.where(np.abs(lon) > 179.999999, np.copysign(180.0, west + east), lon)
         lon = np.where(np.abs(lat) > 89.999999, (west + east) / 2, lon)
         order = [0, 1, 2, 3, 0]
-        rings.append([round(float(v), 7) for n in order for v in (lon[n], lat[n])])
+        rings.append([round(float(v), 7) + 0.0 for n in order for v in (lon[n], lat[n])])  # no -0
     return [
         {
             "display_name": answer.text,

@@ -14,6 +14,7 @@ from fl_jax.geocoding.service.parameters import Refused
 from fl_jax.geocoding.service.worker import Worker, steps
 
 SHAPES = ("json", "jsonv2", "geojson", "geocodejson")  # of Nominatim's answers
+PHOTON = ("limit", "radius", "lang", "distance_sort", "dedupe")  # reverse parameters it has alone
 STRUCTURED = ("amenity", "street", "city", "county", "state", "country", "postalcode")
 
 Query = Mapping[str, str]
@@ -116,7 +117,9 @@ class Handlers:
         ]
 
     async def reverse(self, query: Query) -> Any:
-        """Nominatim's /reverse."""
+        """Nominatim's /reverse, and Photon's where only Photon has a parameter that is given."""
+        if "format" not in query and any(name in query for name in PHOTON):
+            return await self._photon_reverse(query)
         kind = _shape(query)
         asked = {
             "polygon": parameters.truth(query, "polygon_geojson"),
@@ -154,6 +157,13 @@ class Handlers:
                     yield {**name, **formats.ours(self.geocoder, next(answers))}
                 else:
                     yield {**name, "found": False, "error": item["error"]}
+
+    async def _photon_reverse(self, query: Query) -> Any:
+        parameters.limit(query, "limit", 1)  # there is one place at most
+        reach = parameters.number(query, "radius", 0, 5000, formats.REVERSE_KM)
+        _, found = await self._nearest(query)
+        near = found is not None and found.km <= reach
+        return formats.photon(self.geocoder, [found.hit] if near else [])
 
     async def _answer(self, query: Query, name: str, within: Area = Area()) -> Answer:
         text = parameters.text(query.get(name), name)

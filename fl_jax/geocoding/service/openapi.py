@@ -111,8 +111,10 @@ SCHEMA = {
         ),
         "/reverse": _route(
             "as Nominatim: the nearest place, and the path of the cell; json, jsonv2, geojson or"
-            " geocodejson",
-            "lat!:number lon!:number format addressdetails polygon_geojson",
+            " geocodejson; as Photon, if there is no format but a parameter that only Photon has:"
+            " limit, radius (km), lang, distance_sort or dedupe",
+            "lat!:number lon!:number format addressdetails polygon_geojson limit:integer"
+            " radius:number",
         ),
         "/status": _route("as Nominatim"),
         "/v1/search": _route(

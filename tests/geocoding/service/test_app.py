@@ -233,6 +233,7 @@ def test_rings_of_the_paper_lie_in_their_boxes(geocoder):
         assert (west - 1e-6 <= lon).all() and (lon <= east + 1e-6).all() and east - west <= 180
         assert (south - 1e-6 <= lat).all() and (lat <= north + 1e-6).all()
         assert np.sum(lon[:-1] * lat[1:] - lon[1:] * lat[:-1]) > 0  # counter-clockwise
+        assert not (np.signbit(ring) & (np.array(ring) == 0)).any()  # -0.0, as JSON shows it
     ends = np.array([box for box, _ in pairs])
     assert (ends[:, 3] == 180).any() and (ends[:, 2] == -180).any() and (ends[:, 1] == 90).any()
 
@@ -407,6 +408,20 @@ def test_reverse_has_what_is_asked_for(app):
     assert "address" not in client.get(app, "/reverse", addressdetails="0", **at).json()
     found = client.get(app, "/reverse", polygon_geojson="1", **at).json()
     assert found["geojson"] == {"type": "Point", "coordinates": [2.35, 48.85]}
+
+
+def test_reverse_is_photons_where_photons_parameters_are(app):
+    at = {"lat": "48.8", "lon": "2.4"}
+    for own in ({"limit": "1"}, {"radius": "10"}, {"lang": "en", "limit": "3"}):
+        (feature,) = client.get(app, "/reverse", **at, **own).json()["features"]
+        assert (
+            feature["properties"]["name"] == "Paris" and len(feature["properties"]["extent"]) == 4
+        )
+    assert client.get(app, "/reverse", radius="1", **at).json()["features"] == []
+    assert client.get(app, "/reverse", lat="0", lon="-140", limit="1").json()["features"] == []
+    assert client.get(app, "/reverse", radius="-1", **at).status == 400
+    row = client.get(app, "/reverse", format="jsonv2", limit="1", **at).json()
+    assert row["display_name"] == "Paris, France"
 
 
 def test_the_box_of_a_place_is_around_it_and_as_large_as_it_is(geocoder):

@@ -115,6 +115,7 @@ def test_geopy_works_unchanged(port):
     assert nominatim.reverse((48.8, 2.4)).address == "Paris, France"
     photon = geocoders.Photon(user_agent="a test", **where)
     assert photon.geocode("Lyon").latitude == pytest.approx(several[0].latitude)
+    assert photon.reverse((48.8, 2.4)).latitude == pytest.approx(48.85)
     pelias = geocoders.Pelias(user_agent="a test", **where)
     assert "Lyon" in pelias.geocode("Lyon").address
     assert "Paris" in pelias.reverse((48.8, 2.4)).address
