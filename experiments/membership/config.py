@@ -9,6 +9,7 @@ python -m experiments membership --preset adult|mnist|cifar10     other sets of 
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
 
 PARTS = (
     "attacks",
@@ -83,6 +84,50 @@ class Config(ranges.Checked):
         ),
         share=("noise", "audit_rate", "delta"),
     )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and what a part would refuse after training.
+
+        Raises:
+            ConfigError: then.
+        """
+        super().check()
+        errors.one_of("network", self.network, ("mlp", "cnn"))
+        errors.one_of("attack input", self.attack_inputs, ("answers", "angles"))
+        if self.delta >= 1:
+            raise errors.ConfigError(f"delta must be below 1, got {self.delta}.")
+        if self.shadows < 2:
+            raise errors.ConfigError(
+                "a deviation per example takes two shadows or more, got shadows 1."
+            )
+        if "class_count" in self.parts and min(self.effect_classes, default=2) < 2:
+            raise errors.ConfigError("effect_classes must be 2 or more, got 1.")
+        if "online" in self.parts:
+            self._check_online()
+        if "audit" in self.parts and not 20 <= self.audit_canaries <= 2 * self.shadow_train:
+            raise errors.ConfigError(
+                f"audit_canaries must lie between 20, of which both halves have some IN and some"
+                f" OUT, and 2 * shadow_train = {2 * self.shadow_train}, which are left for them,"
+                f" got {self.audit_canaries}."
+            )
+
+    def _check_online(self) -> None:
+        models = self.online_models
+        if models % 2:
+            raise errors.ConfigError(
+                f"online_models must be even, every second one trains on what the one before it"
+                f" does not, got {models}."
+            )
+        if self.online_targets > models:
+            raise errors.ConfigError(
+                f"online_targets are some of the {models} online_models, got {self.online_targets}."
+            )
+        for budget in self.budgets:
+            if not 2 <= budget <= models - 2:
+                raise errors.ConfigError(
+                    f"budgets must lie between 2 and online_models - 2 = {models - 2}, the models"
+                    f" beside the one attacked and its complement, got {budget}."
+                )
 
 
 SMALL = Config()

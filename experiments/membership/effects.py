@@ -100,15 +100,15 @@ def shadow_data(lab: Lab) -> list[dict[str, Any]]:
     shadow data does, the likeliest first, and the shadows' own accuracies.
     """
     config, task = lab.config, lab.task
-    kinds = ["real", *(f"{share:.0%} noise" for share in config.noise)]
-    binary = task.x.ndim == 2 and task.x.dtype == np.uint8
-    if binary:
+    shares = {f"{100 * share:g}% noise": share for share in config.noise}
+    kinds = ["real", *shares]
+    if binary(task):
         kinds += ["marginals", "model-based"]
     rows, accused = [], {}
     for kind in kinds:
         found, notes = [], []
         for cell in lab.plain:
-            made, note = (cell, {}) if kind == "real" else _made(lab, cell, kind)
+            made, note = (cell, {}) if kind == "real" else _made(lab, cell, kind, shares.get(kind))
             notes.append(note)
             values, row = _judged_from(lab, made, softmax(made.logits))
             likely = values[cell.balanced]
@@ -126,8 +126,16 @@ def shadow_data(lab: Lab) -> list[dict[str, Any]]:
     return rows
 
 
-def _made(lab: Lab, cell: Cell, kind: str) -> tuple[Cell, dict[str, float]]:
-    """The cell with its shadows trained on made records, and what making them cost."""
+def binary(task: tasks.Task) -> bool:
+    """Whether the records are vectors of bits."""
+    return task.x.ndim == 2 and task.x.dtype == np.uint8
+
+
+def _made(lab: Lab, cell: Cell, kind: str, share: float | None) -> tuple[Cell, dict[str, float]]:
+    """The cell with its shadows trained on made records, and what making them cost.
+
+    share: of the features that are flipped, where the kind is noise.
+    """
     config, task = lab.config, lab.task
     pool = cell.split.pool
     box = target.from_network(task.network, cell.target, classes=task.classes, prepare=task.prepare)
@@ -148,7 +156,6 @@ def _made(lab: Lab, cell: Cell, kind: str) -> tuple[Cell, dict[str, float]]:
             "share found": float(made.found.mean()),
         }
     else:
-        share = float(kind.partition("%")[0]) / 100
         x, y = synthesis.noisy(task.x[pool], share, seed=cell.seed), task.y[pool]
     size = min(config.shadow_train, len(x) // 2)
     train, out = design.shadow_splits(np.arange(len(x)), config.shadows, size, seed=cell.seed)

@@ -10,6 +10,7 @@ from experiments.membership import attacks, audits, effects, online, summary
 from experiments.membership.config import PARTS, Config
 from experiments.membership.lab import Lab
 from fl_jax.core import errors
+from fl_jax.train import cohort
 
 RUN: dict[str, Callable[[Lab], Any]] = {
     "attacks": attacks.run,
@@ -32,7 +33,14 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     del resume  # a fresh directory has no parts: both are the same
     for part in config.parts:
         errors.one_of("part", part, PARTS)
+    if config.plan != "auto":
+        cohort.Plan.parse(config.plan)
     lab = Lab(config, directory)
+    if "shadow_data" in config.parts and config.noise and not effects.binary(lab.task):
+        raise errors.ConfigError(
+            f"noise flips bits, but the features of {config.dataset} are not binary; leave the part"
+            " shadow_data out."
+        )
     print(f"data: {lab.task.origin}, {len(lab.task.y)} records, {lab.task.classes} classes")
     found = {}
     for part in config.parts:

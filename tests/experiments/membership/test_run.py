@@ -1,12 +1,13 @@
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments import __main__ as command
-from experiments.membership import attacks, summary
+from experiments.membership import attacks, effects, summary
 from privacy.membership import attack_model
 
 FAST = [
@@ -95,9 +96,44 @@ def test_every_part_of_the_smoke_preset(tmp_path):
         (["--population", "500"], "population must lie"),
         (["--dataset", "digit"], "unknown data set"),
         (["--network", "vgg"], "unknown network"),
+        (["--parts", "attacks", "--attack-inputs", "logits"], "unknown attack input"),
+        (["--parts", "attacks", "--shadows", "1"], "two shadows"),
+        (["--parts", "attacks", "--plan", "quick"], "unknown cohort plan"),
+        (["--parts", "attacks", "shadow_data", "--noise", "0.1"], "noise flips bits"),
+        (["--parts", "online", "--budgets", "2", "5"], "budgets must lie between 2 and"),
+        (["--parts", "online", "--budgets", "1"], "budgets must lie between 2 and"),
+        (["--parts", "online", "--online-targets", "7"], "online_targets"),
+        (["--parts", "online", "--online-models", "7"], "online_models must be even"),
+        (["--parts", "class_count", "--effect-classes", "1"], "effect_classes"),
+        (["--parts", "audit", "--audit-canaries", "241"], "audit_canaries"),
+        (["--parts", "audit", "--audit-canaries", "6"], "audit_canaries"),
+        (["--delta", "1.0"], "delta must be below 1"),
     ],
 )
 def test_bad_settings_are_one_sentence(tmp_path, capsys, words, said):
     assert run(tmp_path / "run", *words) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and said in lines[0]
+    assert len(lines) == 1 and said in lines[0]  # before any model is trained
+
+
+def test_noise_is_the_share_that_was_asked_for(monkeypatch):
+    """Not the one in the row's name, rounded to a whole per cent."""
+    cell = SimpleNamespace(
+        seed=0, split=None, balanced=np.arange(4), member=np.array([True, False] * 2), logits=None
+    )
+    config = SimpleNamespace(noise=(0.125, 0.126, 0.004))
+    task = SimpleNamespace(x=np.zeros((4, 8), np.float32))
+    asked = {}
+
+    def made(lab, cell, kind, share):
+        asked[kind] = share
+        return cell, {}
+
+    monkeypatch.setattr(effects, "_made", made)
+    monkeypatch.setattr(effects, "_judged_from", lambda *_: (np.zeros(4), {}))
+    monkeypatch.setattr(effects, "_fit_of_shadows", lambda cell: {})
+    monkeypatch.setattr(effects, "softmax", lambda logits: logits)
+    monkeypatch.setattr(effects, "_say", lambda row: None)
+    rows = effects.shadow_data(SimpleNamespace(config=config, task=task, plain=[cell]))
+    assert asked == {"12.5% noise": 0.125, "12.6% noise": 0.126, "0.4% noise": 0.004}
+    assert [row["name"] for row in rows] == ["real", *asked]
