@@ -89,10 +89,14 @@ def fit(rows: Rows, key: Key[Array, ""], config: Config = Config()) -> Attack:
         DataError: rows of several lengths, labels outside the classes, a mask that is not boolean,
             answers that are not finite, or a class without members or without non-members: nothing
             can be learnt there.
-        ConfigError: unknown inputs.
+        ConfigError: unknown inputs, or no steps or rows in a batch.
     """
     errors.one_of("attack input", config.inputs, INPUTS)
+    errors.whole("steps", config.steps, 1)
+    errors.whole("batch", config.batch, 1)
     answers, labels, member = (np.asarray(a) for a in rows)
+    if answers.ndim != 2:
+        raise errors.DataError(f"attack rows are answers (rows, classes), got {answers.shape}.")
     classes = answers.shape[1]
     _finite(answers)
     if not len(answers) == len(labels) == len(member) or labels.ndim != 1 or member.ndim != 1:

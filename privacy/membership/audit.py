@@ -16,6 +16,7 @@ from fl_jax.core import errors
 from privacy.membership import metrics
 
 CEILING = 200.0  # eps beyond which nothing is looked for
+LOUDEST = 1e8  # mu of a Gaussian mechanism that nobody would call private
 
 
 def _check(correct: int, guesses: int, canaries: int, delta: float, significance: float) -> None:
@@ -24,6 +25,10 @@ def _check(correct: int, guesses: int, canaries: int, delta: float, significance
             "an audit needs 0 <= correct <= guesses <= canaries and one guess at least, got"
             f" {correct}, {guesses} and {canaries}."
         )
+    _check_claim(delta, significance)
+
+
+def _check_claim(delta: float, significance: float) -> None:
     if not 0 <= delta < 1 or not 0 < significance < 1:
         raise errors.ConfigError(
             f"delta lies in [0, 1) and significance in (0, 1), got {delta} and {significance}."
@@ -172,13 +177,33 @@ def rates(
     Clopper-Pearson bounds on the other half, the significance shared between the two rates. The
     records' scores must be independent (one run each), or the bound is an estimate only.
 
+    Args:
+        scores: (records,) larger for members; infinite ones are the farthest.
+        member: (records,) bool.
+        delta: of the claim.
+        significance: chance of a bound that is too large.
+        seed: of the halves.
+
+    Raises:
+        DataError: scores that are NaN, not one membership a score, or a half without members or
+            without non-members.
+
     References:
         Jagielski, Ullman, Oprea, NeurIPS 2020.
     """
+    _check_claim(delta, significance)
     scores, member = np.asarray(scores, np.float64), np.asarray(member, bool)
+    if scores.ndim != 1 or member.shape != scores.shape:
+        raise errors.DataError(
+            f"every score needs a membership, got scores {scores.shape} and members {member.shape}."
+        )
     _no_nan(scores)
+    if not np.isfinite(scores).all():  # between which no quantile lies: their order is enough
+        scores = np.unique(scores, return_inverse=True)[1].astype(float)
     half = np.random.default_rng(seed).random(len(scores)) < 0.5
     value = lambda part, cut: _from_rates(scores[part], member[part], cut, delta, significance)
+    if not half.any():
+        raise errors.DataError("an audit by rates needs members and non-members in both halves.")
     cuts = np.unique(np.quantile(scores[half], np.linspace(0.01, 0.99, 99)))
     best = max(cuts, key=lambda cut: value(half, cut))
     return value(~half, best)
@@ -200,6 +225,8 @@ def gdp_from_rates(tpr_low: float, fpr_high: float) -> float:
 
     From the ends of confidence intervals it is a lower bound on mu [Nasr et al. 2023].
     """
+    if tpr_low <= fpr_high:
+        return 0.0
     return max(0.0, float(special.ndtri(tpr_low) - special.ndtri(fpr_high)))
 
 
@@ -219,15 +246,29 @@ def gdp_epsilon(mu: float, delta: float) -> float:
         >>> round(gdp_epsilon(1.0, 1e-5), 3)
         4.377
     """
-    if not 0 < delta < 1:
-        raise errors.ConfigError(f"delta lies between 0 and 1, got {delta}.")
+    _between(delta)
+    if not 0 <= mu <= LOUDEST:
+        raise errors.ConfigError(f"mu lies in [0, {LOUDEST:g}], got {mu}.")
     return _largest(lambda eps: delta - gdp_delta(eps, mu), math.inf)
 
 
 def gdp_from_epsilon(eps: float, delta: float) -> float:
-    """mu with `gdp_epsilon(mu, delta) == eps`."""
+    """mu with `gdp_epsilon(mu, delta) == eps`.
+
+    Args:
+        eps: in [0, `LOUDEST`^2].
+        delta: in (0, 1).
+    """
+    _between(delta)
+    if not 0 <= eps <= LOUDEST**2:
+        raise errors.ConfigError(f"eps lies in [0, {LOUDEST**2:g}], got {eps}.")
     low, high = 0.0, 1.0
     while gdp_delta(eps, high) < delta:
         low, high = high, 2 * high
     below = lambda mu: gdp_delta(eps, mu) - delta
     return float(optimize.brentq(below, low, high, xtol=1e-15, rtol=1e-14))
+
+
+def _between(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise errors.ConfigError(f"delta lies between 0 and 1, got {delta}.")

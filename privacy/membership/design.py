@@ -15,8 +15,10 @@ def balanced(records: int, models: int, *, share: float = 0.5, seed: int = 0) ->
         >>> balanced(5, 4).sum(1).tolist()
         [2, 2, 2, 2, 2]
     """
-    errors.positive("records", records)
-    errors.positive("models", models)
+    errors.whole("records", records, 1)
+    errors.whole("models", models, 1)
+    if not 0 < share < 1:
+        raise errors.ConfigError(f"a share of the models lies between 0 and 1, got {share}.")
     inside = round(models * share)
     if not 0 < inside < models and models > 1:
         raise errors.ConfigError(
@@ -78,6 +80,8 @@ def shadow_splits(
     Raises:
         DataError: a pool of fewer than 2 * size records.
     """
+    errors.whole("shadows", shadows, 1)
+    errors.whole("size", size, 1)
     if len(pool) < 2 * size:
         raise errors.DataError(
             f"a shadow needs {size} training records and {size} others, but the pool has"

@@ -50,7 +50,7 @@ def gaussian(deviation: float) -> Disturb:
 
 def shifts(pixels: int) -> Disturb:
     """Images (n, h, w, c) moved by up to so many pixels each way, zeros from outside."""
-    errors.positive("pixels", pixels)
+    errors.whole("pixels", pixels, 1)
 
     def disturb(key, x):
         moves = jax.random.randint(key, (x.shape[0], 2), 0, 2 * pixels + 1)
@@ -98,7 +98,7 @@ def robustness(
         key: copy i of every record belongs to fold(key, i).
         copies: disturbed copies a record.
     """
-    errors.positive("copies", copies)
+    errors.whole("copies", copies, 1)
     right = gap(box, x, labels)
     moved = jax.jit(disturb)
     resident = jnp.asarray(x)

@@ -85,7 +85,8 @@ def zlib_ratio(log_p: np.ndarray, mask: np.ndarray, texts: Sequence[str]) -> np.
     log_p, mask = _masked(log_p, mask)
     if len(texts) != len(log_p):
         raise errors.DataError(f"got {len(texts)} texts for {len(log_p)} rows of likelihoods.")
-    sizes = [len(zlib.compress(text.encode("utf-8"))) for text in texts]
+    # half a surrogate pair, as JSON may hold, has three bytes as well
+    sizes = [len(zlib.compress(text.encode("utf-8", "surrogatepass"))) for text in texts]
     return np.where(mask, log_p, 0).sum(1) / np.array(sizes)
 
 
@@ -101,7 +102,18 @@ def neighbourhood(own: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
         own: (texts,) of `loss`.
         neighbours: (texts, neighbours) of `loss`, of texts with a few words replaced.
     """
-    return np.asarray(own) - np.mean(neighbours, axis=1)
+    own, neighbours = np.asarray(own, np.float64), np.asarray(neighbours, np.float64)
+    if neighbours.ndim != 2 or own.shape != neighbours.shape[:1] or not neighbours.shape[1]:
+        raise errors.DataError(
+            "every text needs a score and those of as many neighbours, one at least, got"
+            f" {own.shape} and {neighbours.shape}."
+        )
+    found = own - neighbours.mean(axis=1)
+    if np.isnan(found).any():
+        raise errors.DataError(
+            f"the scores of {int(np.isnan(found).sum())} texts or of their neighbours are NaN."
+        )
+    return found
 
 
 def min_k(log_p: np.ndarray, mask: np.ndarray, *, share: float = 0.2) -> np.ndarray:
@@ -127,8 +139,9 @@ def min_k_plus(tokens: Tokens, mask: np.ndarray, *, share: float = 0.2) -> np.nd
     Where the model is certain of one token (deviation 0) the token is as expected: 0.
     """
     log_p, mean, deviation = (np.asarray(v, np.float64) for v in tokens)
-    safe = np.where(deviation > 1e-12, deviation, 1.0)
-    return min_k(np.where(deviation > 1e-12, (log_p - mean) / safe, 0.0), mask, share=share)
+    certain = deviation <= 1e-12  # not so of NaN, which is refused
+    ratio = np.where(certain, 0.0, (log_p - mean) / np.where(certain, 1.0, deviation))
+    return min_k(ratio, mask, share=share)
 
 
 def recall(log_p: np.ndarray, conditional: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -137,5 +150,11 @@ def recall(log_p: np.ndarray, conditional: np.ndarray, mask: np.ndarray) -> np.n
     Args:
         log_p: of the texts by themselves.
         conditional: of the same tokens behind the prefix.
+
+    Raises:
+        DataError: a text whose likelihood by itself is 1, which no ratio has.
     """
-    return loss(conditional, mask) / loss(log_p, mask)
+    alone = loss(log_p, mask)
+    if (alone == 0).any():
+        raise errors.DataError(f"text {int(np.argmax(alone == 0))} has a likelihood of 1.")
+    return loss(conditional, mask) / alone

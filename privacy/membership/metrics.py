@@ -74,10 +74,13 @@ def resolve(fpr: float, outside: int) -> None:
     if not 0 < fpr < 1:
         raise errors.ConfigError(f"a false-positive rate lies between 0 and 1, got {fpr}.")
     if fpr * outside < RESOLVE:
+        # rounded up, or it would be refused as well
+        larger = math.ceil(1e4 * RESOLVE / outside) / 1e4 if outside > RESOLVE else None
         raise Unresolved(
             f"a false-positive rate of {fpr:g} of {outside} non-members is"
             f" {fpr * outside:.2g} records, too few to resolve; it takes at least"
-            f" {math.ceil(RESOLVE / fpr)} non-members (or ask for {RESOLVE / outside:.2g})."
+            f" {math.ceil(RESOLVE / fpr)} non-members"
+            f"{f' (or ask for {larger:g})' if larger else ''}."
         )
 
 
@@ -96,8 +99,10 @@ class Decision(NamedTuple):
 def decide(
     scores: np.ndarray, member: np.ndarray, threshold: float, *, confidence: float = 0.95
 ) -> Decision:
-    """What calling everyone with score >= threshold a member does."""
+    """What calling everyone with score >= threshold a member does; infinity calls nobody one."""
     scores, member = roc.checked(scores, member)
+    if math.isnan(threshold):
+        raise errors.ConfigError("no score is above or below a threshold of NaN.")
     accused = scores >= threshold
     return Decision(
         float(threshold),
@@ -156,10 +161,15 @@ def by_class(accused: np.ndarray, member: np.ndarray, labels: np.ndarray, classe
         classes: how many there are.
 
     Raises:
-        DataError: labels outside the classes.
+        DataError: labels outside the classes, or not one of each a record.
     """
-    signals.check_labels(labels, classes)
+    labels = signals.check_labels(labels, classes)
     accused, member = np.asarray(accused, bool), np.asarray(member, bool)
+    if not accused.shape == member.shape == labels.shape or labels.ndim != 1:
+        raise errors.DataError(
+            "every record needs an accusation, a membership and a label, got shapes"
+            f" {accused.shape}, {member.shape} and {labels.shape}."
+        )
     hits = np.bincount(labels, weights=accused & member, minlength=classes)
     named = np.bincount(labels, weights=accused, minlength=classes)
     inside = np.bincount(labels, weights=member, minlength=classes)

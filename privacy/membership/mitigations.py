@@ -23,7 +23,7 @@ def top_k(k: int) -> Mitigation:
         >>> print(top_k(2)(jnp.array([[0.5, 0.2, 0.3]])))
         [[0.5 0.  0.3]]
     """
-    errors.positive("k", k)
+    errors.whole("k", k, 1)
 
     def apply(outputs):
         kept = min(k, outputs.shape[-1])
@@ -51,8 +51,7 @@ def rounded(digits: int) -> Mitigation:
         >>> print(rounded(1)(jnp.array([[0.46, 0.54]])))
         [[0.5 0.5]]
     """
-    if digits < 0:
-        raise errors.ConfigError(f"digits to round to must be at least 0, got {digits}.")
+    errors.whole("digits", digits)
     return lambda outputs: jnp.round(outputs, digits)
 
 

@@ -60,10 +60,15 @@ def fit(
         config: of the regressor.
 
     Raises:
-        ConfigError: a quantile outside (0, 1).
-        DataError: features or scores that are not finite, or not one score a record.
+        ConfigError: a quantile outside (0, 1), or no steps, units or records in a batch.
+        DataError: features or scores that are not finite, no records, not one score a record, or
+            a regressor that diverged.
     """
     _one_each(x, scores)
+    if not len(x):
+        raise errors.DataError("quantiles are learnt from non-members, and there are none.")
+    for name in ("hidden", "steps", "batch"):
+        errors.whole(name, getattr(config, name), 1)
     for alpha in config.alphas:
         if not 0 < alpha < 1:
             raise errors.ConfigError(f"quantiles lie between 0 and 1, got {alpha}.")
@@ -76,6 +81,8 @@ def fit(
     centre, scale = float(np.mean(scores)), float(np.std(scores)) or 1.0
     y = jnp.asarray((scores - centre) / scale, jnp.float32)
     params = _train(jnp.asarray(x), y, key, config)
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+        raise errors.DataError("the quantile regressor diverged; lower its rate, or scale x.")
     return Quantiles(params, jnp.float32(centre), jnp.float32(scale))
 
 
@@ -113,8 +120,18 @@ def _apply(params, x):
 
 
 def predict(model: Quantiles, x: np.ndarray) -> np.ndarray:
-    """(records, alphas) the quantiles of a non-member's score, in increasing order."""
-    x = jnp.asarray(np.asarray(x, np.float32).reshape(len(x), -1))
+    """(records, alphas) the quantiles of a non-member's score, in increasing order.
+
+    Raises:
+        DataError: features that are not finite, or more or fewer than the regressor was fitted to.
+    """
+    x, fitted = np.asarray(x, np.float32).reshape(len(x), -1), model.params["in"].shape[0]
+    if x.shape[1] != fitted or not np.isfinite(x).all():
+        raise errors.DataError(
+            f"the regressor takes {fitted} finite features a record, got {x.shape[1]}"
+            f"{'' if np.isfinite(x).all() else ', some not finite'}."
+        )
+    x = jnp.asarray(x)
     return np.asarray(_apply(model.params, x) * model.scale + model.centre, np.float64)
 
 
@@ -129,4 +146,7 @@ def _one_each(x, scores) -> None:
 def attack(model: Quantiles, x: np.ndarray, scores: np.ndarray, *, which: int = -1) -> np.ndarray:
     """(records,) score - q_alpha(x), of the quantile `which`; larger means member."""
     _one_each(x, scores)
-    return np.asarray(scores, np.float64) - predict(model, x)[:, which]
+    found = predict(model, x)
+    if not -found.shape[1] <= which < found.shape[1]:
+        raise errors.ConfigError(f"the regressor has {found.shape[1]} quantiles, got {which}.")
+    return np.asarray(scores, np.float64) - found[:, which]

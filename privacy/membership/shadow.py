@@ -54,7 +54,7 @@ def recipes(
 
     Raises:
         DataError: a model without rows, rows that are no whole numbers or more than the capacity,
-            or an id given twice.
+            an id given twice, or ids or epochs that are no whole numbers of 32 bits.
     """
     rows = [np.asarray(own) for own in rows]
     sizes = np.array([len(r) for r in rows], np.int32)
@@ -79,6 +79,12 @@ def recipes(
     filled = np.zeros((len(rows), capacity), np.int32)
     for place, own in zip(filled, rows, strict=True):
         place[: len(own)] = own
+    for what, given in (("ids", ids), ("epochs", epochs)):
+        each = np.asarray(given)
+        if not np.issubdtype(each.dtype, np.integer) or each.min() < 0 or each.max() >= 2**31:
+            raise errors.DataError(
+                f"{what} must be whole numbers from 0 to {2**31 - 1}, got {given!r}."
+            )
     many = lambda value, dtype: np.broadcast_to(np.asarray(value, dtype), (len(rows),)).copy()
     return Recipe(
         np.asarray(ids, np.int32), filled, sizes, many(epochs, np.int32), many(l2, np.float32)

@@ -87,9 +87,16 @@ def climb(
         config: of the search.
 
     Raises:
-        ConfigError: a class that the target does not have, or k_min above k_max.
+        ConfigError: a class that the target does not have, k_min above k_max, no lanes or no
+            iterations.
+        DataError: labels that are no whole numbers.
     """
-    labels = np.asarray(labels, np.int32)
+    labels = np.asarray(labels)
+    if labels.size and not np.issubdtype(labels.dtype, np.integer):
+        raise errors.DataError(f"labels must be whole numbers, got {labels.dtype}; give classes.")
+    labels = labels.astype(np.int32)
+    errors.whole("lanes", config.lanes, 1)
+    errors.whole("iterations", config.iterations, 1)
     if not (labels.min(initial=0) >= 0 and labels.max(initial=0) < box.classes):
         raise errors.ConfigError(
             f"classes to synthesise must lie in 0..{box.classes - 1}, got {labels.min()} to"
@@ -100,7 +107,8 @@ def climb(
             f"k_min must be between 1 and k_max, got {config.least} and {config.most}."
         )
     meter = box.meter
-    budget = np.iinfo(np.int32).max if meter.limit is None else meter.limit - meter.count
+    most = np.iinfo(np.int32).max
+    budget = most if meter.limit is None else min(meter.limit - meter.count, most)
     if budget <= 0:
         meter.charge(1)  # refuses
     config = dataclasses.replace(config, lanes=min(config.lanes, len(labels), budget))

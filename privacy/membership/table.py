@@ -84,7 +84,14 @@ def leave_one_out(scores: Scores, model: int) -> tuple[Scores, np.ndarray]:
     """Shadow model `model` as the target of the others, and which records it trained on.
 
     It is how attacks calibrate their thresholds and tune themselves without the target.
+
+    Raises:
+        ConfigError: there is no such model.
     """
+    if not 0 <= model < scores.shadow.shape[1]:  # -1 would leave the model among its attackers
+        raise errors.ConfigError(
+            f"there are shadow models 0..{scores.shadow.shape[1] - 1}, got {model}."
+        )
     others = np.arange(scores.shadow.shape[1]) != model
     table = Scores(scores.shadow[:, model], scores.shadow[:, others], scores.member[:, others])
     return table, scores.member[:, model]

@@ -97,3 +97,12 @@ def test_rows_of_several_lengths_are_refused():
     for bad in (labels[:2], labels[:3, None]):
         with pytest.raises(errors.DataError, match="needs the true class of its record"):
             attack_model.score(found, answers[:3], bad)
+
+
+def test_rows_and_settings_that_are_none_are_refused():
+    labels, member = np.arange(8) % 2, np.arange(8) < 4
+    with pytest.raises(errors.DataError, match=r"\(rows, classes\)"):
+        attack_model.fit(attack_model.Rows(np.zeros(8), labels, member), jax.random.key(0))
+    rows = attack_model.Rows(np.full((8, 2), 0.5), labels, member)
+    with pytest.raises(errors.ConfigError, match="steps"):
+        attack_model.fit(rows, jax.random.key(0), attack_model.Config(steps=0))

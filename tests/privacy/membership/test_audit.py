@@ -100,3 +100,44 @@ def test_scores_that_are_nan_are_refused():
         audit.extremes(scores, scores > 0, top=1, bottom=1)
     with pytest.raises(errors.DataError, match="1 scores are NaN"):
         audit.rates(scores, scores > 0, delta=1e-5)
+
+
+@pytest.mark.parametrize(
+    "scores, member, claim",
+    [
+        (np.arange(100.0), np.arange(100) > 50, {"delta": -1.0}),
+        (np.arange(100.0), np.arange(100) > 50, {"delta": 2.0}),
+        (np.arange(100.0), np.arange(99) > 50, {"delta": 0.0}),
+        (np.arange(100.0), np.arange(100) > 50, {"delta": 0.0, "significance": 0.0}),
+        (np.array([1.0]), np.array([True]), {"delta": 0.0}),
+        (np.array([]), np.array([], bool), {"delta": 0.0}),
+    ],
+)
+def test_an_audit_by_rates_refuses_what_proves_nothing(scores, member, claim):
+    """A delta of -1 was taken off, and proved more than there is."""
+    with pytest.raises((errors.ConfigError, errors.DataError)):
+        audit.rates(scores, member, **claim)
+
+
+def test_an_audit_by_rates_takes_infinite_scores_for_the_farthest():
+    draws = np.random.default_rng(5)
+    member = draws.random(400) < 0.5
+    scores = draws.normal(size=400) + 3 * member
+    ends = np.where(scores > 3, np.inf, np.where(scores < 0, -np.inf, scores))
+    assert audit.rates(ends, member, delta=1e-5) > 1.5
+
+
+@pytest.mark.parametrize("mu", [-1.0, np.nan, np.inf])
+def test_a_gaussian_mechanism_has_a_finite_mu(mu):
+    with pytest.raises(errors.ConfigError, match="mu lies in"):
+        audit.gdp_epsilon(mu, 1e-5)
+
+
+@pytest.mark.parametrize("eps, delta", [(1.0, 1.0), (1.0, 0.0), (-1.0, 0.5), (np.nan, 0.5)])
+def test_no_mu_for_a_claim_that_is_none(eps, delta):
+    with pytest.raises(errors.ConfigError):
+        audit.gdp_from_epsilon(eps, delta)
+
+
+def test_rates_at_their_ends_give_no_nan():
+    assert audit.gdp_from_rates(1.0, 1.0) == audit.gdp_from_rates(0.0, 0.0) == 0.0

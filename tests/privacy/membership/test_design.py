@@ -47,3 +47,17 @@ def test_shadow_splits_are_disjoint_within_a_shadow():
 def test_overlapping_members_are_refused():
     with pytest.raises(errors.DataError, match="share 1 records, the first of them row 7"):
         design.check_disjoint("the pool", np.array([1, 7]), "members", np.array([7, 9]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: design.balanced(5, 4, share=float("nan")),
+        lambda: design.balanced(5, 1, share=2.0),
+        lambda: design.shadow_splits(np.arange(4), 0, 2),
+        lambda: design.shadow_splits(np.arange(4), 2, -1),
+    ],
+)
+def test_counts_and_shares_that_are_none_are_refused(make):
+    with pytest.raises(errors.ConfigError):
+        make()

@@ -62,3 +62,24 @@ def test_bad_input_is_refused():
     language.loss(np.array([[-1.0, -2.0], [-1.0, np.nan]]), mask)  # it does not count
     with pytest.raises(errors.DataError, match="of 1 texts are NaN, first of text 1"):
         language.loss(np.array([[-1.0, -2.0], [np.nan, -1.0]]), mask)
+
+
+def test_tokens_that_are_nan_are_not_taken_for_certain():
+    """A diverged model's texts scored 0, as if it were sure of every token."""
+    nan = language.Tokens(*(np.array([[np.nan, -1.0]]) for _ in range(3)))
+    with pytest.raises(errors.DataError, match="NaN"):
+        language.min_k_plus(nan, np.ones((1, 2), bool))
+    known = nan._replace(deviation=np.ones((1, 2)))
+    assert np.isfinite(language.min_k_plus(known, np.array([[False, True]])))
+
+
+def test_neighbours_and_ratios_that_say_nothing_are_refused():
+    for neighbours in (np.array([[np.nan]]), np.zeros((1, 0)), np.zeros((2, 1))):
+        with pytest.raises(errors.DataError):
+            language.neighbourhood(np.array([1.0]), neighbours)
+    with pytest.raises(errors.DataError, match="likelihood of 1"):
+        language.recall(np.zeros((1, 1)), -np.ones((1, 1)), np.ones((1, 1), bool))
+
+
+def test_half_a_surrogate_pair_has_a_size():
+    assert language.zlib_ratio(-np.ones((1, 1)), np.ones((1, 1), bool), ["\ud800"])[0] < 0

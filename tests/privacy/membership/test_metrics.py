@@ -73,3 +73,25 @@ def test_percentages_and_unknown_classes_are_refused():
         metrics.interval(3, 10, 95)
     with pytest.raises(errors.DataError, match=r"labels must lie in 0\.\.2"):
         metrics.by_class(np.ones(2, bool), np.ones(2, bool), np.array([0, 3]), 3)
+
+
+@pytest.mark.parametrize("outside", [6, 13, 600, 777, 4999])
+def test_what_an_unresolved_rate_suggests_is_resolved(outside):
+    with pytest.raises(metrics.Unresolved) as refused:
+        metrics.resolve(1e-5, outside)
+    metrics.resolve(float(str(refused.value).partition("ask for ")[2].rstrip(").")), outside)
+
+
+@pytest.mark.parametrize("outside", [0, 1, 5])
+def test_no_rate_is_suggested_where_none_is_resolved(outside):
+    with pytest.raises(metrics.Unresolved) as refused:
+        metrics.resolve(0.5, outside)
+    assert "ask for" not in str(refused.value)
+
+
+def test_accusations_and_thresholds_that_are_none_are_refused():
+    one, two = np.array([True]), np.array([True, False])
+    with pytest.raises(errors.DataError, match="every record needs an accusation"):
+        metrics.by_class(one, two, np.array([0, 1]), 2)
+    with pytest.raises(errors.ConfigError, match="threshold of NaN"):
+        metrics.decide(np.array([1.0, 2.0]), two, np.nan)

@@ -47,3 +47,21 @@ def test_every_record_needs_a_score():
     model = quantile.fit(x, np.ones(9), jax.random.key(0), quantile.Config(steps=1))
     with pytest.raises(errors.DataError, match=r"9 records and scores \(1,\)"):
         quantile.attack(model, x, np.ones(1))
+
+
+def test_what_the_regressor_cannot_take_is_refused():
+    config = quantile.Config(steps=2)
+    model = quantile.fit(np.zeros((3, 2)), np.arange(3.0), jax.random.key(0), config)
+    with pytest.raises(errors.DataError, match="2 finite features"):
+        quantile.attack(model, np.zeros((3, 4)), np.arange(3.0))
+    with pytest.raises(errors.DataError, match="not finite"):
+        quantile.attack(model, np.full((3, 2), np.nan), np.arange(3.0))
+    with pytest.raises(errors.ConfigError, match="3 quantiles"):
+        quantile.attack(model, np.zeros((3, 2)), np.arange(3.0), which=7)
+    with pytest.raises(errors.DataError, match="there are none"):
+        quantile.fit(np.zeros((0, 2)), np.zeros(0), jax.random.key(0), config)
+    with pytest.raises(errors.ConfigError, match="batch"):
+        quantile.fit(np.zeros((3, 2)), np.arange(3.0), jax.random.key(0), quantile.Config(batch=0))
+    with pytest.raises(errors.DataError, match="diverged"):
+        loud = quantile.Config(steps=20, rate=1e38)
+        quantile.fit(np.ones((3, 2)), np.arange(3.0), jax.random.key(0), loud)

@@ -152,3 +152,9 @@ def test_programs_of_a_sweep_are_let_go():
     first, *_ = [one() for _ in range(shadow.KEPT + 1)]
     gc.collect()
     assert first() is None
+
+
+@pytest.mark.parametrize("ids, epochs", [([0, 2**40], 1), ([-1, 0], 1), ([0, 1], -1)])
+def test_ids_and_epochs_are_whole_numbers(ids, epochs):
+    with pytest.raises(errors.DataError, match="must be whole numbers"):
+        shadow.recipes(ids, [np.arange(2), np.arange(2)], epochs=epochs)

@@ -122,3 +122,23 @@ def test_a_class_that_is_not_there_is_refused():
     box = target.BlackBox(answer, classes=3)
     with pytest.raises(errors.ConfigError, match=r"0\.\.2"):
         synthesis.climb(box, np.array([3]), DRAW, jax.random.key(0), CONFIG)
+
+
+def test_a_limit_beyond_32_bits_is_as_good_as_none():
+    box = target.BlackBox(
+        lambda x: jnp.full((x.shape[0], 2), 0.5), classes=2, meter=target.Meter(10**11)
+    )
+    made = synthesis.climb(box, np.zeros(3, int), synthesis.binary(8), jax.random.key(0))
+    assert made.found.all()
+
+
+def test_labels_lanes_and_iterations_that_are_none_are_refused():
+    box = target.BlackBox(lambda x: jnp.full((x.shape[0], 2), 0.5), classes=2)
+    climb = lambda labels, **settings: synthesis.climb(
+        box, labels, synthesis.binary(8), jax.random.key(0), synthesis.Climb(**settings)
+    )
+    with pytest.raises(errors.DataError, match="whole numbers"):
+        climb(np.array([0.7]))
+    for settings in ({"lanes": 0}, {"iterations": 0}):
+        with pytest.raises(errors.ConfigError):
+            climb(np.array([1]), **settings)

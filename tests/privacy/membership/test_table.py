@@ -66,3 +66,11 @@ def test_queries_that_differ_are_refused():
         rmia.attack(augmented(0), augmented(1, queries=3))
     with pytest.raises(errors.DataError, match="one query"):
         rmia.evidence(augmented(0))
+
+
+@pytest.mark.parametrize("model", [-1, 4])
+def test_a_model_that_there_is_not_attacks_nobody(model):
+    """Counted from the end, it would have stayed among its own attackers."""
+    scores = table.make(np.zeros(2), np.zeros((2, 4)), np.ones((2, 4), bool))
+    with pytest.raises(errors.ConfigError, match=r"shadow models 0\.\.3"):
+        table.leave_one_out(scores, model)
