@@ -162,6 +162,8 @@ def probabilities(geocoder, found, answers, test, km) -> dict:
         "area_km2": {f"{p:.0%}": float(np.mean(a)) for p, a in areas.items()},
         "median_area_km2": {f"{p:.0%}": float(np.median(a)) for p, a in areas.items()},
         "confidence_ece": metrics.calibration_error(confidence, km < 161),
+        "confidence": metrics.reliability(confidence, km < 161),
+        "confidence_mean": [float(confidence.mean()), float((km < 161).mean())],
         "point_in_leaf": float(np.mean(point == served)),
         "silent": float(np.mean(confidence < calibrated.abstain)),
     }

@@ -51,7 +51,7 @@ def probability_table(details) -> str:
     areas = ", ".join(f"{m}: {v:,.0f}" for m, v in details["median_area_km2"].items())
     means = ", ".join(f"{m}: {v:,.0f}" for m, v in details["area_km2"].items())
     ece = ", ".join("-" if e is None else f"{e:.3f}" for e in details["ece"])
-    return "\n".join(lines) + (
+    return "\n".join([*lines, "", *_confidence(details)]) + (
         f"\n\nCoverage of the regions that are returned: {covered} (before calibration of masses:"
         f" {raw}); of the densest cell alone, the smallest region:"
         f" {details['coverage_of_a_cell']:.1%}."
@@ -62,6 +62,17 @@ def probability_table(details) -> str:
         f" Left without an answer: {details['silent']:.1%}. Point inside the likeliest leaf:"
         f" {details['point_in_leaf']:.1%}."
     )
+
+
+def _confidence(details) -> list[str]:
+    """How often answers are right that are said to be with a probability."""
+    said, right = details["confidence_mean"]
+    lines = ["| confidence | said | right within 161 km | items |", "|---|---|---|---|"]
+    for p, found, count in details["confidence"]:
+        low = min(int(10 * p), 9) / 10  # ten bins
+        lines.append(f"| {low:.1f} to {low + 0.1:.1f} | {p:.3f} | {found:.3f} | {count} |")
+    count = sum(n for _, _, n in details["confidence"])
+    return [*lines, f"| all | {said:.3f} | {right:.3f} | {count} |"]
 
 
 def check_table(found) -> str:

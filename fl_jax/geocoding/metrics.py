@@ -68,15 +68,29 @@ def coverage(mass_before: np.ndarray, mass: float) -> float:
     return float(np.mean((mass_before < mass) | (mass_before == 0)))
 
 
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """(mean confidence, share that is right, items) of each of the equal-width bins with items.
+
+    Args:
+        confidence: (items,) from 0 to 1.
+        right: (items,) bool.
+        bins: how many.
+
+    Example:
+        >>> reliability(np.array([0.25, 0.75, 0.75]), np.array([False, True, False]), 2)
+        [(0.25, 0.0, 1), (0.75, 0.5, 2)]
+    """
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    every = (place == b for b in np.unique(place))
+    return [(float(confidence[o].mean()), float(right[o].mean()), int(o.sum())) for o in every]
+
+
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error: mean |accuracy - confidence| over equal-width bins."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    error = 0.0
-    for b in range(bins):
-        own = place == b
-        if own.any():
-            error += own.mean() * abs(right[own].mean() - confidence[own].mean())
-    return float(error)
+    rows = reliability(confidence, right, bins)
+    return sum(n * abs(found - said) for said, found, n in rows) / len(confidence)
 
 
 def interval(

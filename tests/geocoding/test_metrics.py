@@ -27,6 +27,16 @@ def test_calibration_and_intervals():
     p = draws.random(20000)
     assert metrics.calibration_error(p, draws.random(20000) < p) < 0.02
     assert metrics.calibration_error(p, draws.random(20000) < p**2) > 0.1
+    right = draws.random(20000) < p**2
+    rows = metrics.reliability(p, right, 4)
+    assert [n for *_, n in rows] == np.histogram(p, 4, (0, 1))[0].tolist()
+    for b, (said, found, _) in enumerate(rows):  # the mean of p^2 over a quarter
+        middle = (2 * b + 1) / 8
+        assert said == pytest.approx(middle, abs=0.01)
+        assert found == pytest.approx(middle**2 + 1 / 192, abs=0.03)
+    by_hand = sum(n / 20000 * abs(found - said) for said, found, n in rows)
+    assert metrics.calibration_error(p, right, 4) == pytest.approx(by_hand)
+    assert metrics.reliability(np.ones(3), np.ones(3, bool)) == [(1.0, 1.0, 3)]
     low, high = metrics.interval(draws.normal(size=400), np.mean)
     assert low < 0 < high
 
