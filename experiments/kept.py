@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 from fl_jax.core.types import PyTree
 
 
@@ -64,9 +64,8 @@ class Kept:
             )
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(path.name + ".tmp")
-            fresh.write_bytes(first)
-            os.replace(fresh, path)  # so that a file without a first line is someone else's
+            with atomic.replace(path) as fresh:  # one without a first line is someone else's
+                fresh.write_bytes(first)
 
     def item(self, name: str, make: Callable[[], Any], like: PyTree = None) -> Any:
         """What make() gives, made if it is not there yet.

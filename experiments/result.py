@@ -9,7 +9,7 @@ import platform
 import sys
 from typing import Any
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,16 +183,14 @@ class RunDirectory:
         )
 
     def write_json(self, name: str, value: Any) -> None:
-        """A whole file or none: written beside its place and renamed into it.
+        """A whole file or none.
 
         What is not finite becomes null: a run that has ended is not lost for one number.
         """
         if not first_process():
             return
-        target = self.path / name
-        fresh = target.with_suffix(".tmp")
-        fresh.write_text(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
-        os.replace(fresh, target)
+        with atomic.replace(self.path / name) as fresh:
+            fresh.write_text(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:

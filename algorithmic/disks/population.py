@@ -17,7 +17,7 @@ from algorithmic.disks import network as networks
 from algorithmic.disks.network import Network
 from algorithmic.disks.radiation import Grid, Light, Tables
 from algorithmic.disks.structure import Disk
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 CARBON, OXYGEN = 1.4e-4, 3.2e-4  # per hydrogen nucleus; oxygen follows C/O where it is drawn
 ELEMENTS = ("H", "He", "C", "N", "O", "S", "Mg")
@@ -176,9 +176,8 @@ def make(
             raise errors.DataError(
                 f"{folder} holds disks with another {', '.join(different)}; choose another folder."
             )
-    fresh = stored.with_suffix(".tmp")  # what is killed leaves no half of a file
-    fresh.write_text(json.dumps(wanted, indent=1) + "\n")
-    os.replace(fresh, stored)
+    with atomic.replace(stored) as fresh:
+        fresh.write_text(json.dumps(wanted, indent=1) + "\n")
     drawn = draw(config)
     lock, finished = threading.Lock(), 0
     devices = jax.devices()

@@ -7,7 +7,6 @@ cosmic rays and X-rays per second.
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import zipfile
@@ -15,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 UNITS = {
     "disk": "",
@@ -183,11 +182,8 @@ def concatenate(tables: list[Table]) -> Table:
 
 def write_npz(path, header: dict, **arrays) -> None:
     """A whole file or none; the header is a JSON string beside the arrays."""
-    path = pathlib.Path(path)
-    fresh = path.with_name(path.name + ".tmp")
-    with fresh.open("wb") as file:
+    with atomic.replace(path) as fresh, fresh.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
-    os.replace(fresh, path)
 
 
 def read_npz(path, version: int, wanted=()) -> tuple[dict, dict[str, np.ndarray]]:

@@ -2,12 +2,11 @@
 
 import csv
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -75,8 +74,7 @@ def write(path: pathlib.Path, table: Table, added: Sequence[dict[str, Any]]) -> 
         table: what `read` found.
         added: for each row, values of columns that no row has.
     """
-    fresh = path.with_name(path.name + ".tmp")
-    try:
+    with atomic.replace(path) as fresh:
         # Halves of characters become \\ud83d and the like, as JSON writes them.
         if kind(path) == ".parquet":
             _write_parquet(fresh, table, added)
@@ -87,9 +85,6 @@ def write(path: pathlib.Path, table: Table, added: Sequence[dict[str, Any]]) -> 
                     file.writelines(_json(row) + "\n" for row in rows)
                 else:
                     _write_separated(file, rows, "\t" if kind(path) == ".tsv" else ",")
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def beside(taken: set[str], added: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ hostile file raises `DataError` and costs little.
 
 import json
 import math
-import os
 import pathlib
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 HEADER_LIMIT = 10_000_000  # bytes; BLOOM-176B has 845 tensors and 100 kB of header
 TENSOR_LIMIT = 20_000
@@ -124,8 +123,7 @@ def write(
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # readers in other languages want the data aligned
-    fresh = path.with_name(path.name + ".tmp")
-    with fresh.open("wb") as file:
+    with atomic.replace(path) as fresh, fresh.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, tensor in tensors.items():
             array = tensor.make() if isinstance(tensor, Stream) else tensor
@@ -135,9 +133,6 @@ def write(
                     f" made is {array.dtype}{list(array.shape)}."
                 )
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 def _header(path: pathlib.Path) -> tuple[dict[str, Entry], dict[str, str]]:

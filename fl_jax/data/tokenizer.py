@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 # \s and \d of other engines, spelled out: Python's own take in control characters as well.
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -242,10 +242,8 @@ class Tokenizer:
                 "merges": [" ".join(pair) for pair in self.merges],
             },
         }
-        path = pathlib.Path(path)
-        fresh = path.with_name(path.name + ".tmp")  # what is killed leaves no half of a file
-        fresh.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
-        fresh.replace(path)
+        with atomic.replace(path) as fresh:
+            fresh.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
 
 
 def load(path) -> Tokenizer:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fl_jax.core import errors
+from fl_jax.core import atomic, errors
 
 EARTH = "http://www.wikidata.org/entity/Q2"
 COLUMNS = ("qid", "label", "description", "lat", "lon")
@@ -191,9 +191,8 @@ def extract(source, target, *, language: str = "en", save_every: int = 50_000) -
         mark_down()
 
     def mark_down():
-        fresh = mark.with_name(mark.name + ".tmp")
-        fresh.write_text(json.dumps([number, size, *about]))
-        os.replace(fresh, mark)
+        with atomic.replace(mark) as fresh:
+            fresh.write_text(json.dumps([number, size, *about]))
 
     lines = _lines(source, number)
     first = next(lines, None)  # a dump that cannot be read leaves nothing behind
