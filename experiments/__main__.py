@@ -14,6 +14,8 @@ from fl_jax.core import errors
 from fl_jax.train import allocator
 from privacy.accounting.errors import PrivacyError
 
+REFUSALS = (errors.ConfigError, errors.DataError, PrivacyError)  # sentences for the user
+
 
 def main(argv: list[str]) -> int:
     """Runs one command; returns its exit status."""
@@ -25,7 +27,7 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (errors.ConfigError, errors.DataError, PrivacyError) as error:
+    except REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -75,7 +77,12 @@ def run(name: str, argv: list[str]) -> int:
     experiment = systems.module(name, "run")
     directory.write_config()
     start = time.perf_counter()
-    outcome = experiment.run(asked.config, directory, resume=asked.resume)
+    try:
+        outcome = experiment.run(asked.config, directory, resume=asked.resume)
+    except REFUSALS:
+        if not asked.resume:
+            directory.refused()  # or the same --out would be taken for a run
+        raise
     # What the calls before a resumed one took is not known.
     directory.write_result(outcome, None if asked.resume else time.perf_counter() - start)
     if not result.first_process():

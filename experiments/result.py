@@ -73,6 +73,7 @@ class RunDirectory:
         self.experiment = experiment
         self.preset = preset
         self.config = config
+        self.made = False  # whether `open` made the folder
         self.resolved: dict[str, Any] = {}  # what the run measured and chose, e.g. the plan
 
     @classmethod
@@ -117,8 +118,17 @@ class RunDirectory:
                 f"{path} already holds a run; add --resume to go on with it, or choose another"
                 " --out."
             )
+        self.made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         return self
+
+    def refused(self) -> None:
+        """Takes back what a run wrote that was refused before it found anything."""
+        stored = self.path / "config.json"
+        if first_process() and [*self.path.iterdir()] == [stored]:
+            stored.unlink()
+            if self.made:
+                self.path.rmdir()
 
     def _check(self, stored: pathlib.Path) -> None:
         if not stored.is_file():

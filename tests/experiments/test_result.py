@@ -58,6 +58,19 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path):
     start(tmp_path, out=out, resume=True)
 
 
+def test_a_run_that_was_refused_leaves_nothing(tmp_path):
+    """It left its config, so that the corrected command was told of a run to resume."""
+    start(tmp_path, out=tmp_path / "new").refused()
+    (tmp_path / "empty").mkdir()
+    start(tmp_path, out=tmp_path / "empty").refused()
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+    assert not list((tmp_path / "empty").iterdir())
+    begun = start(tmp_path, out=tmp_path / "new")
+    (begun.path / "metrics.jsonl").write_text("")
+    begun.refused()
+    assert sorted(p.name for p in begun.path.iterdir()) == ["config.json", "metrics.jsonl"]
+
+
 def test_another_config_is_not_resumed(tmp_path):
     out = str(tmp_path / "mine")
     start(tmp_path, out=out)
