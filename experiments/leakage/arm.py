@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.leakage import task as tasks
-from fl_jax.core import rng
+from fl_jax.core import errors, rng
 from fl_jax.federated.defences import base, norm_clip
 from fl_jax.nn import loss as losses
 from fl_jax.train import cohort, optimizer
@@ -142,6 +142,57 @@ def program(
     )
 
 
+def batches_of(arm: Arm, parts: split.Split, seed: int, others: int) -> draws.Draws:
+    """Who trains on what in every round, and what the adversary imitates.
+
+    Args:
+        arm: the run.
+        parts: who holds which records.
+        seed: of all orders.
+        others: innocent updates beside the victim's in what the adversary sees.
+    """
+    positive = draws.POSITIVE_SHARES
+    if arm.record:  # one of the victim's own records, which the adversary has too
+        found = parts.victim_rest[:1]
+        parts = parts._replace(
+            victim_property=found, auxiliary_property=found, victim_rest=parts.victim_rest[1:]
+        )
+        positive = (1 / arm.batch,) * len(positive)
+    return draws.Draws(
+        parts,
+        batch=arm.batch,
+        schedule=schedule(arm),
+        seed=seed,
+        steps=arm.steps,
+        record=(arm.warm, arm.period),
+        others=others,
+        pool=arm.pool,
+        positive=positive,
+        adversary=arm.mixed,
+    )
+
+
+def check(arm: Arm, task: tasks.Task, seed: int) -> None:
+    """Refuses before anything is trained what a run of this arm would end with.
+
+    Raises:
+        ConfigError: too few records or too small a pool for the participants, or rounds behind
+            the warm up that all have the property, or none of them.
+    """
+    parts = split.make(task.y, task.holds, arm.participants, seed=seed)
+    nothing = collaborative.synchronised_sgd(lambda *_: None, rate=1.0)
+    drawn = batches_of(
+        arm, parts, seed, collaborative.view(arm.view, nothing, arm.participants).others
+    )
+    have = drawn.shares(arm.rounds)[arm.warm :] > 0
+    if have.all() or not have.any():
+        raise errors.ConfigError(
+            f"of the {len(have)} rounds behind the first {arm.warm}"
+            f" {'all' if have.all() else 'none'} have a record with the property in the victim's"
+            " batch, so there is nothing to tell apart; change every, shares, warm or the rounds."
+        )
+
+
 def run(
     arm: Arm,
     task: tasks.Task,
@@ -160,31 +211,13 @@ def run(
     """
     parts = split.make(task.y, task.holds, arm.participants, seed=seed)
     sizes = parts.sizes()
-    positive = draws.POSITIVE_SHARES
-    if arm.record:  # one of the victim's own records, which the adversary has too
-        found = parts.victim_rest[:1]
-        parts = parts._replace(
-            victim_property=found, auxiliary_property=found, victim_rest=parts.victim_rest[1:]
-        )
-        positive = (1 / arm.batch,) * len(positive)
     made = {} if made is None else made
     weighted = tuple(sizes) if arm.steps else len(sizes)
     decides = (arm.compiled(), weighted)
     if decides not in made:
         made[decides] = program(arm, task, sizes, mesh)
     compiled = made[decides]
-    drawn = draws.Draws(
-        parts,
-        batch=arm.batch,
-        schedule=schedule(arm),
-        seed=seed,
-        steps=arm.steps,
-        record=(arm.warm, arm.period),
-        others=compiled.view.others,
-        pool=arm.pool,
-        positive=positive,
-        adversary=arm.mixed,
-    )
+    drawn = batches_of(arm, parts, seed, compiled.view.others)
     key = jax.random.key(seed)
     held = meshes.replicate(mesh, examples(task))
     state = compiled.start(key)

@@ -108,12 +108,25 @@ class Config(ranges.Checked):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Refuses numbers out of range, and a timeline that ends before it begins.
+        """Refuses numbers out of range, a timeline that ends before it begins, more paired runs
+        than the exact test counts out, and words that the vocabulary does not have.
 
         Raises:
             ConfigError: then.
         """
         super().check()
+        if self.delta >= 1:
+            raise errors.ConfigError(f"delta must be below 1, got {self.delta}.")
+        if self.active_seeds > 20:
+            raise errors.ConfigError(
+                f"active_seeds are at most 20, all of whose signs are tried, got"
+                f" {self.active_seeds}."
+            )
+        if max(self.truncated, default=0) > self.vocabulary:
+            raise errors.ConfigError(
+                f"truncated keeps some of the {self.vocabulary} words of the vocabulary, got"
+                f" {max(self.truncated)}."
+            )
         began, ended = self.timeline
         if began >= ended:
             raise errors.ConfigError(

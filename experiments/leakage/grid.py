@@ -120,9 +120,15 @@ def _defences(config, plan):
     arm = _short(config, plan, config.defence_participants)
     yield "none", arm
     for portion in config.portions:
-        yield f"largest {portion:.0%}", dataclasses.replace(arm, share="largest", portion=portion)
+        yield (
+            f"largest {100 * portion:g}%",
+            dataclasses.replace(arm, share="largest", portion=portion),
+        )
     for portion in config.portions[:1]:
-        yield f"random {portion:.0%}", dataclasses.replace(arm, share="random", portion=portion)
+        yield (
+            f"random {100 * portion:g}%",
+            dataclasses.replace(arm, share="random", portion=portion),
+        )
     for dropout in config.dropouts:
         yield f"dropout {dropout:g}", dataclasses.replace(arm, dropout=dropout)
     for noise in config.noises:

@@ -53,6 +53,10 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     return text
 
 
+def _rank(correlation: float | None) -> str:
+    return "none, the scores are all equal" if correlation is None else f"{correlation:.3f}"
+
+
 def _plus(line: dict) -> str:
     half = line["half"]
     return f"{line['auc']:.3f}" + ("" if half is None else f" ± {half:.3f}")
@@ -81,7 +85,7 @@ def share_table(line: dict) -> str:
     return (
         f"| share of property records | {' | '.join(shares)} |\n|{'---|' * (len(shares) + 1)}\n"
         f"| AUC | {' | '.join(f'{area:.3f}' for area in shares.values())} |\n\n"
-        f"Spearman's correlation of score and share: {line['spearman']:.3f}."
+        f"Spearman's correlation of score and share: {_rank(line['spearman'])}."
     )
 
 

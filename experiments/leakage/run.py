@@ -15,7 +15,7 @@ from experiments.leakage.config import Config
 from fl_jax.core import errors, roc
 from fl_jax.train import cohort, metrics
 from fl_jax.train import mesh as meshes
-from privacy.leakage import classifiers, scores, timeline
+from privacy.leakage import classifiers, draws, scores, timeline
 
 
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
@@ -30,6 +30,8 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         f"data: {task.origin}, {len(task.y)} records; main task: {task.main}; property:"
         f" {task.property} ({task.holds.mean():.1%}), correlation {task.correlation:.4f}"
     )
+    for cell in grid.cells(config, "scan"):  # whatever the plan will be
+        arms.check(cell.arm, task, cell.seed)
     cells = grid.cells(config, _plan(config, task, directory))
     path = directory.path / "metrics.jsonl"
     done = {}
@@ -45,11 +47,13 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
                 record = arms.run(cell.arm, task, cell.seed, made, mesh)
                 log.write({**cell._asdict(), "arm": None, **evaluate(config, cell, record)})
         shown.update(len(cells))
-        for part, rows in (("words", words.run), ("inversion", pictures.run)):
-            if part in config.parts and not any(key[0] == part for key in done):
-                # All or none: a resumed run takes a part with a row for done.
-                for row in list(rows(config, task, directory.path)):
-                    log.write({"part": part, **row})
+        if "words" in config.parts:
+            for row in words.run(config, {key[1:] for key in done if key[0] == "words"}):
+                log.write({"part": "words", **row})
+        if "inversion" in config.parts and not any(key[0] == "inversion" for key in done):
+            # All or none, for the images are in one file.
+            for row in list(pictures.run(config, task, directory.path)):
+                log.write({"part": "inversion", **row})
     about = {
         "origin": task.origin,
         "records": len(task.y),
@@ -88,7 +92,9 @@ def evaluate(config: Config, cell: grid.Cell, record: arms.Record) -> dict[str, 
         row["shares"] = {
             f"{s:g}": roc.area(score[near | ~truth], near[near | ~truth])
             for s in config.shares
-            if (near := np.isclose(share, int(s * config.batch) / config.batch) & truth).any()
+            if (
+                near := np.isclose(share, draws.count(s, config.batch) / config.batch) & truth
+            ).any()
         }
         row["spearman"] = float(stats.spearmanr(score, share).statistic)
     if cell.part == "timeline":

@@ -1,8 +1,7 @@
 """Membership from the embedding layer: which texts stood in a batch."""
 
 import functools
-import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,18 +17,25 @@ PROBES = 20  # rounds whose batch is attacked, evenly over the run
 RATE = 1.0  # of SGD: embeddings' gradients are small
 
 
-def run(config: Config, task, directory: pathlib.Path) -> Iterator[dict]:
-    """A row a batch size and vocabulary: precision, recall, accuracy of the main task."""
-    del task, directory
+def run(config: Config, done: Collection[tuple[str, int]] = ()) -> Iterator[dict]:
+    """A row a batch size, vocabulary and seed: precision, recall, accuracy of the main task.
+
+    Args:
+        config: of the experiment.
+        done: (name, seed) of rows that there are and that are not made again.
+    """
     texts = data.texts(
         config.texts, vocabulary=config.vocabulary, length=config.length, seed=config.seed
     )
     for size in (config.vocabulary, *config.truncated):
         for batch in config.word_batches if size == config.vocabulary else config.word_batches[:1]:
+            name = f"batch {batch}, vocabulary {size}"
             for seed in range(config.seed, config.seed + config.seeds):
+                if (name, seed) in done:
+                    continue
                 found = attack(config, texts, min(size, len(texts.vocabulary)), batch, seed)
                 yield {
-                    "name": f"batch {batch}, vocabulary {size}",
+                    "name": name,
                     "seed": seed,
                     "batch": batch,
                     "vocabulary": size,

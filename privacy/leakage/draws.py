@@ -77,7 +77,7 @@ def _in_range(share: float) -> None:
         raise errors.ConfigError(f"a property share lies in (0, 1], got {share}.")
 
 
-def _count(share: float, batch: int) -> int:
+def count(share: float, batch: int) -> int:
     """Whole records in a share of a batch; 0.29 of 100 are 29, which 28.999999999999996 is not."""
     return int(share * batch + 1e-9)
 
@@ -124,7 +124,7 @@ class Draws:
         errors.positive("batch", batch)
         for share in (*positive, *([adversary] if adversary else [])):
             _in_range(share)
-            if not _count(share, batch):
+            if not count(share, batch):
                 raise errors.ConfigError(
                     f"a share of {share:g} of a batch of {batch} is no record with the property;"
                     " choose larger batches or shares."
@@ -162,7 +162,7 @@ class Draws:
 
     def shares(self, rounds: int) -> np.ndarray:
         """(rounds,) the share of property records that the victim trained on."""
-        return np.array([_count(self.schedule(t), self.batch) for t in range(rounds)]) / self.batch
+        return np.array([count(self.schedule(t), self.batch) for t in range(rounds)]) / self.batch
 
     def recorded(self, t: int) -> bool:
         """Whether auxiliary updates are computed in round t."""
@@ -191,8 +191,8 @@ class Draws:
             s.take(at * len(shares) * size, len(shares) * size).reshape(-1, self.steps, self.batch)
             for s in streams
         )
-        count = np.array([_count(share, self.batch) for share in shares])[:, None, None]
-        mixed = np.where(np.arange(self.batch) < count, have, rest)
+        many = np.array([count(share, self.batch) for share in shares])[:, None, None]
+        mixed = np.where(np.arange(self.batch) < many, have, rest)
         return mixed.reshape(len(shares), *self.shape)
 
     def _round(self, t: int) -> dict[str, np.ndarray]:

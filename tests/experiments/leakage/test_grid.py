@@ -24,3 +24,12 @@ def test_a_run_in_which_nothing_is_recorded_is_refused():
     short = dataclasses.replace(config.SMOKE, two_rounds=10, warm=10)
     with pytest.raises(errors.ConfigError, match="first 10 rounds, and two-party has only 10"):
         grid.cells(short, "scan")
+
+
+def test_small_portions_have_names_of_their_own():
+    """0.1 % and 0.4 % were both "largest 0%", and their runs were averaged."""
+    small = dataclasses.replace(config.SMOKE, portions=(0.001, 0.004), parts=("defences",))
+    names = [cell.name for cell in grid.cells(small, "scan")]
+    assert len(set(names)) == len(names) and {"largest 0.1%", "largest 0.4%"} <= set(names)
+    default = [cell.name for cell in grid.cells(config.SMOKE, "scan")]
+    assert {"largest 10%", "random 10%"} <= set(default)

@@ -1,8 +1,12 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from experiments import __main__ as command
+from experiments.leakage import arm, config, grid
+from experiments.leakage import run as run_module
 
 PARTS = ["--parts", "two-party", "fraction", "active", "timeline", "defences"]
 # A table's network and few programs: the other defences are `test_arm`'s.
@@ -52,9 +56,33 @@ def test_bad_settings_are_one_sentence(tmp_path, capsys, monkeypatch):
         ("--participants", "1", "--parts", "parties"): "K >= 2",
         ("--share", "1.5", "--parts", "parties"): "share",
         ("--plan", "side"): "unknown cohort plan 'side'",
+        ("--active-seeds", "21"): "active_seeds are at most 20",
+        ("--truncated", "501"): "truncated keeps some of the 500 words",
+        ("--delta", "1"): "delta must be below 1",
+        # what the second part would have refused when the first was done
+        ("--participants", "900", "--parts", "two-party", "parties"): "fewer participants",
+        ("--participants", "40", "--parts", "two-party", "parties"): "a pool of 32",
+        ("--shares", "0.01", "--parts", "two-party", "fraction"): "none have a record with",
+        ("--local-steps", "1", "--every", "1", "--parts", "fedavg"): "all have a record with",
     }
     for i, (words, expected) in enumerate(cases.items()):
         assert run(tmp_path / str(i), *words) == 2
         said = capsys.readouterr().err.strip().splitlines()
         assert len([line for line in said if line.startswith("error:")]) == 1, said
         assert expected in said[-1], said
+        assert not (tmp_path / str(i) / "metrics.jsonl").exists()
+
+
+def test_every_share_that_was_drawn_is_reported():
+    """0.29 of 100 are 29 records, which 28.999999999999996 is not."""
+    settings = dataclasses.replace(config.SMOKE, batch=100, shares=(0.29, 1.0))
+    (cell,) = grid.cells(dataclasses.replace(settings, parts=("fraction",)), "scan")
+    draw = np.random.default_rng(0)
+    shares = np.where(np.arange(60) % 5, 0.0, np.where(np.arange(60) % 10, 0.29, 1.0))
+    labels = np.arange(64) % 2
+    record = arm.Record(
+        (shares[:, None] + draw.normal(size=(60, 3))).astype(np.float32),
+        (labels[:, None] + draw.normal(size=(64, 3))).astype(np.float32),
+        labels, shares, 0.5, None,
+    )  # fmt: skip
+    assert set(run_module.evaluate(settings, cell, record)["shares"]) == {"0.29", "1"}
