@@ -9,6 +9,7 @@ python -m experiments shuffle --eps 1 --delta 1e-5 --rounds 10 --clients 17435  
 import dataclasses
 
 from experiments import ranges
+from fl_jax.core import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +54,26 @@ class Config(ranges.Checked):
             "unamplified", "spread", "train_rounds", "cells", "bins", "rate",
         ),
         share=("delta", "figure_delta"),
-        filled=("eps0",),
+        filled=(
+            "eps0", "randomizers", "figure_eps0", "figure_clients", "figure_orders",
+            "figure_rounds",
+        ),
     )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and what a part would refuse when others are done.
+
+        Raises:
+            ConfigError: then.
+        """
+        super().check()
+        for name in ("delta", "figure_delta"):
+            if getattr(self, name) >= 1:
+                raise errors.ConfigError(f"{name} must be below 1, got {getattr(self, name)}.")
+        if min(self.figure_orders) <= 1:
+            raise errors.ConfigError(f"figure_orders are above 1, got {min(self.figure_orders)}.")
+        if self.audit_trials < 4:
+            raise errors.ConfigError(f"audit_trials are at least 4, got {self.audit_trials}.")
 
 
 PAPER = Config()

@@ -182,12 +182,24 @@ def train(config: Config, task: tasks.Task, name: str, made: Slot, log) -> dict:
     }
 
 
+def _ready(config: Config) -> tuple[tasks.Task, int, list[tuple[str, Slot]]]:
+    """Task, clients and slots: what they refuse is refused before minutes of other parts."""
+    cohort.Plan.parse(config.plan)
+    task = tasks.make(config)
+    clients = int(task.population.size.shape[0])
+    making = slots(config, clients)
+    for _, made in making:
+        made.make(task.initial.params["kernel"].size)
+    return task, clients, making
+
+
 def run(config: Config, directory: result.RunDirectory, *, resume: bool = False) -> result.Result:
     """Runs the parts that the config asks for; a run of minutes starts afresh on --resume."""
     del resume
     doing = ("plan",) if config.eps else config.parts
     for part in doing:
         errors.one_of("part", part, ("plan", "figures", "audit", "training"))
+    ready = _ready(config) if "training" in doing else None
     metrics, details = {}, {}
     headline = {"what": "certified eps of the plan", "ours": None, "published": None}
     if "plan" in doing:
@@ -211,13 +223,12 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
         details["audit"] = audit(config)
         for row in details["audit"]:
             metrics[f"audited eps, {row['randomizer']}"] = result.Metric(row["proved"], "nats")
-    if "training" in doing:
-        task = tasks.make(config)
-        clients = int(task.population.size.shape[0])
+    if ready:
+        task, clients, making = ready
         print(f"data: {task.origin}, {clients} one-image clients", flush=True)
         rows = []
-        with open(directory.path / "metrics.jsonl", "a") as log:
-            for name, made in slots(config, clients):
+        with open(directory.path / "metrics.jsonl", "w") as log:  # a resumed run starts afresh
+            for name, made in making:
                 rows.append(train(config, task, name, made, log))
                 at = f"{name}, eps={made.bound.upper:.3f}"
                 metrics[f"accuracy {at}"] = result.Metric(rows[-1]["accuracy"], "share")

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from experiments.shuffle.config import Config
+from fl_jax.core import errors
 from fl_jax.data import sources
 from fl_jax.federated import client, population
 from fl_jax.train.state import Variables
@@ -55,6 +56,10 @@ def features(x: np.ndarray, cells: int, bins: int) -> np.ndarray:
     below = np.floor(angle).astype(int) % bins
     share = angle - np.floor(angle)
     side = x.shape[1] // cells
+    if not side:
+        raise errors.ConfigError(
+            f"cells are at most the {x.shape[1]} pixels of an image's side, got {cells}."
+        )
     fields = []
     for b in range(bins):
         weight = size * ((below == b) * (1 - share) + ((below + 1) % bins == b) * share)
