@@ -5,6 +5,7 @@ the F1 of a set is not the mean of the F1 of its batches [clrs issue 64]. Beside
 that accept every right answer (`accepted`).
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -246,7 +247,7 @@ def task(
         key: decides the inputs.
         length: n.
         samples: how many; None = as many as the benchmark's test set has.
-        batch: how many at once; the score does not depend on it.
+        batch: how many at once; which inputs are drawn depends on it.
         options: of the sampler; the default makes the benchmark's test distribution.
         decides: whether the network says itself when to stop (`stopping`), within twice the steps
             of the longest run of its batch, in place of being told.
@@ -258,6 +259,7 @@ def task(
         ConfigError: the group does not hold the task, or sizes that do not fit.
     """
     mine, table = _of_task(name, group, own)
+    samplers.options(name, length, **dataclasses.asdict(options))
     samples = samples or test_size(name)
     errors.positive("batch", batch)
     total = accepting = None
@@ -320,7 +322,8 @@ def hints(
     """
     mine, table = _of_task(name, group, own)
     runs, _, longest = _drawn(name, group, rng.fold(key, name, length, 0), samples, length, options)
-    found = jax.device_get(_follow(name, group, shared, mine, table, config, longest - 1, runs))
+    steps = max(longest - 1, 1)
+    found = jax.device_get(_follow(name, group, shared, mine, table, config, steps, runs))
     return {probe: accepted.share(name, probe, each) for probe, each in found.items()}
 
 

@@ -31,7 +31,7 @@ def compact(name: str, given: Values, dtype) -> tuple[Values, int]:
         ConfigError: an unknown algorithm or probe, or one that is missing.
         DataError: a shape that does not fit, too few nodes, numbers that are not finite, an index
             of no node or letter, an `adj` of other edges than `A`, strings that do not fit, a cycle
-            where the algorithm needs none.
+            where the algorithm needs none, or one along which bellman_ford never ends.
     """
     spec = specs.stage(name, specs.INPUT)
     for probe in given:
@@ -106,6 +106,11 @@ def _check(name: str, given: Values, n: int) -> None:
             reach = reach | (reach @ reach)
         if np.any(np.diagonal(reach)):
             raise errors.DataError(f"{name} needs a graph without cycles; this one has some.")
+    if name == "bellman_ford" and _endless(np.asarray(given["A"], np.float64), given["s"]):
+        raise errors.DataError(
+            "bellman_ford never ends on a cycle whose lengths add up to less than 0; this graph has"
+            " one that s reaches."
+        )
     if name in specs.STRINGS:
         string = np.asarray(given["string"])
         first, second = int(np.sum(string == 0)), int(np.sum(string != 0))
@@ -119,6 +124,19 @@ def _check(name: str, given: Values, n: int) -> None:
                 f"the needle of {name} has {second} letters and the haystack {first}; it does not"
                 " fit."
             )
+
+
+def _endless(A: np.ndarray, s) -> bool:
+    """Whether distances from s fall after as many rounds as there are nodes."""
+    s = np.asarray(s)
+    d = np.full(len(A), np.inf)
+    d[int(s) if s.ndim == 0 else int(np.argmax(s))] = 0.0
+    steps = np.where(A != 0, A, np.inf)
+    for _ in range(len(A) if (A < 0).any() else 0):
+        before, d = d, np.minimum(d, np.min(d[:, None] + steps, axis=0))
+        if np.array_equal(before, d):
+            return False
+    return bool((A < 0).any())
 
 
 def _check_values(name: str, probe: str, p: specs.Probe, value: np.ndarray, n: int) -> None:

@@ -35,8 +35,11 @@ def record(name: str, fields: Mapping[str, np.ndarray]) -> Stored:
         fields: (B, ...), hints (B, T, ...).
 
     Raises:
-        DataError: a field that the algorithm does not have, or one that is missing.
+        DataError: a field that the algorithm does not have, or one that is missing, or lengths
+            that are none.
     """
+    if "lengths" not in fields:
+        raise errors.DataError(f"a record of {name} needs the field 'lengths'; it is not there.")
     parts: dict[str, dict[str, np.ndarray]] = {s: {} for s in ("input", "hint", "output")}
     spec = specs.of(name)
     for field, value in fields.items():
@@ -132,3 +135,13 @@ def _check(name: str, stored: Stored) -> None:
                 f"{probe} of {name} must have shape {shape} for {count} samples of {nodes} nodes"
                 f" (hints: after their time axis), got {found}."
             )
+    times = {probe: len(value) for probe, value in stored.hints.items()}
+    lengths = np.asarray(stored.lengths)
+    if len(set(times.values())) > 1:
+        raise errors.DataError(f"hints of {name} must have as many steps each, got {times}.")
+    most = min(times.values(), default=0)
+    if lengths.shape != (count,) or not ((lengths >= 1) & (lengths <= most)).all():
+        raise errors.DataError(
+            f"lengths of {name} must be one of 1 to {most}, the steps of its hints, for each of"
+            f" {count} samples, got {lengths.tolist()}."
+        )

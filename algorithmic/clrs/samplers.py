@@ -59,6 +59,8 @@ def options(name: str, length: int, **given: Any) -> Options:
         raise errors.ConfigError(f"a share lies in [0, 1], got close = {config.close}.")
     if name in specs.MATCHERS:
         needle = config.needle
+        if needle is not None:
+            errors.whole("letters of the needle", abs(needle))
         most = (1 if length < 5 else length // 5) if needle is None else abs(needle)
         if most < 1 or length <= 2 * most:
             raise errors.ConfigError(

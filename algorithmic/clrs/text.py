@@ -41,8 +41,12 @@ def render(name: str, run, *, hint: str | None = None, digits: int = 3) -> Text:
         digits: decimals of scalars.
 
     Raises:
-        ConfigError: the algorithm has no such hint.
+        ConfigError: the algorithm has no such hint, or no digits.
+        DataError: a batch of runs.
     """
+    errors.whole("digits", digits, 1)
+    if np.ndim(run.length):
+        raise errors.DataError("one run becomes one text; take one of the batch.")
     spec = specs.of(name)
     hint = traced(name) if hint is None else hint
     errors.one_of(f"hint of {name}", hint, specs.stage(name, specs.HINT))

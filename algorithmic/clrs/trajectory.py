@@ -62,7 +62,7 @@ def trace(name: str, *, max_length: int | None = None, **inputs: Any) -> Traject
     """
     specs.of(name)
     if max_length is not None:
-        errors.positive("max_length", max_length)
+        errors.whole("max_length", max_length, 1)
     if any(isinstance(v, jax.core.Tracer) for v in inputs.values()):
         floats = [v.dtype for v in inputs.values() if jnp.issubdtype(v.dtype, jnp.floating)]
         dtype = floats[0] if floats else jnp.float32
@@ -156,8 +156,11 @@ def sample(
         >>> batch.outputs["pi"].shape, batch.inputs["A"].dtype
         ((8, 16), dtype('float32'))
     """
+    errors.whole("length", length)
+    errors.whole("batch_size", batch_size, 1)
+    if max_length is not None:
+        errors.whole("max_length", max_length, 1)
     config = samplers.options(name, length, **options)
-    errors.positive("batch_size", batch_size)
     if isinstance(key, jax.core.Tracer):
         return _sample(name, key, batch_size, length, max_length, config, "float32")
     with jax.enable_x64(True):

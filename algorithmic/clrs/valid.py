@@ -39,6 +39,7 @@ _NEAREST: dict[str, Callable[[Mapping, Mapping], Answer]] = {
     "optimal_bst": tables.search_tree,
     **dict.fromkeys(("graham_scan", "jarvis_march"), geometry.hull),
 }
+LENGTHS = ("bfs", "bellman_ford", "dijkstra", "dag_shortest_paths", "floyd_warshall")
 NAMES = tuple(name for name in specs.ALGORITHMS if name in _NEAREST)
 """All but articulation_points, bridges and segments_intersect, which have one right answer."""
 
@@ -62,7 +63,8 @@ def nearest(name: str, inputs: Mapping, said: Mapping) -> Answer:
 
     Raises:
         ConfigError: an algorithm that has one right answer only.
-        DataError: an output that points to no node, or one that is missing.
+        DataError: an output that points to no node, a shape that does not fit, an input or output
+            that is missing, or lengths below 0, with which no path need be the shortest.
 
     Example:
         >>> import numpy as np
@@ -75,7 +77,8 @@ def nearest(name: str, inputs: Mapping, said: Mapping) -> Answer:
     wanted = list(specs.stage(name, specs.OUTPUT))
     if set(said) != set(wanted):
         raise errors.DataError(f"{name} has the outputs {wanted}, got {list(said)}.")
-    return _NEAREST[name](_compact(spec, inputs), _compact(spec, said))
+    given = _inputs(name, spec, inputs)
+    return _NEAREST[name](given, _compact(spec, said, _nodes(name, spec, given)))
 
 
 def check(name: str, inputs: Mapping, outputs: Mapping) -> bool:
@@ -83,7 +86,7 @@ def check(name: str, inputs: Mapping, outputs: Mapping) -> bool:
 
     Raises:
         ConfigError: an algorithm that has one right answer only.
-        DataError: an output that points to no node.
+        DataError: as `nearest`.
 
     Example:
         >>> import numpy as np
@@ -94,13 +97,49 @@ def check(name: str, inputs: Mapping, outputs: Mapping) -> bool:
         False
     """
     found = nearest(name, inputs, outputs)
-    said = _compact(specs.of(name), outputs)
+    spec = specs.of(name)
+    said = _compact(spec, outputs, _nodes(name, spec, _inputs(name, spec, inputs)))
     return all(np.array_equal(found[probe], said[probe]) for probe in found)
 
 
-def _compact(spec, given: Mapping) -> dict[str, np.ndarray | int]:
+def _inputs(name, spec, given: Mapping) -> dict[str, np.ndarray | int]:
+    """The inputs as `_compact` has them; `pos` and `adj` need not be there."""
+    wanted = [k for k in specs.stage(name, specs.INPUT) if k not in ("pos", "adj")]
+    missing = [k for k in wanted if k not in given]
+    if missing:
+        raise errors.DataError(f"{name} also needs the input {missing[0]!r}; it takes {wanted}.")
+    nodes = _nodes(name, spec, given)
+    free = {"p"} if name == "optimal_bst" else set()  # with the padding of its last or without
+    found = _compact(spec, {k: given[k] for k in wanted if k not in free}, nodes)
+    found |= {k: np.asarray(given[k]) for k in free}
+    if name in LENGTHS and (found["A"] < 0).any():
+        raise errors.DataError(f"A of {name} holds lengths below 0, for which nothing is checked.")
+    return found
+
+
+def _nodes(name, spec, given: Mapping) -> int:
+    """How many there are."""
+    lead = "q" if name == "optimal_bst" else next(k for k in ("A", "key", "p", "s", "d", "x")
+            if k in given and spec[k].kind != specs.MASK_ONE)  # fmt: skip
+    return len(np.atleast_1d(given[lead]))
+
+
+def _compact(spec, given: Mapping, nodes: int) -> dict[str, np.ndarray | int]:
     """Probes as arrays, one-hots as an index, classes as indices."""
-    return {probe: _one(probe, spec[probe], value) for probe, value in given.items()}
+    found = {probe: _one(probe, spec[probe], value) for probe, value in given.items()}
+    for probe, value in found.items():
+        p = spec[probe]
+        shape = {specs.NODE: (nodes,), specs.EDGE: (nodes, nodes), specs.GRAPH: ()}[p.location]
+        if p.kind == specs.MASK_ONE:
+            if not 0 <= value < nodes:
+                raise errors.DataError(
+                    f"{probe} must be a node from 0 to {nodes - 1}, got {value}."
+                )
+        elif value.shape != shape:
+            raise errors.DataError(
+                f"{probe} must have shape {shape} for {nodes} nodes, got {value.shape}."
+            )
+    return found
 
 
 def _one(probe, p, value):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import time
 
@@ -61,6 +62,7 @@ def test(argv: list[str]) -> int:
 
     import jax
 
+    from algorithmic.clrs import samplers
     from experiments.clrs import config as configs
     from experiments.clrs import report, run, summary, task
     from fl_jax.core import rng
@@ -68,6 +70,9 @@ def test(argv: list[str]) -> int:
     saved = json.loads(stored.read_text())["config"]
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
     config = configs.Config(**saved)
+    for name in task.tasks(config):
+        for n in lengths:
+            samplers.options(name, n)
     states = run.saved(config, pathlib.Path(asked.run))
     for seed, (step, _) in states.items():
         print(f"seed {seed} after {step} of {config.rounds} rounds", flush=True)
@@ -92,8 +97,10 @@ def test(argv: list[str]) -> int:
                 row = summary.row(seed, n, name, scores, own_stop, wanted[name])
                 rows.append({"stage": "test", **row, "round": step})
                 print(f"seed {seed}, {summary.line(row)}, {wanted[name]} samples", flush=True)
-                # After every task: large ones take long.
-                file.write_text(json.dumps(rows + earlier, indent=1) + "\n")
+                # After every task: large ones take long. Whole or not at all.
+                fresh = file.with_suffix(".tmp")
+                fresh.write_text(json.dumps(rows + earlier, indent=1) + "\n")
+                os.replace(fresh, file)
     rows += earlier
     found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
     picture = pathlib.Path(asked.run) / "test.png"
@@ -120,6 +127,9 @@ def options(argv: list[str]) -> int:
 
     for variant in asked.only or ():
         errors.one_of("variant", variant, variants.VARIANTS)
+    for field in ("rounds", "seeds"):
+        if getattr(asked, field) is not None:
+            errors.whole(f"--{field}", getattr(asked, field), 1)
     base = dataclasses.replace(
         configs.BRIEF, rounds=asked.rounds or configs.BRIEF.rounds, seeds=asked.seeds
     )
@@ -143,6 +153,7 @@ def text(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hint", help="the probe to trace; the one that becomes the output")
     asked = arguments.read(parser, argv)
+    errors.whole("--samples", asked.samples, 1)
 
     import jax
 
@@ -190,6 +201,8 @@ def salsa(argv: list[str]) -> int:
     folder = pathlib.Path(asked.out) if asked.out else None
     if folder is not None and folder.exists() and not folder.is_dir():
         raise errors.ConfigError(f"--out is a folder, but {folder} is a file; name another.")
+    if folder is not None and (folder / "rows.jsonl").exists():
+        raise errors.ConfigError(f"{folder} holds what an earlier run found; name another --out.")
     print(config, flush=True)
     say = lambda line: print(line, flush=True)
     rows = []

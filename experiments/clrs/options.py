@@ -38,11 +38,11 @@ def measure(base: configs.Config, variant: str, folder: pathlib.Path) -> dict:
     """
     config = dataclasses.replace(base, **VARIANTS[variant])
     folder = folder / variant.replace(" ", "_")
-    done = folder / "options.json"
-    if done.is_file():
-        return json.loads(done.read_text())
     resume = (folder / "config.json").is_file()
     directory = result.RunDirectory.open("clrs", "brief", config, str(folder), resume)
+    done = folder / "options.json"  # of this config: another one is refused
+    if done.is_file():
+        return json.loads(done.read_text())
     directory.write_config()
     cpu, rows = 0.0, []
     for seeds in task.batches(config):

@@ -70,8 +70,12 @@ def check(config: Config) -> None:
     """Refuses settings of the seeds and the devices that cannot work.
 
     Raises:
-        ConfigError: an unknown plan, too few devices, models together that share batches too.
+        ConfigError: an unknown plan, too few devices, models together that share batches too, or a
+            size that a task cannot be tested at.
     """
+    for name in tasks(config):
+        for n in config.test_lengths:
+            samplers.options(name, n)
     errors.positive("seeds", config.seeds)
     errors.positive("data", config.data)
     if config.validate_every < 0:
@@ -158,7 +162,7 @@ def validate(config: Config, state: training.State) -> float:
     """
     key = rng.fold(jax.random.key(config.seed), "validation")
     alone = dataclasses.replace(config, stop=False)  # told when to stop, as the benchmark does
-    found = test(alone, state, key, max(config.lengths))
+    found = test(alone, state, key, max(config.lengths), tasks(config))
     return float(np.mean([scores.official for _, scores, _ in found]))
 
 

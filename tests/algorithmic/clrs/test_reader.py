@@ -55,3 +55,19 @@ def test_a_record_of_the_archive_is_split_by_stage():
     wrong = batch._replace(outputs={"pi": batch.outputs["pi"][:, :3]})
     with pytest.raises(errors.DataError, match="must have shape"):
         reader.runs("bfs", net.Group.of(("bfs",)), wrong)
+
+
+def test_lengths_that_are_none_are_refused():
+    run = jax.device_get(clrs.sample("minimum", jax.random.key(0), 2, 4))
+    fields = {f"input_{k}": v for k, v in run.inputs.items()}
+    fields |= {f"output_{k}": v for k, v in run.outputs.items()}
+    fields |= {f"hint_{k}": np.swapaxes(v, 0, 1) for k, v in run.hints.items()}
+    assert reader.record("minimum", {**fields, "lengths": run.length}).lengths.tolist() == [4, 4]
+    with pytest.raises(errors.DataError, match="needs the field 'lengths'"):
+        reader.record("minimum", fields)
+    for lengths in ([99, 4], [0, 4], [4]):
+        with pytest.raises(errors.DataError, match="lengths of minimum must be one of 1 to 4"):
+            reader.record("minimum", {**fields, "lengths": np.array(lengths)})
+    short = {**fields, "hint_i": fields["hint_i"][:, :2], "lengths": run.length}
+    with pytest.raises(errors.DataError, match="as many steps"):
+        reader.record("minimum", short)

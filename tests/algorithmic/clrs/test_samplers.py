@@ -115,6 +115,7 @@ def test_samples_drawn_close_together_are_the_others_shrunk(name):
         ("strongly_connected_components", 3, {}, "at least 4 nodes"),
         ("kmp_matcher", 16, {"needle": 8}, "does not fit"),
         ("kmp_matcher", 16, {"needle": 0}, "does not fit"),
+        ("kmp_matcher", 16, {"needle": 1.5}, "letters of the needle must be a whole number"),
         ("quick_sort", 16, {}, "did you mean 'quicksort'"),
     ],
 )

@@ -31,3 +31,11 @@ def test_one_hots_are_nodes_and_matrices_are_rows():
     with pytest.raises(errors.ConfigError, match="hint of bfs"):
         text.render("bfs", bfs, hint="d")
     assert text.traced("minimum") == "min_h" and text.traced("dfs") == "pi_h"
+
+
+def test_a_batch_and_no_digits_are_refused():
+    run = trajectory.trace("minimum", key=np.array([0.3, 0.1]))
+    with pytest.raises(errors.ConfigError, match="digits"):
+        text.render("minimum", run, digits=0)
+    with pytest.raises(errors.DataError, match="take one of the batch"):
+        text.render("minimum", run._replace(length=np.array([2, 2])))

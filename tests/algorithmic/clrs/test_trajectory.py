@@ -207,3 +207,20 @@ def test_sizes_of_padded_samples_do_not_matter():
     assert n.tolist() == [5] * 4
     assert not np.any(small["A"][:, 5:]) and not np.any(small["A"][:, :, 5:])
     assert int(jnp.max(small["s"])) < 5
+
+
+def test_a_cycle_along_which_paths_get_ever_shorter_is_refused():
+    down = np.array([[0, 1.0, 0], [0, 0, -3.0], [0, 1.0, 0]])
+    with pytest.raises(errors.DataError, match="never ends on a cycle"):
+        clrs.trace("bellman_ford", A=down, s=0)
+    apart = np.pad(down[1:, 1:], ((1, 0), (1, 0)))  # s does not reach it
+    assert clrs.trace("bellman_ford", A=apart, s=0).outputs["pi"].tolist() == [0, 1, 2]
+    once = np.array([[0, 4.0, 2.0], [0, 0, 0], [0, -3.0, 0]])
+    assert clrs.trace("bellman_ford", A=once, s=0).outputs["pi"].tolist() == [0, 2, 0]
+
+
+@pytest.mark.parametrize("sizes", [(0, 4, None), (2, 4, 0), (2, 4, -1)])
+def test_sizes_of_samples_are_whole_numbers(sizes):
+    batch, length, room = sizes
+    with pytest.raises(errors.ConfigError, match="must be a whole number of 1 or more"):
+        clrs.sample("minimum", jax.random.key(0), batch, length, max_length=room)

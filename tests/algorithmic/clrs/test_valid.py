@@ -71,6 +71,23 @@ def test_an_algorithm_with_one_answer_is_refused():
         valid.check("bridges", {}, {})
 
 
+@pytest.mark.parametrize(
+    "name, inputs, said",
+    [
+        ("quickselect", {"key": np.arange(3.0)}, {"median": 9}),
+        ("minimum", {"key": np.arange(3.0)}, {"min": -3}),  # the first, counted from the end
+        ("activity_selector", {"s": np.zeros(2), "f": np.ones(2)}, {"selected": np.ones(1)}),
+        ("bfs", {"A": np.ones((3, 3)), "s": 0}, {"pi": [0, 0]}),
+        ("bfs", {"A": np.ones((2, 2)), "s": 7}, {"pi": [0, 0]}),
+        ("bfs", {"s": 0}, {"pi": [0, 0]}),
+        ("bellman_ford", {"A": np.array([[0, -1.0], [1.0, 0]]), "s": 0}, {"pi": [0, 0]}),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(name, inputs, said):
+    with pytest.raises(errors.DataError):
+        valid.check(name, inputs, said)
+
+
 def test_a_pointer_to_nowhere_is_refused():
     with pytest.raises(errors.DataError, match="pi must point to nodes 0 to 3, got 0 to 4"):
         valid.check("bfs", {"A": SQUARE, "s": 0}, {"pi": [0, 0, 0, 4]})

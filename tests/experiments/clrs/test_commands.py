@@ -34,6 +34,9 @@ def test_text_is_a_prompt_and_an_answer_a_line(capsys):
         ),
         (["text", "bsf"], "did you mean 'bfs'"),
         (["text", "bfs", "--length", "many"], "could not be read"),
+        (["text", "bfs", "--samples", "-1"], "--samples must be a whole number of 1 or more"),
+        (["options", "--rounds", "0"], "--rounds must be a whole number of 1 or more"),
+        (["options", "--seeds", "0"], "--seeds must be a whole number of 1 or more"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(words, expected, capsys):
@@ -45,3 +48,9 @@ def test_what_cannot_be_done_is_one_sentence(words, expected, capsys):
 def test_a_word_too_many_is_named():
     with pytest.raises(errors.ConfigError, match="from 'more' on"):
         commands.text(["bfs", "more"])
+
+
+def test_a_folder_with_rows_of_sparse_graphs_is_not_written_into(tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text("")
+    assert command.main(["clrs", "salsa", "--out", str(tmp_path)]) == 2
+    assert "holds what an earlier run found" in capsys.readouterr().err

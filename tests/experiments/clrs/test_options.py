@@ -2,7 +2,11 @@
 
 import dataclasses
 
+import pytest
+
+from experiments import result
 from experiments.clrs import config, options, task
+from fl_jax.core import errors
 
 
 def test_every_option_is_one_setting_away_from_the_plain_network():
@@ -31,3 +35,16 @@ def test_the_table_shows_scores_their_mean_and_what_they_cost():
         "| learned stop, deciding itself | 25.00 | 25.00 | 25.00 |  |",
         "| learned stop, stopped in time | 12.50 | 12.50 | 12.50 |  |",
     ]
+
+
+def test_what_other_settings_found_is_not_shown(tmp_path):
+    """Rounds of today beside the table of yesterday."""
+    base = dataclasses.replace(config.BRIEF, rounds=3)
+    folder = tmp_path / "plain"
+    directory = result.RunDirectory.open("clrs", "brief", base, str(folder), False)
+    directory.write_config()
+    found = {"variant": "plain", "cpu": 1.0, "rows": []}
+    directory.write_json("options.json", found)
+    assert options.measure(base, "plain", tmp_path) == found
+    with pytest.raises(errors.ConfigError, match="rounds is 5 but was 3"):
+        options.measure(dataclasses.replace(base, rounds=5), "plain", tmp_path)

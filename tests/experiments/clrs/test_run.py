@@ -76,6 +76,7 @@ def test_seeds_and_devices_that_cannot_be_are_refused():
         ({"plan": "vmap", "data": 2}, "dealt over the devices whole"),
         ({"data": jax.device_count() + 1}, "set data to no more"),
         ({"seeds": 0}, "seeds must be above 0"),
+        ({"test_lengths": (4, 1)}, "minimum needs at least 2 nodes"),
     ):
         with pytest.raises(errors.ConfigError, match=words):
             task.check(dataclasses.replace(TINY, **change))
@@ -106,6 +107,10 @@ def test_tests_go_on_where_a_kill_left_them(tmp_path, monkeypatch):
     command = [str(directory.path), "--lengths", "4,5", "--samples", "8"]
     assert commands.test(command) == 0
     stored = directory.path / "test.json"
+    asked.clear()
+    with pytest.raises(errors.ConfigError, match="at least 2 nodes"):
+        commands.test([str(directory.path), "--lengths", "4,1"])
+    assert not asked  # not even the size that there is
     rows = json.loads(stored.read_text())
     assert [(r["n"], r["task"]) for r in rows] == [(n, name) for n in (4, 5) for name in cfg.tasks]
     stored.write_text(json.dumps(rows[1:]))

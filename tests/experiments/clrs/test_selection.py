@@ -60,3 +60,17 @@ def test_presets_validate_as_they_say():
     assert config.SMALL.validate_every == 0
     with pytest.raises(task.errors.ConfigError, match="validate_every must be at least 0"):
         task.check(dataclasses.replace(TINY, validate_every=-1))
+
+
+def test_a_validation_scores_every_task(monkeypatch):
+    """It was never told which tasks, and ended the preset `paper` at its fiftieth round."""
+    asked = []
+
+    def found(name, *_, length, **__):
+        asked.append((name, length))
+        return task.evaluate.Scores(0.25 * len(asked), 1.0, {}, {})
+
+    monkeypatch.setattr(task.evaluate, "task", found)
+    both = dataclasses.replace(TINY, tasks=("minimum", "bfs"), lengths=(4, 6))
+    assert task.validate(both, task.start(both, (0,))) == pytest.approx(0.375)
+    assert asked == [("minimum", 6), ("bfs", 6)]
