@@ -5,8 +5,12 @@ are averaged in the transformed space and brought back. Forms of the average:
 
     "uniform"    the paper's: the mean
     "distance"   weights 1/d
-    "linear"     a ridge-regularised plane through the neighbours, clipped to [0, 1]
-    "soft"       weights exp(-d^2/2h^2), h the distance of the k-th: smooth in the features
+    "linear"     a ridge-regularised plane through the neighbours, weights as "soft", clipped to
+                 their range
+    "soft"       weights exp(-d^2/2h^2), h the distance of the k-th
+    "loess"      such a plane with weights (1 - (d/h)^3)^3, clipped to [0, 1] [Cleveland 1979]
+
+Only the last is continuous in the features: elsewhere a neighbour comes in, or goes, with a weight.
 
 Averages of log10 abundances without the transform are a different estimator: `target="log"`.
 """
@@ -20,7 +24,7 @@ from algorithmic import neighbors
 from algorithmic.disks import conformal, quantile, table
 from fl_jax.core import errors
 
-FORMS = ("uniform", "distance", "linear", "soft")
+FORMS = ("uniform", "distance", "linear", "soft", "loess")
 TARGETS = ("quantile", "log")
 VERSION = 1
 INDEXED = 1024  # rows from which a tree is made once, for the many queries of a sampler
@@ -59,6 +63,26 @@ class Emulator:
         Raises:
             DataError: a feature that is not finite.
         """
+        d, at, unit = self._search(features)
+        near = self.values[at].astype(np.float64)
+        logs = near if self.target == "log" else self._back(near)
+        found = self._mean(d, at, unit, near, slice(None))
+        return Prediction(
+            found,
+            logs.std(axis=1),
+            found - self.widths[None],
+            found + self.widths[None],
+            quantile.outside(self.x, features).any(axis=1),
+        )
+
+    def means(self, features, species: Sequence[str]) -> np.ndarray:
+        """(rows, species) of `predict(features).values`, of some species and without the rest."""
+        columns = [self.species.index(s) for s in species]
+        d, at, unit = self._search(features)
+        return self._mean(d, at, unit, self.values[:, columns][at].astype(np.float64), columns)
+
+    def _search(self, features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(distances, indices, transformed features)"""
         features = np.asarray(features, np.float64)
         if features.ndim != 2 or features.shape[1] != len(self.features):
             raise errors.ConfigError(
@@ -72,22 +96,16 @@ class Emulator:
                 f" {int(bad.argmax())}; remove them: nothing is put in their place."
             )
         unit = quantile.forward(self.x, features).astype(np.float32)
-        d, at = neighbors.knn(unit, self.rows, self.k, index=self.index)
-        near = self.values[at].astype(np.float64)
-        mean = average(self.form, unit, d, self.rows[at], near)
-        logs = near if self.target == "log" else self._back(near)
-        found = mean if self.target == "log" else self._back(mean[:, None])[:, 0]
-        return Prediction(
-            found,
-            logs.std(axis=1),
-            found - self.widths[None],
-            found + self.widths[None],
-            quantile.outside(self.x, features).any(axis=1),
-        )
+        return *neighbors.knn(unit, self.rows, self.k, index=self.index), unit
 
-    def _back(self, unit):
-        flat = quantile.backward(self.y, unit.reshape(-1, unit.shape[-1]))
-        return flat.reshape(unit.shape)
+    def _mean(self, d, at, unit, near, columns) -> np.ndarray:
+        bounds = (-np.inf, np.inf) if self.target == "log" else (0.0, 1.0)
+        mean = average(self.form, unit, d, self.rows[at], near, bounds)
+        return mean if self.target == "log" else self._back(mean, columns)
+
+    def _back(self, unit, columns=slice(None)):
+        some = quantile.Quantiles(self.y.values[:, columns])
+        return quantile.backward(some, unit.reshape(-1, unit.shape[-1])).reshape(unit.shape)
 
     def save(self, path) -> None:
         """A .npz without pickle, with its schema in a JSON header."""
@@ -150,11 +168,26 @@ def _index(rows: np.ndarray) -> neighbors.Index | None:
     return neighbors.build(rows) if small and len(rows) >= INDEXED else None
 
 
-def average(form: str, queries, distances, rows, values) -> np.ndarray:
-    """(m, species) means of the neighbours' values (m, k, species), see the module."""
+def average(
+    form: str, queries, distances, rows, values, bounds: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
+    """(m, species) means of the neighbours' values (m, k, species), see the module.
+
+    Args:
+        form: one of `FORMS`.
+        queries: (m, d).
+        distances: (m, k) to the neighbours, rising.
+        rows: (m, k, d) the neighbours.
+        values: of them.
+        bounds: of values, which no plane leaves.
+    """
     distances = np.asarray(distances, np.float64)
     if form == "linear":
-        return _plane(queries, distances, rows, values)
+        found = _plane(weights("soft", distances), queries, distances, rows, values)
+        return np.clip(found, values.min(axis=1), values.max(axis=1))
+    if form == "loess":
+        found = _plane(weights("loess", distances), queries, distances, rows, values)
+        return np.clip(found, *bounds)
     return np.einsum("mk,mks->ms", weights(form, distances), values)
 
 
@@ -166,22 +199,37 @@ def weights(form: str, distances: np.ndarray) -> np.ndarray:
         exact = distances == 0
         w = np.where(exact.any(1, keepdims=True), exact, 1 / np.where(exact, 1.0, distances))
     else:
-        h = np.maximum(distances[:, -1:], 1e-12)
-        w = np.exp(-0.5 * (distances / h) ** 2)
+        share = distances / np.maximum(distances[:, -1:], 1e-12)
+        # The least weight is for neighbours that are all equally far.
+        w = np.exp(-0.5 * share**2) if form == "soft" else (1 - share**3) ** 3 + 1e-12
     return w / w.sum(axis=1, keepdims=True)
 
 
-def _plane(queries, distances, rows, values, ridge: float = 1e-2):
-    """Locally weighted linear regression at the query, clipped to the neighbours' range."""
-    w = weights("soft", distances)
+def _plane(w, queries, distances, rows, values, ridge: float = 1e-2):
+    """Weighted linear regression at the query.
+
+    The small normal equations are solved by elimination without pivots, which symmetric positive
+    matrices do not need, all queries at once: one call of LAPACK for each takes ten times as long.
+    """
     away = np.asarray(rows, np.float64) - np.asarray(queries, np.float64)[:, None]
-    scale = np.maximum(distances[:, -1], 1e-12)[:, None, None]
-    design = np.concatenate([np.ones_like(away[..., :1]), away / scale], axis=2)
-    gram = np.einsum("mk,mki,mkj->mij", w, design, design)
-    gram += ridge * np.diag([0.0] + [1.0] * away.shape[2])[None]
-    right = np.einsum("mk,mki,mks->mis", w, design, values)
-    found = np.linalg.solve(gram, right)[:, 0]
-    return np.clip(found, values.min(axis=1), values.max(axis=1))
+    away /= np.maximum(distances[:, -1], 1e-12)[:, None, None]
+    x = [np.ones_like(distances), *np.moveaxis(away, 2, 0)]
+    size = len(x)
+    gram = [[None] * size for _ in x]
+    for i in range(size):
+        weighed = w * x[i]
+        for j in range(i, size):
+            gram[i][j] = np.einsum("mk,mk->m", weighed, x[j])
+        gram[i].append(np.einsum("mk,mks->ms", weighed, values))
+        gram[i][i] = gram[i][i] + (ridge if i else 0.0)
+    # From the last slope to the constant, so that the constant alone is substituted.
+    for p in range(size - 1, 0, -1):
+        for i in range(p):
+            share = gram[i][p] / gram[p][p]
+            for j in range(i, p):
+                gram[i][j] = gram[i][j] - share * gram[j][p]
+            gram[i][-1] = gram[i][-1] - share[:, None] * gram[p][-1]
+    return gram[0][-1] / gram[0][0][:, None]
 
 
 def calibrate(emulator: Emulator, rows: table.Table, level: float = 0.9) -> Emulator:

@@ -102,17 +102,19 @@ def rays(setup: Setup, values: dict[str, Any], log_abundance=None, *, model: mlp
     field = medium(setup, grid, log_abundance)
     view, physics = view_of(setup, values)
     sky = _sky(setup, view)
+    traced, source, turned = _mirrored(setup, view)
     intensity = tracer.trace(
         field,
         setup.line,
         view,
         physics,
-        sky.x,
-        sky.y,
+        sky.x[traced],
+        sky.y[traced],
         jnp.asarray(setup.velocities),
         samples=setup.samples,
-        rays=sky.x.shape[0],
-    )
+        rays=len(traced),
+    )[source]
+    intensity = jnp.where(turned[:, None], intensity[:, ::-1], intensity)
     flux = tracer.flux_density(intensity, sky, view.distance)
     return sky, images.continuum_subtracted(flux), view.distance
 
@@ -151,9 +153,28 @@ def _sky(setup: Setup, view: View) -> Sky:
     return tracer.polar_sky(radii, angles, setup.r[0], setup.r[-1], view)
 
 
+def _mirrored(setup: Setup, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rays to trace, for each ray which of these it equals, whether with velocities turned).
+
+    On the other side of the minor axis the gas moves the other way: where channels lie evenly
+    about the systemic velocity, half of the rays say what the others are.
+    """
+    radii, angles = setup.rays
+    every = np.arange(radii * angles)
+    ring, turn = np.divmod(every, angles)
+    other = ring * angles + (angles // 2 - 1 - turn) % angles  # the angle pi - phi
+    about = setup.velocities + setup.velocities[::-1]
+    fixed = not isinstance(view.velocity, jax.core.Tracer)
+    if angles % 2 or not fixed or np.abs(about - 2 * view.velocity).max() > 1e-9:
+        return every, every, np.zeros(len(every), bool)
+    least = np.minimum(every, other)
+    traced, source = np.unique(least, return_inverse=True)
+    return traced, source, least != every
+
+
 def knn_abundances(model: emulator.Emulator, setup: Setup, features: np.ndarray) -> np.ndarray:
     """(rows,) log10 abundances of the line's species by the regressor, on the host."""
-    return model.predict(features).values[:, model.species.index(setup.species)]
+    return model.means(features, (setup.species,))[:, 0]
 
 
 @broadcasts

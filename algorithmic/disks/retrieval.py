@@ -209,8 +209,10 @@ class Evidence(NamedTuple):
 
     unit: np.ndarray  # (draws, d) equally weighted posterior draws
     log_z: float
-    error: float
+    error: float  # standard deviation of log_z, of so many live points
     calls: int
+    effective: float  # draws that the weighted points are worth
+    finished: bool  # before the limit of evaluations
 
 
 def nested(
@@ -220,9 +222,15 @@ def nested(
     live: int = 100,
     seed: int = 0,
     calls: int | None = None,
-    tolerance: float = 0.5,
+    remain: float = 0.01,
+    progress: Callable[[int, float], None] = lambda calls, log_z: None,
 ) -> Evidence:
-    """UltraNest's reactive nested sampler with batches of proposals, over the unit cube.
+    """UltraNest's nested sampler with batches of proposals, over the unit cube, in one pass.
+
+    Where ln L jumps, regions of high likelihood fall into pieces and few proposals are accepted:
+    give it a continuous one. UltraNest by itself goes on, pass after pass, until the draws are
+    worth 400, however few the live points; here their number alone sets the precision, and four
+    times as many halve the error.
 
     Args:
         log_likelihood: (n, d) points of the unit cube to (n,), on the host: anything goes, the
@@ -231,28 +239,38 @@ def nested(
         live: live points.
         seed: of NumPy's global generator, the one that UltraNest draws from.
         calls: most evaluations.
-        tolerance: dlogz at which it stops.
+        remain: share of the evidence that may be left to the last live points.
+        progress: called now and then with evaluations and ln Z so far.
 
     Raises:
         ConfigError: ultranest is not installed.
     """
+    import logging
+
     ultranest = _import("ultranest", "nested")
     np.random.seed(seed)  # noqa: NPY002
     sampler = ultranest.ReactiveNestedSampler(
-        names, log_likelihood, transform=lambda unit: unit, vectorized=True
+        names,
+        log_likelihood,
+        transform=lambda unit: unit,
+        vectorized=True,
+        ndraw_min=max(16, live // 2),  # points drawn long before they are wanted are wasted
     )
+    sampler.logger.setLevel(logging.ERROR)
     found = sampler.run(
         min_num_live_points=live,
+        cluster_num_live_points=min(live, 40),
         max_ncalls=calls,
-        dlogz=tolerance,
-        dKL=1.0,
-        frac_remain=0.05,
+        frac_remain=remain,
+        min_ess=0,
+        max_num_improvement_loops=0,
+        dlogz=1.01 * np.sqrt(1000) / live,  # a smaller one raises the number of live points
         show_status=False,
-        viz_callback=False,
+        viz_callback=lambda info, **_: progress(info["ncall"], info["logz"]),
     )
     return Evidence(
         np.asarray(found["samples"]), float(found["logz"]), float(found["logzerr"]),
-        int(found["ncall"]),
+        int(found["ncall"]), float(found["ess"]), calls is None or int(found["ncall"]) < calls,
     )  # fmt: skip
 
 

@@ -209,10 +209,10 @@ def ray(field, line, view, physics, x, y, velocities, samples):
     )
     front, back = mix(slice(None, -1)), mix(slice(1, None))
     before = jnp.cumsum(tau, axis=0) - tau
-    fade = jnp.exp(-tau)
     small = tau < 1e-3
     safe = jnp.where(small, 1.0, tau)
     first = -jnp.expm1(-tau)
+    fade = 1 - first
     second = jnp.where(small, tau / 2 - tau**2 / 3, (first - tau * fade) / safe)
     emitted = front * first + (back - front) * second
     behind = lines.planck(line.frequency, physics.background)
@@ -242,7 +242,9 @@ def sample(field: Medium, r, z):
     inside = (u >= field.log_r[0]) & (u <= field.log_r[-1]) & (v <= field.height[-1])
 
     def place(axis, at):
-        low = jnp.clip(jnp.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2)
+        # Axes are short: all their points compared at once are faster than a search by halves.
+        right = jnp.searchsorted(axis, at, side="right", method="compare_all")
+        low = jnp.clip(right - 1, 0, len(axis) - 2)
         share = (at - axis[low]) / (axis[low + 1] - axis[low])
         return low, jnp.clip(share, 0.0, 1.0)
 

@@ -113,7 +113,8 @@ def posterior(r: dict) -> str:
     )
     if "log_z" in r:
         text += f" Nested sampling: ln Z = {r['log_z'][0]:.2f} +/- {r['log_z'][1]:.2f} after"
-        text += f" {r['calls']} evaluations."
+        text += f" {r['calls']} evaluations, draws worth {r['worth']:.0f}"
+        text += "." if r["finished"] else ": **stopped at its limit**, before it was done."
     if "calibration" in r:
         c = r["calibration"]
         both = zip(c["inside68"], c["inside95"], strict=True)

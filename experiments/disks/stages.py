@@ -135,6 +135,7 @@ class Fitted(NamedTuple):
 
 
 PUBLISHED = "KNN, paper's features"
+CONTINUOUS = "KNN loess"  # the one for samplers
 
 
 def fit(config: Config, found: Rows) -> Fitted:
@@ -154,8 +155,9 @@ def fit(config: Config, found: Rows) -> Fitted:
     k = int(candidates[errors.argmin()])
     common = {"species": found.species, "features": config.fit_features}
     forms = {f"KNN {form}": {"k": k, "form": form, **common} for form in emulator.FORMS}
-    # A plane needs more points than a mean.
-    forms["KNN linear"]["k"] = min(max(k, 16), len(found.training))
+    # A plane needs more points than a mean, and more where the farthest weigh nothing.
+    for name, least in (("KNN linear", 16), (CONTINUOUS, 48)):
+        forms[name]["k"] = min(max(k, least), len(found.training))
     forms["KNN uniform, log target"] = {"k": k, "target": "log", **common}
     models: dict[str, Any] = {
         PUBLISHED: emulator.fit(

@@ -102,11 +102,12 @@ def _retrieval(retrieved: task.Retrieved, metrics: dict[str, result.Metric]) -> 
         "r_hat": retrieved.r_hat.tolist(),
         "effective": retrieved.effective.tolist(),
         "emulator": retrieved.emulator,
-        "calls": retrieved.calls,
     }
     if retrieved.nested is not None:
         retrieval["nested"] = task.intervals(retrieved.nested)
-        retrieval["log_z"] = list(retrieved.log_z)
+        one = retrieved.evidence
+        retrieval["log_z"] = [one.log_z, one.error]
+        retrieval |= {"calls": one.calls, "worth": one.effective, "finished": one.finished}
         inside = sum(v["inside"] for v in retrieval["nested"].values())
         metrics["truths inside the 95 % region, nested"] = metric(inside, f"of {len(intervals)}")
     if retrieved.calibration is not None:

@@ -1,7 +1,9 @@
 """The retrieval: a disk with known parameters, its noisy data, and what is got back."""
 
 import concurrent.futures
+import functools
 import os
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -29,8 +31,7 @@ class Retrieved(NamedTuple):
     r_hat: np.ndarray  # (parameters,)
     effective: np.ndarray  # (parameters,) draws
     nested: dict[str, np.ndarray] | None
-    log_z: tuple[float, float] | None
-    calls: int
+    evidence: retrieval.Evidence | None
     calibration: retrieval.Calibration | None
     channels: dict[str, Any]  # cubes (pixels, pixels, V) by chemistry and by neighbours
     halving: float  # largest change of the spectrum when ray steps are halved
@@ -42,13 +43,13 @@ def retrieve(config: Config, fitted: stages.Fitted, directory: result.RunDirecto
     The data come from neither: the true disk's chemistry is solved. What the emulators get wrong
     in the line of disks that they have not seen stands in the likelihood.
     """
-    model, knn = fitted.models["perceptron"], fitted.models[fitted.best]
+    model, knn = fitted.models["perceptron"], fitted.models[stages.CONTINUOUS]
     kept = observation.setup(config)
     abundance = observation.chemistry(config, kept, directory.path / "truth.npz")
     data, sigma = observation.measure(config, kept, abundance)
     scale = {
         name: heldout.relative_error(fitted.fluxes, name, kept.species)
-        for name in ("perceptron", fitted.best)
+        for name in ("perceptron", stages.CONTINUOUS)
     }
     modes = {name: observation.modes(config, kept, knn, fitted.residuals[name]) for name in scale}
     with jax.enable_x64(True):
@@ -56,21 +57,20 @@ def retrieve(config: Config, fitted: stages.Fitted, directory: result.RunDirecto
         channels = _channels(kept, knn, abundance)
     print("retrieval: NUTS through the perceptron", flush=True)
     found, r_hat, effective = _nuts(config, kept, model, data, sigma, modes["perceptron"])
-    nested, log_z, calls = None, None, 0
+    evidence = None
     if config.live:
         print("retrieval: nested sampling through nearest neighbours", flush=True)
-        evidence = _nested(config, kept, knn, data, sigma, modes[fitted.best])
-        nested, log_z = _physical(evidence.unit), (evidence.log_z, evidence.error)
-        calls = evidence.calls
+        evidence = _nested(config, kept, knn, data, sigma, modes[stages.CONTINUOUS])
     calibrated = None
     if config.calibration:
         print("retrieval: simulation-based calibration", flush=True)
         calibrated = calibration.run(config, model)
     return Retrieved(
         kept.velocities, data, spectra, sigma,
-        {"NUTS": scale["perceptron"], "nested sampling": scale[fitted.best]},
+        {"NUTS": scale["perceptron"], "nested sampling": scale[stages.CONTINUOUS]},
         _physical(found.unit), found.accepted, found.divergent, r_hat, effective,
-        nested, log_z, calls, calibrated, channels, halving,
+        None if evidence is None else _physical(evidence.unit), evidence,
+        calibrated, channels, halving,
     )  # fmt: skip
 
 
@@ -140,8 +140,34 @@ def _physical(unit: np.ndarray) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in retrieval.from_cube(PRIORS, unit).items()}
 
 
+CHUNK = 4  # points a thread takes at a time
+
+
 def _nested(config: Config, kept, knn, data, sigma: float, modes) -> retrieval.Evidence:
-    """UltraNest's batches: features on the device, exact neighbours, rays on the device."""
+    said = time.monotonic()
+
+    def progress(calls: int, log_z: float) -> None:
+        nonlocal said
+        if time.monotonic() > said + 20:
+            said = time.monotonic()
+            print(f"nested sampling: {calls} likelihoods, ln Z {log_z:.2f} so far", flush=True)
+
+    return retrieval.nested(
+        through_neighbours(config, kept, knn, data, sigma, modes),
+        list(PRIORS),
+        live=config.live,
+        seed=config.seed,
+        calls=config.live * 1000,
+        progress=progress,
+    )
+
+
+def through_neighbours(config: Config, kept, knn, data, sigma: float, modes):
+    """ln L of points (n, d) of the unit cube on the host, by exact neighbours.
+
+    Features on the device, the neighbours of all points in one search, then rays in chunks that the
+    cores share: a program of small arrays runs on one core only, and every chunk has one shape.
+    """
     cells = jax.jit(
         jax.vmap(lambda unit: forward.cells(kept, retrieval.from_cube(PRIORS, unit))[1])
     )
@@ -151,20 +177,23 @@ def _nested(config: Config, kept, knn, data, sigma: float, modes) -> retrieval.E
         got = observation.predict(config, kept, values, abundance)
         return retrieval.gaussian(jnp.asarray(data), got, sigma, modes=modes(got))
 
-    batch = jax.jit(lambda units, x: jax.lax.map(lambda a: one(*a), (units, x)))
+    chunk = jax.jit(lambda units, x: jax.lax.map(lambda a: one(*a), (units, x)))
+
+    def run(function, *arrays) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(function(*map(jnp.asarray, arrays)))
+
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
 
     def log_likelihood(units: np.ndarray) -> np.ndarray:
-        size = 1 << max(2, (len(units) - 1).bit_length())  # few shapes, little padding
-        filled = np.concatenate([units, np.repeat(units[:1], size - len(units), axis=0)])
-        with jax.enable_x64(True):
-            features = np.asarray(cells(jnp.asarray(filled)))
-            flat = forward.knn_abundances(knn, kept, features.reshape(-1, features.shape[-1]))
-            x = flat.reshape(features.shape[:2])
-            return np.asarray(batch(jnp.asarray(filled), jnp.asarray(x)))[: len(units)]
+        filled = np.concatenate([units, np.repeat(units[:1], -len(units) % CHUNK, axis=0)])
+        parts = filled.reshape(-1, CHUNK, filled.shape[1])
+        features = np.stack(list(pool.map(functools.partial(run, cells), parts)))
+        flat = forward.knn_abundances(knn, kept, features.reshape(-1, features.shape[-1]))
+        found = pool.map(functools.partial(run, chunk), parts, flat.reshape(features.shape[:3]))
+        return np.concatenate(list(found))[: len(units)]
 
-    return retrieval.nested(
-        log_likelihood, list(PRIORS), live=config.live, seed=config.seed, calls=config.live * 1000
-    )
+    return log_likelihood
 
 
 def intervals(posterior: dict[str, np.ndarray]) -> dict[str, Any]:
