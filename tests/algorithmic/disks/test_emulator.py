@@ -91,9 +91,47 @@ def test_a_plane_is_exact_on_a_plane_and_weights_sum_to_one():
     values = np.take_along_axis(values, order[..., None], 1)
     found = emulator.average("linear", q, d, rows, values)[:, 0]
     np.testing.assert_allclose(found, q @ [1.0, 2.0], atol=0.02)
-    for form in ("uniform", "distance", "soft"):
+    for form in ("uniform", "distance", "soft", "loess"):
         np.testing.assert_allclose(emulator.weights(form, d).sum(1), 1.0)
+    same = np.full((2, 3), 0.5)
+    np.testing.assert_allclose(emulator.weights("loess", same), 1 / 3)  # none is nearer
     assert emulator.weights("distance", np.array([[0.0, 1.0]])).tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("form", ["linear", "loess"])
+def test_planes_are_the_normal_equations_solved_one_by_one(form):
+    rng = np.random.default_rng(1)
+    rows, values = rng.random((20, 12, 3)), rng.random((20, 12, 2))
+    q = rows.mean(axis=1)
+    d = np.sort(np.linalg.norm(rows - q[:, None], axis=2), axis=1)
+    w = emulator.weights({"linear": "soft"}.get(form, form), d)
+    found = emulator.average(form, q, d, rows, values)
+    for m in range(20):
+        x = np.concatenate([np.ones((12, 1)), (rows[m] - q[m]) / d[m, -1]], axis=1)
+        gram = x.T @ np.diag(w[m]) @ x + 1e-2 * np.diag([0.0, 1, 1, 1])
+        wanted = np.linalg.solve(gram, x.T @ np.diag(w[m]) @ values[m])[0]
+        near = values[m].min(0), values[m].max(0)
+        wanted = np.clip(wanted, *(near if form == "linear" else (0, 1)))
+        np.testing.assert_allclose(found[m], wanted, rtol=1e-10)
+
+
+def test_only_loess_is_continuous():
+    rows = cells()
+    ends = np.array([[5.0, 1.2], [11.0, 2.8]])
+    line = ends[0] + np.linspace(0, 1, 20001)[:, None] * (ends[1] - ends[0])
+    step = {}
+    for form in emulator.FORMS:
+        model = emulator.fit(rows, k=12, form=form, **NAMES)
+        step[form] = np.abs(np.diff(model.predict(line).values[:, 0])).max()
+    assert step.pop("loess") < 2e-3 < 0.01 < min(step.values())
+
+
+def test_means_are_those_of_a_prediction():
+    for target in emulator.TARGETS:
+        model = emulator.fit(cells(), k=6, form="loess", target=target, **NAMES)
+        x = cells(seed=1).features(NAMES["features"])
+        whole = model.predict(x).values
+        np.testing.assert_allclose(model.means(x, ("HCO+",))[:, 0], whole[:, 1], rtol=1e-12)
 
 
 def test_folds_keep_disks_whole_as_scikit_learn_does():

@@ -52,11 +52,59 @@ def test_nuts_finds_a_gaussian_and_the_calibration_is_flat():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_nested_sampling_finds_a_known_evidence():
+    """Of a correlated Gaussian in five dimensions, as narrow as the retrieval's posteriors."""
     pytest.importorskip("ultranest")
-    likelihood = lambda unit: -0.5 * np.sum(((unit - 0.5) / 0.05) ** 2, axis=1)
-    found = retrieval.nested(likelihood, ["x", "y"], live=200)
-    wanted = 2 * np.log(0.05 * np.sqrt(2 * np.pi))
-    assert abs(found.log_z - wanted) < 4 * found.error
+    correlation = 0.5 * np.eye(5) + 0.5
+    covariance = 0.08**2 * correlation
+    inverse = np.linalg.inv(covariance)
+    calls = []
+
+    def likelihood(unit):
+        calls.append(len(unit))
+        return -0.5 * np.einsum("ni,ij,nj->n", unit - 0.5, inverse, unit - 0.5)
+
+    wanted = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+    heard = []
+    tell = lambda calls, log_z: heard.append((calls, log_z))
+    found = [retrieval.nested(likelihood, list("abcde"), live=64, seed=s) for s in range(3)]
+    found.append(retrieval.nested(likelihood, list("abcde"), live=200, progress=tell))
+    for one in found:
+        assert one.finished and one.calls < 20_000
+        assert abs(one.log_z - wanted) < 3 * one.error
+        np.testing.assert_allclose(one.unit.mean(0), 0.5, atol=5 * 0.08 / np.sqrt(one.effective))
+        np.testing.assert_allclose(one.unit.std(0), 0.08, rtol=0.25)
+    assert found[3].error < 0.8 * found[0].error and found[3].effective > 2 * found[0].effective
+    assert heard and heard[-1][1] > heard[0][1]
+    few = retrieval.nested(likelihood, list("abcde"), live=20, calls=300)
+    assert not few.finished and few.calls < 700
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_nested_sampling_and_nuts_find_the_same_posterior():
+    """Of a curved likelihood, whose means and deviations the plain sum over a grid gives, too."""
+    pytest.importorskip("ultranest")
+    pytest.importorskip("blackjax")
+
+    def log_likelihood(unit):
+        bent = jnp.stack([unit[0], unit[1] + 2 * (unit[0] - 0.5) ** 2])
+        return retrieval.gaussian(jnp.asarray([0.4, 0.6]), bent, jnp.asarray([0.1, 0.05]))
+
+    def many(unit):
+        with jax.enable_x64(True):
+            return np.asarray(jax.vmap(log_likelihood)(jnp.asarray(unit)))
+
+    axis = (np.arange(400) + 0.5) / 400
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    weight = np.exp(many(grid))
+    mean = weight @ grid / weight.sum()
+    deviation = np.sqrt(weight @ (grid - mean) ** 2 / weight.sum())
+    chain = retrieval.nuts(log_likelihood, np.full(2, 0.5), jax.random.key(0), draws=800)
+    nested = retrieval.nested(many, ["x", "y"], live=300)
+    assert abs(nested.log_z - np.log(weight.mean())) < 3 * nested.error
+    for unit in (chain.unit, nested.unit):
+        np.testing.assert_allclose(unit.mean(0), mean, atol=0.2 * deviation.min())
+        np.testing.assert_allclose(unit.std(0), deviation, rtol=0.2)
 
 
 def test_a_missing_sampler_is_a_sentence():
@@ -85,6 +133,36 @@ def test_the_forward_model_is_differentiable():
             slope = float(up - down) / (2e-3 * value)
             assert float(slopes[name]) == pytest.approx(slope, rel=0.02)  # float32 inside
         assert float(flux(truth)) > 0
+
+
+@pytest.mark.parametrize("angles", [1, 2, 5, 6, 8])
+def test_half_of_the_rays_say_what_the_others_are(angles):
+    """Where channels lie about the systemic velocity; elsewhere every ray is traced."""
+    molecule = lamda.rotor("13CO")
+    view = tracer.View(40.0, 25.0, 150.0, 1.5)
+    setup = forward.Setup(
+        molecule, lines.line_of(molecule, "2-1"), "CO", 69.0, {"mass_star": 0.7}, {}, view,
+        tracer.Physics(mass_star=0.7), 1.5 + np.linspace(-3, 3, 6), np.geomspace(5, 200, 6),
+        radiation.heights(6), rays=(3, angles), samples=4,
+    )  # fmt: skip
+    other = setup._replace(velocities=np.append(setup.velocities, 9.0)[[0, *range(6), 6]])
+    with jax.enable_x64(True):
+        x = jnp.full(36, -5.0)
+        sky, half, _ = forward.rays(setup, {}, x)
+        traced = len(forward._mirrored(setup, view)[0])
+        assert len(forward._mirrored(other, view)[0]) == 3 * angles
+        assert traced == {1: 3, 2: 6, 5: 15, 6: 12, 8: 12}[angles]
+        grid, _ = forward.cells(setup, {})
+        field = forward.medium(setup, grid, x)
+        every = tracer.trace(
+            field, setup.line, view, setup.physics, sky.x, sky.y, jnp.asarray(setup.velocities),
+            samples=4,
+        )  # fmt: skip
+        every = tracer.flux_density(every, sky, view.distance)
+        every = every - 0.5 * (every[:, :1] + every[:, -1:])
+        np.testing.assert_allclose(half, every, rtol=1e-9, atol=1e-12 * float(every.max()))
+        moving = jax.jacfwd(lambda v: forward.spectrum(setup, {"velocity": v}, x))(1.5)
+        assert np.abs(moving).max() > 0  # a free velocity is not mirrored
 
 
 def test_priors_that_are_none_are_refused():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from algorithmic.disks import emulator, forward, mlp, population, table
-from experiments.disks import calibration, config, heldout, observation, report, task
+from experiments.disks import calibration, config, heldout, observation, report, stages, task
 
 CONFIG = dataclasses.replace(config.SMOKE, chains=2, chains_samples=12)
 FEATURES = ("numberdens", "temperature", "uv", "ionization")
@@ -87,15 +87,35 @@ def test_visibilities_at_the_centre_are_the_spectrum():
     assert data.shape == (2 * observation.BASELINES * CONFIG.channels,) and sigma > 0
 
 
+def test_likelihoods_of_many_points_are_those_of_each():
+    knn = emulator.fit(cells(), features=FEATURES, species=("CO",), k=9, form="loess")
+    kept = observation.setup(CONFIG)
+    none = lambda model: jnp.zeros((1, *model.shape))
+    data = np.zeros(2 * observation.BASELINES * CONFIG.channels)
+    found = task.through_neighbours(CONFIG, kept, knn, data, 0.1, none)
+    units = np.random.default_rng(0).random((6, 5))
+    some = found(units)
+    assert some.shape == (6,) and len(np.unique(some)) == 6
+    np.testing.assert_allclose(found(units[3:]), some[3:], rtol=1e-12)
+    with jax.enable_x64(True):
+        for unit, value in zip(units[:2], some, strict=False):
+            values = task.retrieval.from_cube(observation.PRIORS, jnp.asarray(unit))
+            features = np.asarray(forward.cells(kept, values)[1])
+            x = jnp.asarray(forward.knn_abundances(knn, kept, features))
+            got = np.asarray(observation.predict(CONFIG, kept, values, x))
+            wanted = -0.5 * np.sum(got**2 / 0.1**2 + np.log(2 * np.pi * 0.1**2))
+            assert value == pytest.approx(wanted)
+
+
 @pytest.mark.slow
 def test_the_retrieval_in_small(tmp_path):
     pytest.importorskip("blackjax")
     rows = cells()
-    knn = emulator.fit(rows, features=FEATURES, species=("CO",), k=3)
-    models = {"perceptron": constant(-4.0), "KNN uniform": knn}
+    knn = emulator.fit(rows, features=FEATURES, species=("CO",), k=3, form="loess")
+    models = {"perceptron": constant(-4.0), stages.CONTINUOUS: knn}
     predictions = {name: rows.targets(("CO",)) for name in models}
     fitted = SimpleNamespace(
-        models=models, best="KNN uniform",
+        models=models,
         fluxes=heldout.fluxes(CONFIG, rows, ("CO",), predictions),
         residuals={name: np.full((2, CONFIG.radii, CONFIG.layers), 0.1) for name in models},
     )  # fmt: skip
