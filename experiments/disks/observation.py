@@ -115,15 +115,17 @@ def predict(config: Config, kept: forward.Setup, values: dict[str, Any], abundan
 def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
     """The function (model (n,)) -> (K, n) of errors that an emulator makes in the data.
 
-    What it gets wrong in each of K disks that it has not seen, cell by cell of the same grid, is
-    put into the disk at the centre of the prior and traced. The errors go with the size of the
-    model; their covariance is the mean over the disks.
+    What it gets wrong in each disk that it has not seen, cell by cell of the same grid, is put into
+    the disk at the centre of the prior and traced, zone by zone: few disks say how errors of
+    neighbouring cells go together, but not those of distant ones, and so `zones` keep them apart
+    [covariance localisation, Houtekamer & Mitchell 2001]. The errors go with the size of the model;
+    their covariance is the mean over the disks, of which the K largest directions are kept.
 
     Args:
         config: which data.
         kept: the setup.
         knn: gives the abundances at the centre of the prior.
-        residuals: (K, I, J) log10 of emulated over true abundance.
+        residuals: (disks, I, J) log10 of emulated over true abundance.
     """
     middle = retrieval.from_cube(PRIORS, np.full(len(PRIORS), 0.5))
     with jax.enable_x64(True):
@@ -131,9 +133,30 @@ def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
         x = forward.knn_abundances(knn, kept, features)
         run = jax.jit(lambda x: predict(config, kept, middle, x))
         centre = np.asarray(run(x))
-        off = [np.asarray(run(x + one.ravel())) - centre for one in residuals]
-        scaled = np.stack(off) / np.sqrt(len(off)) / np.linalg.norm(centre)
+        parts = [one * zone for one in residuals for zone in zones(kept.r)]
+        off = np.stack([np.asarray(run(x + one.ravel())) - centre for one in parts])
+        scaled = leading(off / np.sqrt(len(residuals)) / np.linalg.norm(centre))
     return lambda model: jnp.asarray(scaled) * jnp.sqrt(jnp.sum(model**2))
+
+
+def zones(r: np.ndarray, count: int = 3) -> np.ndarray:
+    """(count, I, 1) parts of the radii, overlapping, whose squares sum to one.
+
+    The covariance of errors is then multiplied by one that falls from 1 for a radius with itself to
+    0 for radii of zones that do not overlap.
+    """
+    at = np.log(r)
+    middle = np.linspace(at[0], at[-1], count)
+    share = 1 - np.abs(at[None] - middle[:, None]) * (count - 1) / (at[-1] - at[0])
+    return np.sqrt(np.maximum(share, 0.0))[..., None]
+
+
+def leading(modes: np.ndarray, share: float = 0.999) -> np.ndarray:
+    """(K, n) orthogonal directions that hold this share of the modes' variance."""
+    _, size, directions = np.linalg.svd(modes, full_matrices=False)
+    held = np.cumsum(size**2)
+    keep = 1 + int(np.searchsorted(held, share * held[-1]))
+    return (size[:, None] * directions)[:keep]
 
 
 def measure(config: Config, kept: forward.Setup, abundance: np.ndarray):

@@ -87,6 +87,51 @@ def test_visibilities_at_the_centre_are_the_spectrum():
     assert data.shape == (2 * observation.BASELINES * CONFIG.channels,) and sigma > 0
 
 
+def test_errors_of_distant_radii_are_kept_apart():
+    r = np.geomspace(1, 400, 9)
+    parts = observation.zones(r)[..., 0]
+    np.testing.assert_allclose(np.sum(parts**2, axis=0), 1.0)
+    together = parts.T @ parts  # what the covariance of errors is multiplied by
+    assert together[0, -1] == 0 and (np.diff(together[0]) <= 1e-12).all()
+    modes = np.random.default_rng(0).normal(size=(3, 8)) * np.array([[1.0], [1.0], [1e-3]])
+    kept = observation.leading(modes)
+    assert kept.shape == (2, 8)
+    np.testing.assert_allclose(kept.T @ kept, modes.T @ modes, atol=1e-4)
+    np.testing.assert_allclose(kept @ kept.T, np.diag(np.diag(kept @ kept.T)), atol=1e-12)
+
+
+def test_every_disk_is_unseen_once():
+    rows = cells()
+    three = table.concatenate(
+        [dataclasses.replace(rows, columns={**rows.columns, "disk": rows.columns["disk"] + 2 * i})
+         for i in range(3)]
+    )  # fmt: skip
+    asked = dataclasses.replace(CONFIG, test_folds=3, folds=2)
+    fold = stages.validation.folds(three.columns["disk"], 3)
+    test = fold == 0
+    found = stages.Rows(three, three.select(~test), three.select(test), ("CO",), "")
+    seen = []
+
+    class Model:
+        features = FEATURES
+
+        def predict(self, x):
+            return SimpleNamespace(values=np.full((len(x), 1), -3.0))
+
+    def make(near):
+        seen.append(set(np.unique(near.columns["disk"])))
+        return Model()
+
+    predicted = np.full((int(test.sum()), 1), -3.5)
+    maps = stages.unseen_maps(asked, found, predicted, make)
+    assert maps.shape == (6, CONFIG.radii, CONFIG.layers)
+    np.testing.assert_allclose(maps[:2], 0.5)  # the test disks, by the emulator in use
+    np.testing.assert_allclose(maps[2:], 1.0)
+    everything = set(range(6))
+    others = [everything - set(np.unique(three.columns["disk"][fold == f])) for f in (1, 2)]
+    assert seen == others
+
+
 def test_likelihoods_of_many_points_are_those_of_each():
     knn = emulator.fit(cells(), features=FEATURES, species=("CO",), k=9, form="loess")
     kept = observation.setup(CONFIG)
