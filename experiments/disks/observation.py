@@ -119,7 +119,7 @@ def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
     the disk at the centre of the prior and traced, zone by zone: few disks say how errors of
     neighbouring cells go together, but not those of distant ones, and so `zones` keep them apart
     [covariance localisation, Houtekamer & Mitchell 2001]. The errors go with the size of the model;
-    their covariance is the mean over the disks, of which the K largest directions are kept.
+    their covariance is the mean over the disks, in K orthogonal directions.
 
     Args:
         config: which data.
@@ -151,12 +151,15 @@ def zones(r: np.ndarray, count: int = 3) -> np.ndarray:
     return np.sqrt(np.maximum(share, 0.0))[..., None]
 
 
-def leading(modes: np.ndarray, share: float = 0.999) -> np.ndarray:
-    """(K, n) orthogonal directions that hold this share of the modes' variance."""
+def leading(modes: np.ndarray, left: float = 1e-7) -> np.ndarray:
+    """(K, n) orthogonal directions that hold all but this share of the modes' variance.
+
+    What is small beside the largest error is not small beside the noise: with a thousandth left out
+    77 instead of 95 % of parameters lay inside their 95 % regions.
+    """
     _, size, directions = np.linalg.svd(modes, full_matrices=False)
-    held = np.cumsum(size**2)
-    keep = 1 + int(np.searchsorted(held, share * held[-1]))
-    return (size[:, None] * directions)[:keep]
+    rest = np.cumsum(size[::-1] ** 2)[::-1]
+    return (size[:, None] * directions)[rest > left * rest[0]]
 
 
 def measure(config: Config, kept: forward.Setup, abundance: np.ndarray):
