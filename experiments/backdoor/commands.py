@@ -1,4 +1,4 @@
-"""`python -m experiments backdoor grid`, `sweeps`, `words` and `private`."""
+"""`python -m experiments backdoor grid`, `sweeps`, `words`, `private` and `certified`."""
 
 import dataclasses
 from typing import Any
@@ -153,6 +153,29 @@ def private(argv: list[str]) -> int:
     (asked.out / "private.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
     print(privacy.table(rows))
     print(f"\nprivate.json: {asked.out}")
+    return 0
+
+
+def certified(argv: list[str]) -> int:
+    """CRFL's votes with their certificate: certified.json, certified.png."""
+    what = "CRFL on digits: what its votes are certified against, and what attackers reach."
+    asked, clock = _begin("certified", what, argv)
+
+    from experiments.backdoor import certified as certifying
+
+    chosen = {"smoke": certifying.SMOKE_CERTIFIED, "small": certifying.SMALL_CERTIFIED}
+    chosen = chosen[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+
+    def shown(row):
+        print(
+            f"clip {row['clip']:g}, noise {row['noise']:g}: {clock()['seconds']:.0f} s", flush=True
+        )
+
+    rows = certifying.run(chosen, shown=shown)
+    about = {"draws": chosen.draws, "confidence": chosen.confidence, **clock()}
+    print(certifying.write(asked.out, chosen, rows, about))
+    print(f"\ncertified.json, certified.png: {asked.out}")
     return 0
 
 

@@ -181,4 +181,5 @@ COMMANDS = {
     "sweeps": "the paper's sweeps: gamma, early and late, repeated attacks",
     "words": "trigger sentences in the speech of Shakespeare's characters",
     "private": "DP-FedAvg with its epsilon, attacked and through secure aggregation",
+    "certified": "CRFL's votes: how many participants of a round cannot change them",
 }

@@ -54,6 +54,7 @@ class Task(NamedTuple):
     test: dict[str, np.ndarray]
     pool: dict[str, np.ndarray]  # all clean training examples
     features: Any  # (variables, x) -> what the network's last layer sees
+    logits: Any  # (variables, x) -> what it says, in test mode
     splits: tuple[dict[str, Backdoor], ...]  # of the images; the first has the pixel pattern too
 
     @property
@@ -110,6 +111,7 @@ def make(config: Config) -> Task:
         test=test,
         pool={"x": x, "y": y},
         features=lambda variables, x: encoder.apply(*variables, prepare(x))[0],
+        logits=lambda variables, x: net.apply(*variables, prepare(x))[0],
         splits=(
             {"pixel pattern": _pixels(config, x, y, test, high), **semantic},
             *(_semantic(config, images, s)[0] for s in range(1, config.splits)),

@@ -199,7 +199,8 @@ def training(name: str) -> None:
         f" transformers with torch {told['version']} {rate(theirs, 'wall'):.0f}, ratio"
         f" {rate(ours, 'wall') / rate(theirs, 'wall'):.2f}; per CPU second ratio"
         f" {rate(ours, 'cpu') / rate(theirs, 'cpu'):.2f}; first loss {first:.4f} and"
-        f" {told['check']:.4f}",
+        f" {told['check']:.4f}; matrix products {measure.matmul_peak((2048,)) / 1e9:.0f} and"
+        f" {told['product']:.0f} GFLOP/s",
         flush=True,
     )
 

@@ -1,7 +1,8 @@
 """T5 training in transformers and torch; runs in the environment of that peer.
 
 `python t5_speed.py FOLDER REPEATS` reads a checkpoint and `batch.npz` (`tokens`, `labels`), trains
-once to warm up and REPEATS times more, and prints JSON: wall and CPU seconds, the first loss.
+once to warm up and REPEATS times more, and prints JSON: wall and CPU seconds, the first loss, and
+the rate of torch's matrix product, which on some processors is far from what they can do.
 """
 
 import json
@@ -36,7 +37,18 @@ def main(folder: str, repeats: int) -> None:
         step()
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - used)
-    print(json.dumps({"wall": wall, "cpu": cpu, "check": first, "version": torch.__version__}))
+    told = {"check": first, "version": torch.__version__, "product": product()}
+    print(json.dumps({"wall": wall, "cpu": cpu, **told}))
+
+
+def product(size: int = 2048, repeats: int = 5) -> float:
+    """GFLOP/s of the best of some float32 matrix products."""
+    a, b, times = torch.randn(size, size), torch.randn(size, size), []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times) / 1e9
 
 
 if __name__ == "__main__":

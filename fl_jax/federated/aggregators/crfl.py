@@ -35,8 +35,7 @@ def crfl(rule: Aggregator, *, bound: float, noise: float) -> Aggregator:
 
     References:
         Xie, Chen, Chen, Li 2021, "CRFL: Certifiably Robust Federated Learning against Backdoor
-        Attacks", Algorithm 1. Its radius needs a Lipschitz constant of the gradient, which the
-        paper gives for logistic regression, and is not computed here.
+        Attacks", Algorithm 1. What its votes are certified against: `federated.certificate`.
     """
     errors.positive("the bound of CRFL (rho)", bound)
     errors.not_negative("the noise of CRFL (sigma)", noise)

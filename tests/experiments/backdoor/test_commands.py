@@ -4,7 +4,7 @@ from experiments import __main__ as command
 from experiments.backdoor import commands
 
 
-@pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private"])
+@pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private", "certified"])
 def test_bad_words_are_one_sentence(name, capsys, tmp_path):
     out = ["--out", str(tmp_path)]
     for words, said in {
