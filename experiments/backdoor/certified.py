@@ -32,7 +32,7 @@ class Certified:
     """What is compared."""
 
     config: Config = SMALL  # data, network, pre-training, the attack
-    clips: tuple[float, ...] = (0.25, 1.0)  # bounds of an update, over the median benign norm
+    clips: tuple[float, ...] = (1.0, 10.0)  # bounds of an update, over the median benign norm
     smoothings: tuple[float, ...] = (0.1, 0.2, 0.4)  # norm of the noise over that of the model
     longest: float = 1.25  # CRFL's bound of the model, over its norm
     attackers: tuple[int, ...] = (1, 2, 5, 10)  # of all participants, who all take part
@@ -177,21 +177,21 @@ def share(row: dict[str, Any], kind: str, attackers: float) -> np.ndarray:
 
 
 def table(certified: Certified, rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown, percent."""
+    """The rows in Markdown, percent; what depends on the attackers in the order of their counts."""
     show = lambda v: f"{np.mean(v):.1f}{summary.plus(summary.margin(np.asarray(v)))}"
+    each = lambda values: " / ".join(f"{np.mean(v):.1f}" for v in values)
     counts = certified.attackers
-    heads = ["clip", "noise", "model", "vote", *(f"certified, {c}" for c in counts)]
-    heads += [f"stamped and safe, {c}" for c in counts]
-    heads += [f"attacked by {c}: main / backdoor" for c in counts] + ["certified and changed"]
+    shown = f" against {' / '.join(str(c) for c in counts)}"
+    heads = ["clip", "noise", "model", "vote", "right, certified" + shown]
+    heads += ["stamped and not the attacker's, certified" + shown, "backdoor" + shown]
+    heads += ["main" + shown, "certified and changed"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
+        told = row["attacked"]
         cells = [f"{row['clip']:g}", f"{row['noise']:g}"]
         cells += [show(row["main"]["model"]), show(row["main"]["vote"])]
-        cells += [show(share(row, kind, c)) for kind in KINDS for c in counts]
-        told = row["attacked"]
-        for c in counts:
-            main, backdoor = (np.mean(told[c][kind]["vote"]) for kind in KINDS)
-            cells.append(f"{main:.1f} / {backdoor:.1f}")
+        cells += [each(share(row, kind, c) for c in counts) for kind in KINDS]
+        cells += [each(told[c][kind]["vote"] for c in counts) for kind in reversed(KINDS)]
         cells.append(str(sum(told[c][kind]["changed"] for c in counts for kind in KINDS)))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
