@@ -54,13 +54,13 @@ def options(name: str, length: int, **given: Any) -> Options:
         p = tuple(float(q) for q in ((p,) if isinstance(p, int | float) else p))
         if not p or any(not 0 <= q <= 1 for q in p):
             raise errors.ConfigError(f"edge probabilities lie in [0, 1], got p = {p}.")
+    if given.get("needle") is not None:
+        errors.whole("letters of the needle", abs(given["needle"]))
     config = Options(**{**given, "p": p})
     if not 0 <= config.close <= 1:
         raise errors.ConfigError(f"a share lies in [0, 1], got close = {config.close}.")
     if name in specs.MATCHERS:
         needle = config.needle
-        if needle is not None:
-            errors.whole("letters of the needle", abs(needle))
         most = (1 if length < 5 else length // 5) if needle is None else abs(needle)
         if most < 1 or length <= 2 * most:
             raise errors.ConfigError(
