@@ -50,6 +50,7 @@ class Config(ranges.Checked):
     live: int = 100  # live points of the nested sampling; 0 = none [package: 400]
     calibration: int = 200  # simulations of the simulation-based calibration; 0 = none
     calibration_batch: int = 50  # of them side by side
+    coverage: bool = False  # how often linearised retrievals of every disk hold the truth
 
     RANGES = ranges.Ranges(
         positive=(
@@ -65,7 +66,7 @@ class Config(ranges.Checked):
 
         Raises:
             ConfigError: fewer disks than the splits take; an unknown feature or kind of data; one
-                chain, which cannot be compared.
+                chain, which cannot be compared; coverage of a family without its parameters.
         """
         super().check()
         errors.one_of("kind of data", self.data, DATA)
@@ -84,6 +85,11 @@ class Config(ranges.Checked):
             raise errors.ConfigError(
                 f"{self.folds} folds need as many disks to train on, but of {self.disks} disks in"
                 f" {self.test_folds} test_folds {training} remain; change one."
+            )
+        if self.coverage and self.family != "wide":
+            raise errors.ConfigError(
+                f"coverage gets back parameters that the family {self.family} does not draw; set"
+                " family to wide, or coverage to False."
             )
         if self.chains_samples and self.chains < 2:
             raise errors.ConfigError(

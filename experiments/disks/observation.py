@@ -132,11 +132,24 @@ def modes(config: Config, kept: forward.Setup, knn, residuals: np.ndarray):
         features = np.asarray(jax.jit(lambda: forward.cells(kept, middle)[1])())
         x = forward.knn_abundances(knn, kept, features)
         run = jax.jit(lambda x: predict(config, kept, middle, x))
-        centre = np.asarray(run(x))
-        parts = [one * zone for one in residuals for zone in zones(kept.r)]
-        off = np.stack([np.asarray(run(x + one.ravel())) - centre for one in parts])
-        scaled = leading(off / np.sqrt(len(residuals)) / np.linalg.norm(centre))
+        off = traced_errors(run, x, residuals, zones(kept.r))
+        scaled = leading(off) / np.linalg.norm(run(x))
     return lambda model: jnp.asarray(scaled) * jnp.sqrt(jnp.sum(model**2))
+
+
+def traced_errors(run, x: np.ndarray, residuals: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(disks x zones, n) errors of the data whose outer products add up to their covariance.
+
+    Args:
+        run: (I J,) log10 abundances to data (n,).
+        x: log10 abundances.
+        residuals: (disks, I, J) errors of them.
+        parts: (zones, I, 1), see `zones`.
+    """
+    centre = np.asarray(run(x))
+    wrong = [one * part for one in residuals for part in parts]
+    off = np.stack([np.asarray(run(x + one.ravel())) - centre for one in wrong])
+    return off / np.sqrt(len(residuals))
 
 
 def zones(r: np.ndarray, count: int = 3) -> np.ndarray:
@@ -145,6 +158,8 @@ def zones(r: np.ndarray, count: int = 3) -> np.ndarray:
     The covariance of errors is then multiplied by one that falls from 1 for a radius with itself to
     0 for radii of zones that do not overlap.
     """
+    if count == 1:
+        return np.ones((1, len(r), 1))
     at = np.log(r)
     middle = np.linspace(at[0], at[-1], count)
     share = 1 - np.abs(at[None] - middle[:, None]) * (count - 1) / (at[-1] - at[0])

@@ -53,8 +53,23 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
         ]
         if "calibration" in d["retrieval"]:
             lines.append(f"![ranks]({RANKS})")
+    if d.get("linearised"):
+        lines += ["## Do regions hold the truth?", linearised(d["linearised"])]
     (directory.path / "report.md").write_text("\n\n".join(lines) + "\n")
     return text
+
+
+def linearised(held: dict) -> str:
+    """How often regions of linearised retrievals hold the truth."""
+    head = (
+        "| the likelihood knows | inside 68 % | inside 95 % | width | error |\n" + "|---" * 5 + "|"
+    )
+    rows = [
+        f"| {name} | {100 * v['inside68']:.0f} % | {100 * v['inside95']:.0f} % |"
+        f" {v['width']:.3f} | {v['error']:.3f} |"
+        for name, v in held.items()
+    ]
+    return "\n".join([head, *rows])
 
 
 def emulators(d: dict) -> str:

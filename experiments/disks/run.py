@@ -2,7 +2,7 @@
 
 from algorithmic.disks import retrieval
 from experiments import result
-from experiments.disks import observation, report, stages, summary, task
+from experiments.disks import coverage, observation, report, stages, summary, task
 from experiments.disks.config import Config
 from fl_jax.train import metrics
 
@@ -32,4 +32,5 @@ def run(config: Config, directory: result.RunDirectory, *, resume: bool = False)
     retrieved = task.retrieve(config, fitted, directory) if config.chains_samples else None
     if retrieved is not None:
         report.draw_retrieval(retrieved, directory.path)
-    return summary.summarise(config, found, curve, ablation, fitted, retrieved)
+    held = coverage.run(config, found) if config.coverage else None
+    return summary.summarise(config, found, curve, ablation, fitted, retrieved, held)

@@ -182,7 +182,7 @@ def fit(config: Config, found: Rows) -> Fitted:
         scores[name]["column"] = np.sqrt(np.mean(miss**2, axis=0)).tolist()
     compared = {k: v for k, v in predictions.items() if k != PUBLISHED}
     fluxes = heldout.fluxes(config, found.test, found.species, compared)
-    again = {"perceptron": train, CONTINUOUS: lambda rows: _fitted(rows, forms[CONTINUOUS])}
+    again = {"perceptron": train, CONTINUOUS: lambda rows: fitted(rows, forms[CONTINUOUS])}
     misses = {
         name: unseen_maps(config, found, predictions[name], make) for name, make in again.items()
     }
@@ -210,12 +210,13 @@ def _unseen(rows: table.Table, fold: np.ndarray, how: dict[str, Any]) -> np.ndar
     values = np.empty((len(rows), len(how["species"])))
     for f in range(fold.max() + 1):
         near, far = rows.select(fold != f), rows.select(fold == f)
-        fresh = _fitted(near, how)
+        fresh = fitted(near, how)
         values[fold == f] = fresh.predict(far.features(fresh.features)).values
     return values
 
 
-def _fitted(rows: table.Table, how: dict[str, Any]) -> emulator.Emulator:
+def fitted(rows: table.Table, how: dict[str, Any]) -> emulator.Emulator:
+    """The emulator of `how`, with no more neighbours than rows."""
     return emulator.fit(rows, **{**how, "k": min(how["k"], len(rows))})
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from experiments import result
-from experiments.disks import stages, task
+from experiments.disks import coverage, stages, task
 from experiments.disks.config import Config
 
 NOTEBOOK = "authors' notebook, stored output; another population"
@@ -18,6 +18,7 @@ def summarise(
     ablation: list[dict[str, Any]],
     fitted: stages.Fitted,
     retrieved: task.Retrieved | None,
+    held: dict[str, coverage.Coverage] | None = None,
 ) -> result.Result:
     """The result of the run."""
     card = stages.card(found)
@@ -78,6 +79,7 @@ def summarise(
             "lines": list(fitted.fluxes.lines),
             "outside": fitted.outside,
             "retrieval": retrieval,
+            "linearised": held and {k: v._asdict() for k, v in held.items()},
         },
     )
 
