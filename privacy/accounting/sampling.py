@@ -18,6 +18,8 @@ import numpy as np
 from privacy.accounting.errors import fraction
 from privacy.accounting.profile import Profile
 
+ROUNDED = 2e-15  # relative, of an eps that was shifted
+
 
 def fixed_size(profile: Profile, rate: float) -> Profile:
     """A uniform subset of size rate * n, its membership hidden."""
@@ -26,7 +28,7 @@ def fixed_size(profile: Profile, rate: float) -> Profile:
         return profile
 
     def curve(eps):
-        low, high = profile.forward(_shifted(eps, rate))
+        low, high = _ends(profile, _shifted(eps, rate))
         return rate * low, rate * high
 
     reach = profile.reach
@@ -41,6 +43,20 @@ def _shifted(eps, rate: float):
     eps = np.asarray(eps, float)
     exact = np.log1p(np.expm1(np.minimum(eps, 600.0)) / rate)
     return np.where(eps < 600, exact, eps - math.log(rate))  # what is left out is below 1e-260
+
+
+def _ends(profile: Profile, eps):
+    """(lower, upper) of delta at an eps that is rounded, a few units in its last place.
+
+    That counts where delta ends: there it falls to 0 as the distance to its end does.
+    """
+    eps = np.atleast_1d(eps)
+    low, high = (np.array(end) for end in profile.forward(eps))
+    near = eps > 0.999 * profile.reach
+    if near.any():
+        low[near] = profile.forward(eps[near] * (1 + ROUNDED))[0]
+        high[near] = profile.forward(eps[near] * (1 - ROUNDED))[1]
+    return low, high
 
 
 def visible(profile: Profile, rate: float) -> Profile:
@@ -76,7 +92,7 @@ def check_in(
         if at == 0 or m == 0:
             return 0.0
         shifted = np.log1p(np.expm1(eps) * (n / at))
-        return at / n * table[m].forward(shifted)[side]
+        return at / n * _ends(table[m], shifted)[side]
 
     def curve(eps):
         low = sum(

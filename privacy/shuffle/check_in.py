@@ -94,9 +94,13 @@ def _sum(terms, part, eps, rule):
     """sum of weight * F at a vector of eps."""
     kappa, less = math.tanh(part.eps0 / 2), 2 / (math.exp(part.eps0) + 1)  # less = 1 - kappa
     with np.errstate(over="ignore", invalid="ignore"):
-        w = np.minimum(np.expm1(eps)[:, None] * part.n / terms.count, 1e290)
+        rise = np.expm1(eps)[:, None]
+        w = np.minimum(rise * part.n / terms.count, 1e290)
         y = w / ((2 + w) * kappa)
-        z = (2 * kappa - w * less) / ((2 + w) * kappa)
+        # e^eps0 - 1 - w, which at eps0 is nothing but rounding unless the powers are taken apart
+        left = (np.exp(eps) * np.expm1(part.eps0 - eps))[:, None]
+        left = left - rise * ((part.n - terms.count) / terms.count)
+        z = less * left / ((2 + w) * kappa)
     calls = np.exp(option.log_call(terms.size, y, z, rule))
     return kappa * ((2 + w) * calls) @ terms.weight
 
