@@ -173,7 +173,7 @@ def compare(federated: Federated, out: pathlib.Path, say=print, *, resume=False)
 
     def tell(name, make):
         rows.append(kept.item(name, make))
-        say(rows[-1])
+        say(f"{name}: median {rows[-1]['median']:.1f} km, Acc@161 {rows[-1]['acc@161']:.3f}")
 
     tell("public model", lambda: judge("public model", geocoder, None))
     local = Local.make(federated, seen, start, users)
