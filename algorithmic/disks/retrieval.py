@@ -265,6 +265,7 @@ def nested(
         min_ess=0,
         max_num_improvement_loops=0,
         dlogz=1.01 * np.sqrt(1000) / live,  # a smaller one raises the number of live points
+        log_interval=1,  # else the clock says when the number of proposals is looked at
         show_status=False,
         viz_callback=lambda info, **_: progress(info["ncall"], info["logz"]),
     )

@@ -170,7 +170,7 @@ def leading(modes: np.ndarray, left: float = 1e-7) -> np.ndarray:
     """(K, n) orthogonal directions that hold all but this share of the modes' variance.
 
     What is small beside the largest error is not small beside the noise: with a thousandth left out
-    77 instead of 95 % of parameters lay inside their 95 % regions.
+    regions were too narrow (see `coverage`).
     """
     _, size, directions = np.linalg.svd(modes, full_matrices=False)
     rest = np.cumsum(size[::-1] ** 2)[::-1]

@@ -1,3 +1,5 @@
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +77,15 @@ def test_nested_sampling_finds_a_known_evidence():
         np.testing.assert_allclose(one.unit.std(0), 0.08, rtol=0.25)
     assert found[3].error < 0.8 * found[0].error and found[3].effective > 2 * found[0].effective
     assert heard and heard[-1][1] > heard[0][1]
+
+    def slowly(unit):
+        if len(heard) % 10 == 0:
+            time.sleep(0.11)
+        heard.append(0)
+        return likelihood(unit)
+
+    again = retrieval.nested(slowly, list("abcde"), live=64, seed=0)  # the clock has no say
+    assert (again.calls, again.log_z) == (found[0].calls, found[0].log_z)
     few = retrieval.nested(likelihood, list("abcde"), live=20, calls=300)
     assert not few.finished and few.calls < 700
 
