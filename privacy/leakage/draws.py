@@ -55,12 +55,16 @@ class Stream:
 
 def every(period: int = 5, share: float = 1.0) -> Callable[[int], float]:
     """round -> the victim's share: a batch with the property each `period` rounds [authors]."""
+    errors.whole("period", period, 1)
     _in_range(share)
     return lambda t: share if t % period == 0 else 0.0
 
 
 def cycling(shares: tuple[float, ...], period: int = 5) -> Callable[[int], float]:
     """As `every`, each of the shares in its turn."""
+    errors.whole("period", period, 1)
+    if not shares:
+        raise errors.ConfigError("a cycle needs one share at least.")
     for share in shares:
         _in_range(share)
     return lambda t: shares[t // period % len(shares)] if t % period == 0 else 0.0
@@ -121,7 +125,9 @@ class Draws:
         negatives: int = NEGATIVES,
         adversary: float = 0.0,
     ):
-        errors.positive("batch", batch)
+        errors.whole("batch", batch, 1)
+        errors.whole("warm up", record[0])
+        errors.whole("period of the recorded rounds", record[1], 1)
         for share in (*positive, *([adversary] if adversary else [])):
             _in_range(share)
             if not count(share, batch):

@@ -39,7 +39,9 @@ def vocabulary(
         threshold: largest magnitude that counts as nothing; exactly zero by default.
     """
     size = jnp.abs(gradient)
-    return Vocabulary(jnp.max(size, axis=1) > threshold, jnp.sqrt(jnp.sum(size**2, axis=1)))
+    # A row of NaN is not nothing: its word is there.
+    support = ~(jnp.max(size, axis=1) <= threshold)
+    return Vocabulary(support, jnp.sqrt(jnp.sum(size**2, axis=1)))
 
 
 def members(

@@ -48,7 +48,8 @@ def label_counts(
 
     The last bias's gradient is the mean of softmax(logits) - onehot(label), so
     `count = batch (mean - gradient)`, with the mean prediction estimated on data of the
-    adversary's own. Rounded so that the counts sum to the batch: the largest remainders up.
+    adversary's own. Rounded so that the counts sum to the batch: the largest remainders up. Where
+    the gradient leaves nothing of any label, or is NaN, all are equally likely.
 
     Args:
         bias: gradient of the last bias, of a mean loss.
@@ -61,7 +62,9 @@ def label_counts(
         [7 3]
     """
     exact = jnp.maximum(batch * (mean - bias), 0)
-    exact = exact * (batch / jnp.maximum(jnp.sum(exact), 1e-12))
+    total = jnp.sum(exact)
+    some = total > 1e-12
+    exact = jnp.where(some, exact * (batch / jnp.where(some, total, 1.0)), batch / exact.shape[0])
     low = jnp.floor(exact)
     missing = batch - jnp.sum(low)
     order = jnp.argsort(jnp.argsort(low - exact))  # 0 = the largest remainder

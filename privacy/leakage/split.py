@@ -42,6 +42,8 @@ def balance(labels: Int[np.ndarray, " n"], holds: np.ndarray, *, seed: int) -> n
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
     odds = min(np.sum(holds[labels == c]) / max(np.sum(~holds[labels == c]), 1) for c in classes)
+    if holds.all():
+        raise errors.DataError("every record has the property, so there is nothing to tell apart.")
     if odds == 0:
         raise errors.DataError(
             "a class of the main task has no record with the property, so the two cannot be made"
@@ -95,12 +97,17 @@ def make(
         share: of property records in the victim's data, in (0, 1] [authors' code].
 
     Raises:
-        ConfigError: K < 2, a share outside (0, 1], or too few records for so many participants.
+        ConfigError: K < 2, a share outside (0, 1], parts outside (0, 1), or too few records for so
+            many participants.
         DataError: a property that is no bool mask of the records.
     """
     _check(labels, holds)
     if participants < 2:
         raise errors.ConfigError(f"inference needs K >= 2 participants, got K = {participants}.")
+    errors.whole("participants", participants)
+    for name, part in (("test", test), ("adversary", adversary)):
+        if not 0 < part < 1:
+            raise errors.ConfigError(f"the part {name} lies between 0 and 1, got {part}.")
     if not 0 < share <= 1:
         raise errors.ConfigError(
             f"the victim's property share lies in (0, 1], got {share}; 0.5 is the paper's."

@@ -33,7 +33,7 @@ def locate(scores: Float[np.ndarray, " rounds"], *, least: int = 2) -> Window:
         >>> window.first, window.last
         (3, 6)
     """
-    errors.positive("least", least)
+    errors.whole("least", least, 1)
     scores = np.asarray(scores, float)
     n = len(scores)
     if n < 2 * least or not np.all(np.isfinite(scores)):

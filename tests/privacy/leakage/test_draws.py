@@ -107,3 +107,13 @@ def test_batches_that_would_be_labelled_with_a_property_that_none_has_are_refuse
         made(batch=2)
     with pytest.raises(errors.ConfigError, match=r"0\.2 of a batch of 4 is no record"):
         made(batch=4, adversary=0.2)
+
+
+def test_periods_and_cycles_that_are_none_are_refused():
+    for make in (
+        lambda: draws.every(0),
+        lambda: draws.cycling((1.0,), 0),
+        lambda: draws.cycling(()),
+    ):
+        with pytest.raises(errors.ConfigError):
+            make()

@@ -97,3 +97,8 @@ def test_truncation_hides_rare_words_only(text_model):
 def test_a_word_beyond_the_vocabulary_is_in_no_batch():
     texts = jnp.array([[0, 2, -1], [0, 3, -1]])
     assert embedding.members(jnp.ones(3, bool), texts).tolist() == [True, False]
+
+
+def test_a_row_of_nan_is_a_word_that_is_there():
+    gradient = jnp.array([[jnp.nan, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    assert embedding.vocabulary(gradient).support.tolist() == [True, False, True]

@@ -100,3 +100,9 @@ def test_reconstructions_are_matched_to_originals():
 def test_an_unknown_search_is_refused():
     with pytest.raises(errors.ConfigError, match="unknown search 'newton'"):
         inversion.search(jnp.sum, jnp.zeros((1, 2)), method="newton")
+
+
+def test_label_counts_sum_to_the_batch_whatever_the_gradient():
+    even = jnp.array([0.5, 0.5])
+    for bias in (jnp.array([2.0, 2.0]), jnp.array([jnp.nan, 0.0])):
+        assert inversion.label_counts(bias, even, 5).sum() == 5

@@ -57,3 +57,16 @@ def test_bad_input_is_one_sentence():
             split.make(LABELS, holds, 2, seed=0)
         with pytest.raises(errors.DataError, match="bool mask of the 3000 records"):
             split.balance(LABELS, holds, seed=0)
+
+
+@pytest.mark.parametrize("part", [{"test": -0.5}, {"test": 1.5}, {"adversary": -0.5}])
+def test_parts_that_are_none_are_refused(part):
+    labels, holds = np.arange(40) % 2, np.arange(40) % 4 < 2
+    with pytest.raises(errors.ConfigError, match="lies between 0 and 1"):
+        split.make(labels, holds, 2, seed=0, **part)
+
+
+def test_a_property_of_every_record_is_refused():
+    """Nothing was left of the records, and nothing said."""
+    with pytest.raises(errors.DataError, match="nothing to tell apart"):
+        split.balance(np.arange(8) % 2, np.ones(8, bool), seed=0)

@@ -50,5 +50,5 @@ def test_no_window_without_contrast():
 
 
 def test_a_window_has_a_round():
-    with pytest.raises(errors.ConfigError, match="least must be above 0"):
+    with pytest.raises(errors.ConfigError, match="least must be a whole number"):
         timeline.locate(np.arange(6.0), least=0)
