@@ -172,7 +172,8 @@ def draw_retrieval(retrieved, folder: pathlib.Path) -> None:
                 axis.set_xlabel(column)
             if j == 0 and i:
                 axis.set_ylabel(row)
-    figure.suptitle("posterior: NUTS (blue), nested sampling (orange), truth (red)", fontsize=9)
+    other = "" if retrieved.nested is None else " nested sampling (orange),"
+    figure.suptitle(f"posterior: NUTS (blue),{other} truth (red)", fontsize=9)
     _save(plt, figure, folder / CORNER)
     figure, axis = plt.subplots(figsize=(4.4, 2.8))
     for (name, line), colour in zip(
