@@ -85,7 +85,7 @@ def test_bad_settings_of_the_main_job_are_one_sentence(tmp_path, capsys, monkeyp
 
 def test_what_no_accountant_can_say_is_one_sentence(tmp_path, capsys):
     cases = {
-        ("--parts", "plan", "--delta", "1"): "delta must lie strictly between 0 and 1",
+        ("--parts", "plan", "--delta", "1"): "delta must be below 1, got 1",
         ("--eps", "-1"): "eps must be",
         ("--parts", "audit", "--audit-trials", "2", "--audit-clients", "2"): "at least four trials",
     }
