@@ -87,7 +87,14 @@ def test_what_no_accountant_can_say_is_one_sentence(tmp_path, capsys):
     cases = {
         ("--parts", "plan", "--delta", "1"): "delta must be below 1, got 1",
         ("--eps", "-1"): "eps must be",
-        ("--parts", "audit", "--audit-trials", "2", "--audit-clients", "2"): "at least four trials",
+        (
+            "--parts",
+            "audit",
+            "--audit-trials",
+            "2",
+            "--audit-clients",
+            "2",
+        ): "audit_trials are at least 4, got 2",
     }
     for i, (words, expected) in enumerate(cases.items()):
         out = str(tmp_path / str(i))
