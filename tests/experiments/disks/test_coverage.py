@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from algorithmic.disks import population, table, validation
+from algorithmic.disks import validation
 from experiments.disks import config, coverage, stages
 from fl_jax.core import errors
+from tests.experiments.disks import toy
 
 CONFIG = dataclasses.replace(
     config.SMOKE, fit_features=("numberdens", "temperature", "uv", "ionization")
@@ -16,25 +17,8 @@ CONFIG = dataclasses.replace(
 
 def found(scatter: float) -> stages.Rows:
     """Disks on the config's grid whose CO is the same everywhere but for a scatter by disk."""
-    asked = population.Population(disks=6, radii=CONFIG.radii, layers=CONFIG.layers)
-    rng, parts, drawn = np.random.default_rng(0), [], population.draw(asked)
-    for number, one in enumerate(drawn):
-        grid = population.grid(asked, one)
-        wide = lambda values, grid=grid: np.broadcast_to(values, grid.density.shape).ravel().copy()
-        radius = grid.r[:, None]
-        columns = {
-            "disk": np.full(grid.density.size, number),
-            "radius": wide(radius),
-            "height": wide(radius * grid.height[None]),
-            "numberdens": grid.density.ravel(),
-            "temperature": grid.temperature.ravel(),
-            "uv": wide(1.0) + 0.0,
-            "ionization": grid.zeta.ravel(),
-        }
-        x = np.full((grid.density.size, 1), 10 ** (-5 + scatter * rng.normal()))
-        parts.append(table.Table(columns, ("CO",), x, {}))
-    meta = {"parameters": {str(i): one for i, one in enumerate(drawn)}}
-    whole = dataclasses.replace(table.concatenate(parts), meta=meta)
+    rng = np.random.default_rng(0)
+    whole = toy.cells(CONFIG, [-5 + scatter * rng.normal() for _ in range(6)])
     return stages.Rows(whole, *validation.split(whole, CONFIG.test_folds), ("CO",), "made up")
 
 

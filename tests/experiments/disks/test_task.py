@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from algorithmic.disks import emulator, forward, mlp, population, table
+from algorithmic.disks import emulator, forward, mlp, table
 from experiments.disks import calibration, config, heldout, observation, report, stages, task
+from tests.experiments.disks import toy
 
 CONFIG = dataclasses.replace(config.SMOKE, chains=2, chains_samples=12)
 FEATURES = ("numberdens", "temperature", "uv", "ionization")
@@ -22,32 +23,8 @@ def constant(log_abundance: float) -> mlp.MLP:
     return mlp.MLP(FEATURES, ("CO",), layers, *ends)
 
 
-def cells(log_abundance=-4.0) -> table.Table:
-    """Two disks of the population on the config's grid, all cells with the same CO."""
-    asked = population.Population(disks=2, radii=CONFIG.radii, layers=CONFIG.layers)
-    drawn = population.draw(asked)
-    parts = []
-    for number, one in enumerate(drawn):
-        grid = population.grid(asked, one)
-        wide = lambda values, grid=grid: np.broadcast_to(values, grid.density.shape).ravel().copy()
-        radius = grid.r[:, None]
-        columns = {
-            "disk": np.full(grid.density.size, number),
-            "radius": wide(radius),
-            "height": wide(radius * grid.height[None]),
-            "numberdens": grid.density.ravel(),
-            "temperature": grid.temperature.ravel(),
-            "uv": wide(1.0) + 0.0,
-            "ionization": grid.zeta.ravel(),
-        }
-        x = np.full((grid.density.size, 1), 10.0**log_abundance)
-        parts.append(table.Table(columns, ("CO",), x, {}))
-    meta = {"parameters": {str(i): one for i, one in enumerate(drawn)}}
-    return dataclasses.replace(table.concatenate(parts), meta=meta)
-
-
 def test_rows_go_back_to_their_place():
-    rows = cells()
+    rows = toy.cells(CONFIG, [-4.0, -4.0])
     one = rows.select(rows.columns["disk"] == 1)
     i, j = heldout.place(one, CONFIG)
     size = CONFIG.radii * CONFIG.layers
@@ -58,7 +35,7 @@ def test_rows_go_back_to_their_place():
 
 
 def test_fluxes_of_unseen_disks():
-    rows = cells()
+    rows = toy.cells(CONFIG, [-4.0, -4.0])
     less = np.full((len(rows), 1), -9.0)  # thin: half as much gives half the flux
     predictions = {"same": rows.targets(("CO",)), "thin": less, "half": less - np.log10(2)}
     found = heldout.fluxes(CONFIG, rows, ("CO",), predictions)
@@ -101,7 +78,7 @@ def test_errors_of_distant_radii_are_kept_apart():
 
 
 def test_every_disk_is_unseen_once():
-    rows = cells()
+    rows = toy.cells(CONFIG, [-4.0, -4.0])
     three = table.concatenate(
         [dataclasses.replace(rows, columns={**rows.columns, "disk": rows.columns["disk"] + 2 * i})
          for i in range(3)]
@@ -133,7 +110,9 @@ def test_every_disk_is_unseen_once():
 
 
 def test_likelihoods_of_many_points_are_those_of_each():
-    knn = emulator.fit(cells(), features=FEATURES, species=("CO",), k=9, form="loess")
+    knn = emulator.fit(
+        toy.cells(CONFIG, [-4.0, -4.0]), features=FEATURES, species=("CO",), k=9, form="loess"
+    )
     kept = observation.setup(CONFIG)
     none = lambda model: jnp.zeros((1, *model.shape))
     data = np.zeros(2 * observation.BASELINES * CONFIG.channels)
@@ -155,7 +134,7 @@ def test_likelihoods_of_many_points_are_those_of_each():
 @pytest.mark.slow
 def test_the_retrieval_in_small(tmp_path):
     pytest.importorskip("blackjax")
-    rows = cells()
+    rows = toy.cells(CONFIG, [-4.0, -4.0])
     knn = emulator.fit(rows, features=FEATURES, species=("CO",), k=3, form="loess")
     models = {"perceptron": constant(-4.0), stages.CONTINUOUS: knn}
     predictions = {name: rows.targets(("CO",)) for name in models}
