@@ -209,7 +209,7 @@ def _plane(w, queries, distances, rows, values, ridge: float = 1e-2):
     """Weighted linear regression at the query.
 
     The small normal equations are solved by elimination without pivots, which symmetric positive
-    matrices do not need, all queries at once: one call of LAPACK for each takes ten times as long.
+    matrices do not need, all queries at once, where LAPACK takes one after another.
     """
     away = np.asarray(rows, np.float64) - np.asarray(queries, np.float64)[:, None]
     away /= np.maximum(distances[:, -1], 1e-12)[:, None, None]

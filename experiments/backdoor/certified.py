@@ -48,10 +48,10 @@ KINDS = ("main", "backdoor")  # test images, and stamped ones with the attacker'
 def run(certified: Certified, *, shown=lambda row: None) -> list[dict[str, Any]]:
     """One row a clip and a smoothing; `shown` is called with each as it comes.
 
-    A row holds, over seeds: accuracies of the model as it stands and of the vote, `radius`
-    (seeds, images) of both kinds of images in participants, and for each number of attackers what
-    the attacked vote and the attacked model say and how many certified answers it changed, of
-    which a sound certificate has none.
+    A row holds, for both kinds of images: accuracies (seeds,) of the model as it stands and of the
+    vote; `certified` (seeds, images), the participants that an answer holds against, -1 where it is
+    not the wanted one; and for each number of attackers what the attacked model and its vote say,
+    and how many certified answers they changed, of which a sound certificate has none.
     """
     config = certified.config
     task = tasks.make(config)
@@ -119,7 +119,7 @@ def after(certified: Certified, task: tasks.Task, models, keys, *, attackers, bo
 
 
 def poll(certified: Certified, task: tasks.Task, models, keys, noise: float) -> dict[str, Any]:
-    """kind -> (the models' own answers (seeds, images), votes (seeds, images, classes))."""
+    """kind -> (the models' own answers (seeds, images), votes (seeds, images, classes), labels)."""
     images = {"main": task.test["x"], "backdoor": task.backdoors["pixel pattern"].test["x"]}
 
     @jax.jit

@@ -169,8 +169,7 @@ def zones(r: np.ndarray, count: int = 3) -> np.ndarray:
 def leading(modes: np.ndarray, left: float = 1e-7) -> np.ndarray:
     """(K, n) orthogonal directions that hold all but this share of the modes' variance.
 
-    What is small beside the largest error is not small beside the noise: with a thousandth left out
-    regions were too narrow (see `coverage`).
+    What is small beside the largest error is not small beside the noise: so hardly any is left out.
     """
     _, size, directions = np.linalg.svd(modes, full_matrices=False)
     rest = np.cumsum(size[::-1] ** 2)[::-1]
