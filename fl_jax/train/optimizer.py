@@ -21,10 +21,10 @@ class Optimizer:
 
     name: str = "sgd"  # sgd, adam, adamw, adagrad, yogi, adafactor, lion or muon
     rate: float = 0.1  # peak learning rate; adafactor: as a share of each leaf's RMS
-    momentum: float = 0.0  # sgd and muon: heavy-ball coefficient
-    b1: float = 0.9  # adam, adamw, yogi, lion: decay of the first moment
-    b2: float = 0.999  # adam, adamw, yogi, lion: decay of the second moment
-    eps: float = 1e-8  # adam, adamw, yogi, adagrad: added to the root of the second moment
+    momentum: float = 0.0  # sgd and muon: heavy-ball coefficient; 0 is muon's 0.95
+    b1: float = 0.9  # adam, adamw, yogi, lion, muon's AdamW: decay of the first moment
+    b2: float = 0.999  # adam, adamw, yogi, lion, muon's AdamW: decay of the second moment
+    eps: float = 1e-8  # adam, adamw, yogi, adagrad, muon: added to the root of the second moment
     weight_decay: float = 0.0  # sgd: added to the gradient (L2); the others: decoupled
     clip_norm: float = 0.0  # bound on the norm of the whole gradient; 0 = none
     schedule: schedules.Schedule = CONSTANT
@@ -83,7 +83,9 @@ def make(
         constant = False
     if constant:
         rate = config.rate  # a plain number: no step counter in the state
-    decay = config.weight_decay
+    decay = share = config.weight_decay
+    # For those of optax whose own decay is another: the rate's share of a parameter, as elsewhere.
+    shrunk = share * rate if constant else lambda step: share * rate(step)
     moments = {"b1": config.b1, "b2": config.b2}
     if config.name == "sgd":
         base = optax.sgd(rate, momentum=config.momentum or None)
@@ -100,11 +102,8 @@ def make(
     elif config.name == "yogi":
         base = optax.yogi(rate, **moments, eps=config.eps)
     elif config.name == "adafactor":
-        # optax decays by a share of its own; here by the rate's, as everywhere
-        share = config.weight_decay
-        shrunk = share * rate if constant else lambda step: share * rate(step)
         base = optax.adafactor(
-            rate, weight_decay_rate=shrunk if share else None, weight_decay_mask=decay_mask
+            rate, weight_decay_rate=shrunk if decay else None, weight_decay_mask=decay_mask
         )
         decay = 0.0
     elif config.name == "lion":
@@ -114,13 +113,14 @@ def make(
         base = optax.contrib.muon(
             rate,
             beta=config.momentum or 0.95,
-            weight_decay=decay,
-            weight_decay_mask=decay_mask,
+            eps=config.eps,
             adam_b1=config.b1,
             adam_b2=config.b2,
-            adam_weight_decay=decay,
             muon_weight_dimension_numbers=muon_dimensions,
         )
+        if decay:  # behind it, since its AdamW knows no mask
+            less = -shrunk if constant else lambda step: -shrunk(step)
+            base = optax.chain(base, optax.add_decayed_weights(less, decay_mask))
         decay = 0.0
     if decay:
         raise errors.ConfigError(

@@ -1,12 +1,13 @@
 """Published schedules in samples, masks, and the optimizers on stacked layers."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fl_jax.bloom import model, recipe
-from fl_jax.core import errors
+from fl_jax.core import errors, tree
 from tests.bloom import golden
 
 
@@ -88,6 +89,20 @@ def test_muon_orthogonalises_each_matrix_and_leaves_the_rest_to_adamw(key):
     table = np.asarray(updates["embedding"]["table"])
     # The first step of Adam has one size everywhere; an orthogonal matrix has not.
     assert np.ptp(np.abs(table)) < 1e-3 and np.ptp(np.abs(up)) > 0.1
+
+
+def test_muon_decays_matrices_and_the_embedding_alone():
+    """The AdamW within muon decayed biases and norms too."""
+    plan = recipe.Recipe(
+        rate=0.1, warmup=0, decay=0, batch=4, ramp_start=0, weight_decay=0.5, clip=0.0,
+        optimizer="muon",
+    )  # fmt: skip
+    optimizer = recipe.optimizer(plan)
+    params = jax.tree.map(lambda p: p + 1, golden.params())
+    state = optimizer.init(params)
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), state, params)
+    wanted = lambda path, p: p * (0 if path.endswith(("bias", "scale")) else -0.05)
+    chex.assert_trees_all_close(updates, tree.map_named(wanted, params), rtol=1e-6)
 
 
 def test_impossible_recipes():
