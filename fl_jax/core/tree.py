@@ -103,6 +103,19 @@ def norm(x: PyTree) -> Float[Array, ""]:
     return jnp.where(nothing, 0.0, jnp.sqrt(jnp.where(nothing, 1.0, square)))
 
 
+def clip(x: PyTree, bound) -> PyTree:
+    """x min(1, bound / ||x||), every leaf keeping its dtype.
+
+    The length is at most the bound, to float32's rounding, however narrow the leaves are: they are
+    made as much shorter as rounding them could make them longer. Without a margin, numbers of
+    bfloat16 that are all rounded up are longer by 0.4 %.
+    """
+    floats = [a.dtype for a in jax.tree.leaves(x) if jnp.issubdtype(a.dtype, jnp.floating)]
+    narrow = [float(jnp.finfo(d).eps) / 2 for d in floats if dtypes.wide(d) != d]
+    inside = bound * (1 - max(narrow, default=0.0))
+    return scale(jnp.minimum(1.0, inside / jnp.maximum(norm(x), 1e-30)), x)
+
+
 def cosine(x: PyTree, y: PyTree) -> Float[Array, ""]:
     """Cosine of the angle between x and y; 0 where one of them is zero."""
     size = norm(x) * norm(y)

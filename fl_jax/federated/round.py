@@ -110,7 +110,8 @@ def make(
 
     Raises:
         ConfigError: more compromised participants in a round than the attack sends updates for;
-            secure aggregation together with something that looks at single updates. `init`:
+            secure aggregation together with something that looks at single updates, or with a
+            range that cuts what the aggregator counts by. `init`:
             variables that are not floating-point. The step, when it is traced: a population of
             another size than the sampler's; an attack whose updates are not like the model.
     """
@@ -124,7 +125,7 @@ def make(
             f" was made for {attack.most}; make it with attackers={sampler.attackers}."
         )
     if secure is not None:
-        _check_secure(aggregator, defence, inspect, stacks, attack)
+        _check_secure(aggregator, defence, inspect, stacks, attack, secure)
 
     parts = _Parts(
         client,
@@ -186,6 +187,8 @@ def _init(parts: _Parts, variables: Variables) -> RoundState:
         )
     many = lambda a: jnp.broadcast_to(a[None], (parts.sampler.participants, *a.shape))
     kept = () if parts.client.remember is None else parts.client.remember(variables)
+    # The state may be donated, and whoever made the model wants to begin from it again.
+    variables = jax.tree.map(jnp.copy, variables)
     start = RoundState(
         round=jnp.zeros((), jnp.int32),
         variables=variables,
@@ -275,7 +278,9 @@ def _train(
         report = (info.loss, norm, finite, weight, kept)
         if parts.stacks:
             return (), (report, update, jnp.int32(0))
-        sent, clipped = _hand_over(update, weight, place, session, rng.fold(key, "secure"))
+        inward = parts.rule.arrive is not None
+        masks = rng.fold(key, "secure")
+        sent, clipped = _hand_over(update, weight, place, session, masks, inward)
         return sent, (report, (), clipped)
 
     # By whom is selected, not by whose update arrives: a client that is lost leaves the order
@@ -339,7 +344,8 @@ def _strike(
         updates = jax.tree.map(put, seen.updates, sent)
         seen = seen._replace(updates=updates, weights=put(seen.weights, weights))
     else:
-        hand = lambda item: _hand_over(*item, session, rng.fold(key, "secure"))
+        inward = parts.rule.arrive is not None
+        hand = lambda item: _hand_over(*item, session, rng.fold(key, "secure"), inward)
         handed, more = jax.lax.map(hand, (sent, weights, places))
         seen = jax.tree.map(lambda t, s: t + jnp.sum(s, axis=0, dtype=t.dtype), seen, handed)
         clipped += jnp.sum(more)
@@ -369,12 +375,15 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts):
     return update, weight, finite
 
 
-def _hand_over(update, weight, place, session, key):
-    """What reaches the server's sum from one client: its weighted update, masked if secure."""
+def _hand_over(update, weight, place, session, key, inward: bool):
+    """What reaches the server's sum from one client: its weighted update, masked if secure.
+
+    `inward`: what the client has clipped is not made longer by rounding.
+    """
     if session is None:
         # The sum of narrow floats may be beyond them.
         return Summed(tree.scale(weight, tree.wide(update)), weight), jnp.int32(0)
-    encoded, clipped = secure_sums.encode(session, update)
+    encoded, clipped = secure_sums.encode(session, update, inward=inward)
     masked = secure_sums.mask(session, key, place, encoded)
     sent = tree.where(weight > 0, masked, tree.zeros_like(masked))
     return Summed(sent, weight), jnp.where(weight > 0, clipped, 0)
@@ -409,9 +418,15 @@ def _check_sent(updates: PyTree, variables: Variables, most: int) -> None:
 
 
 def _check_secure(
-    aggregator: Aggregator, defence: Defence, inspect, stacks: bool, attack: Attack | None
+    aggregator: Aggregator,
+    defence: Defence,
+    inspect,
+    stacks: bool,
+    attack: Attack | None,
+    secure: secure_sums.SecureAggregation,
 ) -> None:
-    """Refuses whatever needs to see an update by itself where the server cannot."""
+    """Refuses whatever needs to see an update by itself where the server cannot, and a range that
+    cuts what the rule counts."""
     looks = [
         name
         for name, does in {
@@ -437,6 +452,12 @@ def _check_secure(
         raise errors.ConfigError(
             "under secure aggregation each client clips its own update, and nobody can make a"
             " compromised one do so; leave out the attack, or secure aggregation."
+        )
+    if aggregator.reach > secure.clip:
+        raise errors.ConfigError(
+            f"secure aggregation cuts every number to [-{secure.clip:g}, {secure.clip:g}], but the"
+            f" aggregator counts by numbers of {aggregator.reach:g} that go through it with the"
+            f" update; take a clip range of {aggregator.reach:g} at least."
         )
 
 

@@ -74,12 +74,12 @@ def poisson(participants: int, rate: float, *, attackers: Sequence[int] = ()) ->
     that nobody was drawn for are not active and cost no training.
 
     Raises:
-        ConfigError: a rate outside (0, 1].
+        ConfigError: a rate outside (0, 1], or too small to be drawn (`train.private.threshold`).
     """
     if not 0 < rate <= 1:
         raise errors.ConfigError(f"a sampling rate must lie in (0, 1], got {rate}.")
     errors.positive("participants", participants)
-    places = private.capacity(participants, rate)
+    places, below = private.capacity(participants, rate), private.threshold(rate)
     _check(participants, places, attackers, fit=False)
     compromised = np.zeros(participants, bool)
     compromised[list(attackers)] = True
@@ -88,7 +88,7 @@ def poisson(participants: int, rate: float, *, attackers: Sequence[int] = ()) ->
         del round
         draws = jax.random.uniform(key, (participants,))
         ids = jnp.argsort(draws)[:places]
-        return Cohort(ids, jnp.asarray(compromised)[ids], draws[ids] < rate)
+        return Cohort(ids, jnp.asarray(compromised)[ids], draws[ids] < below)
 
     return Sampler(sample, participants, min(int(compromised.sum()), places))
 

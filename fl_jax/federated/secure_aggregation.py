@@ -1,6 +1,7 @@
 """Secure aggregation: the server learns the sum of the updates and nothing about any of them.
 
-A client's update becomes integers, q = round(clip(x) 2^s) mod 2^32, and leaves it as
+A client's update becomes integers, q = round(clip(x) 2^s) mod 2^32 (towards 0 where clients clip
+for themselves), and leaves it as
 
     y_i = q_i + PRG(b_i) + sum_{j > i} PRG(s_ij) - sum_{j < i} PRG(s_ij)     mod 2^32
 
@@ -23,12 +24,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fl_jax.core import dtypes, errors, rng
 from fl_jax.core.types import Array, Bool, Int, Key, PyTree
 
 PRIME = 65521  # the largest prime below 2^16: products of two elements fit 32 bits
 LARGEST = 2**31 - 1  # of the sums: they are signed, of 32 bits
+DIGITS = 100  # behind the point, at most; 2^100 is a float32
 LIMB, LIMBS = 13, 5  # a 64-bit seed is five digits of 13 bits, each below PRIME
 
 
@@ -68,13 +71,13 @@ def make(
     """
     errors.positive("the clip range of secure aggregation", clip)
     if bits is not None:
-        errors.not_negative("bits", bits)
+        errors.whole("bits", bits)
     if degree is not None and (degree < 2 or degree % 2):
         raise errors.ConfigError(
             f"the graph of secure aggregation needs an even degree of 2 or more, got {degree}."
         )
     if threshold is not None:
-        errors.positive("threshold", threshold)
+        errors.whole("threshold", threshold, least=1)
         if degree is not None and threshold > degree:
             raise _above(threshold, degree)
     return SecureAggregation(clip, degree, threshold, bits)
@@ -114,13 +117,13 @@ def session(settings: SecureAggregation, size: int) -> Session:
     threshold = settings.threshold or len(offsets) // 2 + 1
     if threshold > len(offsets):
         raise _above(threshold, len(offsets))
-    if size * settings.clip > LARGEST:
+    room = _room(settings.clip, size)
+    if room < 0:
         raise errors.ConfigError(
             f"{size} clients with a clip range of {settings.clip:g} do not fit 32-bit sums, even of"
             f" whole numbers; take a range of at most {LARGEST // size}."
         )
-    room = math.floor(math.log2(LARGEST / (size * settings.clip)))
-    bits = settings.bits if settings.bits is not None else min(room, 24)
+    bits = settings.bits if settings.bits is not None else room
     if bits > room:
         raise errors.ConfigError(
             f"{size} clients with a clip range of {settings.clip} and {bits} binary digits do not"
@@ -129,15 +132,34 @@ def session(settings: SecureAggregation, size: int) -> Session:
     return Session(size, tuple(offsets), threshold, bits, settings.clip)
 
 
+def _room(clip: float, size: int) -> int:
+    """The digits behind the point with which `size` numbers at the end of the range still fit."""
+    if not size * clip <= LARGEST:
+        return -1
+    end = float(np.float32(clip))  # what `encode` cuts to
+    bits = 0
+    while bits < DIGITS and size * round(end * 2.0**bits) <= LARGEST:
+        bits += 1
+    return bits if size * round(end * 2.0**bits) <= LARGEST else bits - 1
+
+
 # Encoding
 
 
-def encode(plan: Session, update: PyTree) -> tuple[PyTree, Int[Array, ""]]:
-    """(uint32 leaves, number of coordinates outside the range)."""
+def encode(plan: Session, update: PyTree, *, inward: bool = False) -> tuple[PyTree, Int[Array, ""]]:
+    """(uint32 leaves, number of coordinates outside the range).
+
+    Args:
+        plan: of the cohort.
+        update: leaves of numbers, computed in float32.
+        inward: round towards 0 and not to the nearest, so that no update becomes longer: of a
+            million coordinates that are rounded up, the noise of DP-FedAvg would not cover all.
+    """
+    rounded = jnp.trunc if inward else jnp.round
 
     def whole(leaf):
         clipped = jnp.clip(leaf.astype(jnp.float32), -plan.clip, plan.clip)
-        return jnp.round(clipped * 2.0**plan.bits).astype(jnp.int32).astype(jnp.uint32)
+        return rounded(clipped * 2.0**plan.bits).astype(jnp.int32).astype(jnp.uint32)
 
     out = [jnp.sum(jnp.abs(leaf) > plan.clip) for leaf in jax.tree.leaves(update)]
     return jax.tree.map(whole, update), sum(out, jnp.int32(0)).astype(jnp.int32)

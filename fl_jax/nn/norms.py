@@ -17,7 +17,8 @@ class BatchNorm(nnx.Module):
     The running variance is the unbiased one and moves by `momentum` towards the batch's. With a
     `mask`, masked examples count neither in the statistics nor in their size, so a batch that is
     filled up with padding gives what the short batch would give. Statistics are taken, and the
-    result comes, in float32 (float64 for float64).
+    result comes, in float32 (float64 for float64); parameters and running statistics may be
+    narrower.
     """
 
     def __init__(self, features: int, *, momentum: float = 0.1, eps: float = 1e-5, rngs: nnx.Rngs):
@@ -38,10 +39,11 @@ class BatchNorm(nnx.Module):
         mask: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch ... features"]:
         x = x.astype(dtypes.wide(x.dtype))  # a sum of 80,000 ones is infinite in float16
+        own = lambda variable: variable[...].astype(x.dtype)
         wide = lambda a: a.reshape((1,) * (x.ndim - 1) + a.shape)  # as x, to broadcast openly
         if self.use_running_average:
             # Noise that a server adds to an aggregate can take a running variance below 0.
-            mean, var = self.mean[...], jnp.maximum(self.var[...], 0)
+            mean, var = own(self.mean), jnp.maximum(own(self.var), 0)
         else:
             axes = tuple(range(x.ndim - 1))
             places = x.size // (x.shape[0] * x.shape[-1])
@@ -57,10 +59,11 @@ class BatchNorm(nnx.Module):
             # XLA would otherwise recompute both reductions in every fusion that reads them.
             mean, var = barrier.materialize(mean), barrier.materialize(var)
             unbiased = var * (count / jnp.maximum(count - 1, 1))
-            self.mean[...] += self.momentum * (mean - self.mean[...])
-            self.var[...] += self.momentum * (unbiased - self.var[...])
-        factor = jax.lax.rsqrt(var + self.eps) * self.scale[...]
-        return (x - wide(mean)) * wide(factor) + wide(self.bias[...])
+            for running, found in ((self.mean, mean), (self.var, unbiased)):
+                moved = own(running) + self.momentum * (found - own(running))
+                running[...] = moved.astype(running[...].dtype)
+        factor = jax.lax.rsqrt(var + self.eps) * own(self.scale)
+        return (x - wide(mean)) * wide(factor) + wide(own(self.bias))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

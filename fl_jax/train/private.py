@@ -34,16 +34,35 @@ def capacity(records: int, rate: float) -> int:
         >>> capacity(1000, 0.1)
         178
     """
-    if not 0 < rate <= 1:
-        raise errors.ConfigError(
-            f"every record is drawn with a probability above 0 and at most 1, got {rate}."
-        )
+    threshold(rate)
     mean = records * rate
     return min(records, math.ceil(mean + 7.5 * math.sqrt(mean * (1 - rate)) + 6))
 
 
+def threshold(rate: float) -> float:
+    """What a uniform float32 number is below with probability `rate`, or a little less.
+
+    Such numbers are multiples of 2^-23. Compared with `rate` itself, too many are below it: at
+    1e-6 every 14th record would be drawn without being accounted for.
+
+    Raises:
+        ConfigError: a rate that is not above 0 and at most 1, or is below 2^-23.
+    """
+    if not 0 < rate <= 1:
+        raise errors.ConfigError(
+            f"every record is drawn with a probability above 0 and at most 1, got {rate}."
+        )
+    below = math.floor(rate * 2**23)
+    if not below:
+        raise errors.ConfigError(
+            f"a record cannot be drawn with a probability of {rate}, as uniform float32 numbers"
+            f" are multiples of 2^-23 = {2**-23:.3g}; take that at least."
+        )
+    return below / 2**23
+
+
 def poisson(key: Key[Array, ""], present: Bool[Array, " records"], rate: float, places: int):
-    """Every present record by itself with probability `rate`.
+    """Every present record by itself with probability `rate` (`threshold`).
 
     Args:
         key: of this step.
@@ -54,7 +73,7 @@ def poisson(key: Key[Array, ""], present: Bool[Array, " records"], rate: float, 
     Returns:
         A `Sample`.
     """
-    drawn = present & (jax.random.uniform(key, present.shape) < rate)
+    drawn = present & (jax.random.uniform(key, present.shape) < threshold(rate))
     rows = jnp.nonzero(drawn, size=places, fill_value=0)[0].astype(jnp.int32)
     count = jnp.sum(drawn).astype(jnp.int32)
     mask = (jnp.arange(places) < count).astype(jnp.float32)
@@ -97,12 +116,13 @@ def gradient(
         single = jax.tree.map(lambda leaf: leaf[None], example)
         value = lambda params: loss(variables._replace(params=params), single, own)[0]
         grads = jax.grad(value)(variables.params)
-        size = tree.norm(grads)
-        cut = tree.scale(counts * jnp.minimum(1.0, clip / jnp.maximum(size, 1e-30)), grads)
-        return tree.where((counts > 0) & jnp.isfinite(size), cut, tree.zeros_like(cut))
+        grads = tree.wide(grads)  # rounded after clipping, they could be longer than C
+        cut = tree.scale(counts, tree.clip(grads, clip))
+        sound = (counts > 0) & jnp.isfinite(tree.norm(grads))
+        return tree.where(sound, cut, tree.zeros_like(cut))
 
     keys = jax.random.split(rng.fold(key, "examples"), mask.shape[0])
     clipped = jax.vmap(one)(batch, mask, keys)
-    total = jax.tree.map(lambda g: jnp.sum(g, axis=0), tree.wide(clipped))
+    total = jax.tree.map(lambda g: jnp.sum(g, axis=0), clipped)
     noisy = tree.add(total, tree.normal(rng.fold(key, "noise"), total, noise_multiplier * clip))
-    return tree.cast(jax.tree.map(lambda leaf: leaf / expected, noisy), clipped)
+    return tree.cast(jax.tree.map(lambda leaf: leaf / expected, noisy), variables.params)

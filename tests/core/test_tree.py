@@ -82,3 +82,14 @@ def test_an_array_that_stands_twice_is_copied_the_second_time():
     x = tree.apart({"a": one, "b": one, "c": other, "d": 3, "e": 3})
     assert x["a"] is one and x["c"] is other and x["d"] is x["e"]
     assert x["b"] is not one and x["b"].tolist() == [1, 1]
+
+
+def test_clipping_cuts_to_the_bound_and_no_narrow_leaf_is_longer():
+    np.testing.assert_allclose(tree.norm(tree.clip(X, 2.0)), 2.0, rtol=1e-6)
+    np.testing.assert_array_equal(flat(tree.clip(X, 100.0)), flat(X))
+    np.testing.assert_array_equal(flat(tree.clip(tree.zeros_like(X), 1.0)), 0)
+    for dtype, least in ((jnp.bfloat16, 0.98), (jnp.float16, 0.998)):
+        for size in (7, 13, 100, 1000):
+            cut = tree.clip({"w": jnp.full(size, 3.0, dtype), "b": jnp.zeros(2)}, 1.0)
+            assert cut["w"].dtype == dtype
+            assert least < np.linalg.norm(np.asarray(cut["w"], np.float64)) <= 1

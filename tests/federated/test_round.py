@@ -271,6 +271,13 @@ def test_a_fresh_state_can_be_donated_whatever_its_parts_begin_with(parts):
     assert int(moved.round) == 1
 
 
+def test_the_model_that_a_donated_state_began_with_can_begin_another():
+    made, model = algorithm(), toy.variables(jax.random.key(0))
+    step = jax.jit(lambda s: s._replace(round=s.round + 1), donate_argnums=0)
+    for _ in range(2):
+        assert int(step(made.init(model)).round) == 1
+
+
 def test_a_client_does_not_feel_padding_nor_its_neighbours(key):
     people, g = toy.people(), toy.variables(key)
 

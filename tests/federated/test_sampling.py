@@ -99,3 +99,12 @@ def test_dropped_updates_follow_the_participant_and_the_rate(key):
 def test_a_cohort_is_a_whole_number(cohort):
     with pytest.raises(errors.ConfigError, match="cohort must be a whole number of 1 or more"):
         inspect.unwrap(sampling.uniform)(12, cohort)
+
+
+def test_poisson_does_not_draw_those_whose_number_is_the_first_above_the_rate(monkeypatch):
+    """0.3 in float32 is between two of the numbers that a uniform draw can be."""
+    below = np.float32(np.floor(0.3 * 2**23) / 2**23)
+    numbers = jnp.asarray([below - np.float32(2.0**-23), below, 0.9], jnp.float32)
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: numbers)
+    drawn = sampling.poisson(3, 0.3).draw(jax.random.key(0), jnp.int32(0))
+    assert drawn.active.tolist() == [True, False, False]

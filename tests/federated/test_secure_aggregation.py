@@ -8,11 +8,12 @@ import pytest
 from scipy import stats
 
 from fl_jax.core import errors, tree
-from fl_jax.federated import detection, round, sampling
+from fl_jax.federated import client, detection, round, sampling
 from fl_jax.federated import secure_aggregation as secure
-from fl_jax.federated.aggregators import centred_clip, dp_fedavg, krum, mean
+from fl_jax.federated.aggregators import centred_clip, dp_fedavg, krum, mean, robust_rate
 from fl_jax.federated.attacks import constrain_and_scale as scaling
 from fl_jax.federated.defences import norm_clip
+from fl_jax.train.state import Variables
 from tests.federated import toy
 
 M = 9
@@ -72,8 +73,8 @@ def test_fewer_shares_than_the_threshold_recover_nothing():
 def test_what_a_client_sends_looks_uniform():
     encoded, masked = sent()
     for values, uniform in ((masked, True), (encoded, False)):
-        for client in np.asarray(values):
-            counts = np.bincount(client.ravel() >> 28, minlength=16)
+        for one in np.asarray(values):
+            counts = np.bincount(one.ravel() >> 28, minlength=16)
             assert (stats.chisquare(counts).pvalue > 1e-4) == uniform
 
 
@@ -216,6 +217,15 @@ def test_clients_that_clip_themselves_and_one_that_does_not_is_refused():
         ({"defence": norm_clip.norm_clip(bound=1.0)}, "the defence looks at each"),
         ({"inspect": detection.norms}, "`inspect` looks at each"),
         ({"aggregator": mean.mean()}, "weighs by examples"),
+        ({"aggregator": robust_rate.robust_rate(threshold=3)}, r"a clip range of 1 at least"),
+        (
+            {
+                "aggregator": dp_fedavg.dp_fedavg(
+                    bound=0.1, noise_multiplier=0.1, expected=N, quantile=0.5
+                )
+            },
+            r"to \[-0.3, 0.3\], but the aggregator counts by numbers of 0.5",
+        ),
     ],
 )
 def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, said):
@@ -225,7 +235,7 @@ def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, sa
         "aggregator": mean.fedavg(eta=1.0, participants=N),
     }
     with pytest.raises(errors.ConfigError, match=said):
-        round.make(secure=secure.make(clip=1.0), **(usual | parts))
+        round.make(secure=secure.make(clip=0.3), **(usual | parts))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +248,7 @@ def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, sa
         (lambda: secure.session(secure.make(clip=1.0, bits=30), 100), "at most 24 digits"),
         (lambda: secure.session(secure.make(clip=1e9), 10), "range of at most 214748364"),
         (lambda: secure.session(secure.make(clip=float("inf")), 10), "clip range of inf do not"),
-        (lambda: secure.make(clip=1.0, bits=-1), "bits must be 0 or more, got -1"),
+        (lambda: secure.make(clip=1.0, bits=-1), "whole number of 0 or more, got -1"),
         (lambda: secure.session(secure.make(clip=1.0), 1), "needs 2 or more clients"),
     ],
 )
@@ -253,3 +263,53 @@ def test_a_sum_beyond_float16_is_decoded():
     four = jax.tree.map(lambda a: 4 * a, encoded)
     found = secure.decode(plan, four, {"w": jnp.zeros(1, jnp.float16)})["w"]
     np.testing.assert_allclose(found, 1.2e5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "clip", "bits"),
+    [(1000, 2147483.6, 0), (2, 1 - 1e-9, 30), (2, 1 - 1e-9, None), (1000, 2.1474836, None)],
+)
+def test_a_sum_of_numbers_at_the_end_of_the_range_fits(size, clip, bits):
+    """Both float32 and rounding can take the end of the range outward."""
+    settings = secure.make(clip=clip, bits=bits)
+    try:
+        plan = secure.session(settings, size)
+    except errors.ConfigError as error:
+        assert "do not fit 32-bit sums" in str(error) or "at most 29 digits" in str(error)
+        return
+    encoded, _ = secure.encode(plan, {"w": jnp.full(1, 2 * clip)})
+    total = jax.tree.map(lambda a: a * jnp.uint32(size), encoded)
+    found = secure.decode(plan, total, {"w": jnp.zeros(1)})["w"]
+    np.testing.assert_allclose(found, size * clip, rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [1e-6, 0.3, 1e5])
+def test_the_digits_are_as_many_as_there_is_room_for(clip):
+    plan = secure.session(secure.make(clip=clip), 10)
+    assert 2**30 < 10 * clip * 2.0**plan.bits < 2**31
+
+
+def test_a_clipped_update_is_no_longer_after_it_is_encoded():
+    """Else the noise of DP-FedAvg is too small: here by a tenth."""
+    plan = secure.session(secure.make(clip=1.0, bits=16), 10)
+    update = {"w": jnp.full(10**6, 1e-4)}  # of length 0.1, and 6.55 steps in every coordinate
+    length = lambda **how: float(
+        tree.norm(secure.decode(plan, secure.encode(plan, update, **how)[0], update))
+    )
+    assert length(inward=True) <= 0.1 < length()
+    rule = dp_fedavg.dp_fedavg(bound=10.0, noise_multiplier=1e-6, expected=COHORT)
+    made = round.make(
+        client=client.Client(
+            lambda variables, *a, **k: (
+                jax.tree.map(lambda v: v + 0.9, variables),
+                client.ClientInfo(jnp.float32(0)),
+            ),
+            lambda size: size,
+        ),
+        sampler=sampling.uniform(N, COHORT),
+        aggregator=rule,
+        secure=secure.make(clip=1.0, bits=2),
+    )
+    state = made.init(Variables({"w": jnp.zeros(3)}, {}))
+    after, _ = jax.jit(made.step)(state, round.RoundData(toy.people()), jax.random.key(4))
+    np.testing.assert_allclose(after.variables.params["w"], 0.75, atol=1e-3)

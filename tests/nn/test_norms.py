@@ -99,3 +99,14 @@ def test_batch_statistics_of_narrow_floats(key, dtype):
     wide = np.asarray(x, np.float64)
     np.testing.assert_allclose(moved["mean"], 0.1 * wide.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(np.mean(y, (0, 1, 2)), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batch_norm_with_narrow_parameters_keeps_their_dtype(key, train):
+    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), NET.init(key))
+    y, moved = NET.apply(*narrow, jnp.asarray(X), train=train)
+    expected, wide = NET.apply(*NET.init(key), jnp.asarray(X), train=train)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    for name in ("mean", "var"):
+        assert moved[name].dtype == jnp.bfloat16
+        np.testing.assert_allclose(moved[name].astype(jnp.float32), wide[name], rtol=2**-8)

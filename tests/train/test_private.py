@@ -97,3 +97,28 @@ def test_what_is_not_finite_moves_nothing(batch, key):
     found = call(broken, drawn, key)
     expected = call(batch, drawn * np.array([1, 1, 1, 0, 1, 1], np.float32), key)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+
+
+def test_narrow_gradients_are_no_longer_than_the_bound():
+    """This bound is rounded up to 1.0078 in bfloat16; seven of them come out as 7.0625."""
+    bound = 1.0048828125
+    far = lambda v, b, k: (jnp.sum(b["x"] @ v.params["w"]), ({}, {}))
+    variables = Variables({"w": jnp.zeros(1, jnp.bfloat16)}, {})
+    rows = {"x": jnp.full((7, 1), 3.0, jnp.bfloat16)}
+    options = {"clip": bound, "noise_multiplier": 0.0, "expected": 1.0}
+    found = private.gradient(far, variables, rows, jnp.ones(7), jax.random.key(0), **options)["w"]
+    assert 7 < float(found[0]) <= 7 * bound
+
+
+@pytest.mark.parametrize("rate", [2.0**-23, 1e-6, 0.1, 0.3, 1.0])
+def test_nobody_is_drawn_more_often_than_is_accounted(rate):
+    """The share of all uniform float32 numbers that are below the threshold, counted."""
+    below = private.threshold(rate)
+    assert rate - 2.0**-23 < below <= rate
+    numbers = np.arange(2**23, dtype=np.float32) * np.float32(2.0**-23)
+    assert np.count_nonzero(numbers < np.float32(below)) == below * 2**23
+
+
+def test_a_rate_that_cannot_be_drawn_is_refused():
+    with pytest.raises(errors.ConfigError, match="multiples of 2\\^-23"):
+        private.threshold(1e-7)

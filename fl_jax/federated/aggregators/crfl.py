@@ -51,7 +51,7 @@ def crfl(rule: Aggregator, *, bound: float, noise: float) -> Aggregator:
     def update(seen, state: Smoothing):
         out, own = rule.update(seen, state.rule)
         model = tree.add(state.variables, tree.cast(out, state.variables))
-        model = tree.scale(jnp.minimum(1.0, bound / jnp.maximum(tree.norm(model), 1e-30)), model)
+        model = tree.clip(model, bound)
         if noise:
             model = tree.add(model, tree.normal(state.key, model, noise))
         return tree.sub(model, state.variables), state._replace(rule=own)

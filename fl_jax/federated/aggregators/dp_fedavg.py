@@ -46,7 +46,7 @@ def dp_fedavg(
     updates below C. The count has noise sigma_b of its own, and the updates then get
     z_delta = (z^-2 - (2 sigma_b)^-2)^(-1/2), so that both together cost what z does. Under secure
     aggregation clients clip for themselves and the server, which sees their sum alone, adds the
-    noise.
+    noise; its clip range has to hold the 1/2 that a client counts for where C follows a quantile.
 
     What a ledger records for each round depends on the sampler. `sampling.poisson` is what the
     paper draws: `SampledGaussian(z, q)`, whose neighbours add or remove a participant. A cohort of
@@ -93,9 +93,11 @@ def dp_fedavg(
         return Private(state.bound, key)
 
     def arrive(update, state):
-        size = tree.norm(update)
-        clipped = tree.scale(jnp.minimum(1.0, state.bound / jnp.maximum(size, 1e-30)), update)
-        below = (size <= state.bound).astype(jnp.float32) - 0.5
+        update = tree.wide(update)  # rounded after clipping, it could be longer than C
+        clipped = tree.clip(update, state.bound)
+        if quantile is None:
+            return (clipped, jnp.float32(0)), jnp.float32(1)
+        below = (tree.norm(update) <= state.bound).astype(jnp.float32) - 0.5
         return (clipped, below), jnp.float32(1)
 
     def update(seen: Summed, state):
@@ -114,4 +116,12 @@ def dp_fedavg(
         del others
         return jnp.maximum(tree.norm(update) / state.bound - 1, 0)
 
-    return Aggregator(init, update, begin=begin, arrive=arrive, local=True, score=score)
+    return Aggregator(
+        init,
+        update,
+        begin=begin,
+        arrive=arrive,
+        local=True,
+        reach=0.0 if quantile is None else 0.5,
+        score=score,
+    )

@@ -50,6 +50,7 @@ def robust_rate(*, threshold: float) -> Aggregator:
         update,
         arrive=arrive,
         local=True,
+        reach=1.0,
         score=score,
         properties=frozenset({"permutation", "scale"}),
     )

@@ -59,3 +59,19 @@ def test_bad_settings_are_refused(changes, said):
     usual = {"bound": 1.0, "noise_multiplier": 1.0, "expected": 10.0}
     with pytest.raises(errors.ConfigError, match=said):
         dp_fedavg.dp_fedavg(**(usual | changes))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_a_clipped_update_is_no_longer_than_the_bound(dtype):
+    """Numbers that are all rounded up would be: in bfloat16 by 0.4 %."""
+    rule = dp_fedavg.dp_fedavg(bound=1.0, noise_multiplier=1.0, expected=5)
+    for size in (7, 13, 100, 1000):
+        (sent, _), _ = rule.arrive({"w": jnp.full(size, 3.0, dtype)}, rule.init(()))
+        assert np.linalg.norm(np.asarray(sent["w"], np.float64)) <= 1 + 1e-6
+
+
+def test_without_a_quantile_nobody_is_counted():
+    """So that no clip range of secure aggregation has to hold more than the update."""
+    rule = dp_fedavg.dp_fedavg(bound=1.0, noise_multiplier=1.0, expected=5)
+    (_, count), _ = rule.arrive({"w": jnp.ones(3)}, rule.init(()))
+    assert float(count) == 0 == rule.reach
