@@ -7,6 +7,7 @@ python -m experiments backdoor grid                every attack against every de
 python -m experiments backdoor sweeps              gamma, early and late, repeated attacks
 python -m experiments backdoor words               word prediction, Shakespeare by speaker
 python -m experiments backdoor private             DP-FedAvg and its epsilon
+python -m experiments backdoor certified           CRFL's votes with their certificate
 """
 
 import dataclasses

@@ -19,5 +19,5 @@ def clopper_pearson(hits: int, trials: int, level: float) -> tuple[float, float]
         [0.0, 0.3085]
     """
     low = special.betaincinv(hits, trials - hits + 1, level) if hits > 0 else 0.0
-    high = special.betaincinv(hits + 1, trials - hits, 1 - level) if hits < trials else 1.0
+    high = special.betainccinv(hits + 1, trials - hits, level) if hits < trials else 1.0
     return float(low), float(high)

@@ -49,7 +49,7 @@ def dirichlet(
         DataError: labels with NaN, or not one for each example.
     """
     errors.positive("alpha", alpha)
-    errors.positive("participants", participants)
+    errors.whole("participants", participants, least=1)
     if np.isinf(alpha):
         raise errors.ConfigError(
             "alpha of a Dirichlet split must be finite; give 1e6 for classes in equal parts, or"
@@ -73,8 +73,8 @@ def dirichlet(
 
 def iid(examples: int, participants: int, *, seed: int = 0) -> list[np.ndarray]:
     """Equal random shares of the examples 0..`examples` - 1; they differ by one at most."""
-    errors.positive("examples", examples)
-    errors.positive("participants", participants)
+    errors.whole("examples", examples, least=1)
+    errors.whole("participants", participants, least=1)
     order = np.random.default_rng(seed).permutation(examples)
     return [np.sort(share) for share in np.array_split(order, participants)]
 
@@ -102,8 +102,8 @@ def shards(
         McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized
         Data", section 3: 100 clients with 2 shards of 300 digits.
     """
-    errors.positive("participants", participants)
-    errors.positive("the shards of each participant", each)
+    errors.whole("participants", participants, least=1)
+    errors.whole("the shards of each participant", each, least=1)
     labels = _classes(labels)
     count = participants * each
     if count > len(labels):

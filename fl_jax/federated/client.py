@@ -60,8 +60,8 @@ def make(
         McMahan et al. 2017, Algorithm 1 (ClientUpdate); Bagdasaryan et al. 2020, eq. 1; Li et al.
         2020, "Federated Optimization in Heterogeneous Networks", Algorithm 2 (FedProx).
     """
-    errors.not_negative("epochs", epochs)
-    errors.positive("batch_size", batch_size)
+    errors.whole("epochs", epochs)
+    errors.whole("batch_size", batch_size, least=1)
     errors.not_negative("the proximal term of FedProx", proximal)
 
     def batches(size):

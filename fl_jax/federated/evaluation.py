@@ -38,7 +38,7 @@ def by_participant(
         evaluate, all by default; ConfigError of ids that are no participants (where they are
         concrete), which indexing would clamp in silence.
     """
-    errors.positive("batch_size", batch_size)
+    errors.whole("batch_size", batch_size, least=1)
 
     def one(ident, variables: Variables, people: Population):
         start, size = people.start[ident], people.size[ident]

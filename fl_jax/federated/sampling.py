@@ -38,7 +38,9 @@ def _check(participants, cohort, attackers: Sequence[int], fit: bool = True) -> 
             f"a round cannot select m = {cohort} of n = {participants} participants; m must be at"
             " most n."
         )
-    wrong = [a for a in attackers if not 0 <= a < participants]
+    for attacker in attackers:
+        errors.whole("the number of an attacker", attacker)
+    wrong = [a for a in attackers if not a < participants]
     if wrong:
         raise errors.ConfigError(
             f"attacker {wrong[0]} is not one of the participants 0..{participants - 1}."
@@ -78,7 +80,7 @@ def poisson(participants: int, rate: float, *, attackers: Sequence[int] = ()) ->
     """
     if not 0 < rate <= 1:
         raise errors.ConfigError(f"a sampling rate must lie in (0, 1], got {rate}.")
-    errors.positive("participants", participants)
+    errors.whole("participants", participants, least=1)
     places, below = private.capacity(participants, rate), private.threshold(rate)
     _check(participants, places, attackers, fit=False)
     compromised = np.zeros(participants, bool)
@@ -101,6 +103,8 @@ def single_shot(
     The paper's single-shot schedule: exactly the attackers in exactly these rounds.
     """
     _check(participants, cohort, attackers)
+    for number in rounds:
+        errors.whole("the number of a round with attackers", number)
     benign = np.setdiff1d(np.arange(participants), attackers)
     if len(benign) < cohort:
         raise errors.ConfigError(
@@ -121,6 +125,7 @@ def single_shot(
 
 def everyone(participants: int) -> Sampler:
     """All participants, every round, in order of their ids."""
+    errors.whole("participants", participants, least=1)
 
     def sample(key, round):
         del key, round

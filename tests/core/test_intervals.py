@@ -15,3 +15,9 @@ def test_an_end_is_where_so_many_hits_become_unlikely(hits, trials):
     if hits < trials:
         assert stats.binom(trials, high).cdf(hits) == pytest.approx(0.025)
     assert (low == 0) == (hits == 0) and (high == 1) == (hits == trials)
+
+
+def test_a_level_that_float64_does_not_tell_from_0_beside_1_has_its_bound():
+    """1 - 1e-20 is 1, of which no bound below 1 comes."""
+    _, high = intervals.clopper_pearson(3, 1000, 1e-20)
+    assert stats.binom(1000, high).cdf(3) == pytest.approx(1e-20)

@@ -77,16 +77,19 @@ def test_shares_by_owner():
     assert [share.tolist() for share in partition.by_owner(np.array([7, 7]))] == [[0, 1]]
 
 
-@pytest.mark.parametrize("call", [{"alpha": 0.0}, {"participants": 0}])
-def test_impossible_splits_are_refused(call):
-    with pytest.raises(errors.ConfigError, match="must be above 0"):
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [({"alpha": 0.0}, "alpha must be above 0"), ({"participants": 0}, "whole number of 1 or more")],
+)
+def test_impossible_splits_are_refused(call, said):
+    with pytest.raises(errors.ConfigError, match=said):
         partition.dirichlet(LABELS, **({"participants": 5} | call))
 
 
 def test_an_infinite_alpha_is_refused():
     with pytest.raises(errors.ConfigError, match="alpha of a Dirichlet split must be finite"):
         partition.dirichlet(LABELS, 5, alpha=np.inf)
-    with pytest.raises(errors.ConfigError, match="examples must be above 0"):
+    with pytest.raises(errors.ConfigError, match="examples must be a whole number of 1 or more"):
         partition.iid(-3, 2)
 
 

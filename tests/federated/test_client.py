@@ -54,12 +54,12 @@ def test_an_empty_share_returns_the_global_model(key):
 
 
 def test_epochs_below_zero_are_refused():
-    with pytest.raises(errors.ConfigError, match="epochs must be 0 or more, got -1"):
+    with pytest.raises(errors.ConfigError, match="epochs must be a whole number of 0 or more"):
         toy.trainer(epochs=-1)
 
 
 def test_a_batch_size_of_zero_is_refused():
-    with pytest.raises(errors.ConfigError, match="batch_size must be above 0"):
+    with pytest.raises(errors.ConfigError, match="batch_size must be a whole number of 1 or more"):
         toy.trainer(batch_size=0)
 
 

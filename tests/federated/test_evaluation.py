@@ -35,7 +35,7 @@ def test_some_participants_only_and_in_the_order_asked_for(key):
 
 
 def test_a_batch_size_of_zero_is_refused():
-    with pytest.raises(errors.ConfigError, match="batch_size must be above 0"):
+    with pytest.raises(errors.ConfigError, match="batch_size must be a whole number of 1 or more"):
         evaluation.by_participant(LOSS, batch_size=0)
 
 

@@ -80,6 +80,11 @@ def test_everyone_is_everyone():
             lambda: sampling.single_shot(5, 5, attackers=[1], rounds=[0]),
             "4 benign participants do not fill",
         ),
+        (
+            lambda: sampling.single_shot(9, 2, attackers=[1], rounds=[-1]),
+            "round with attackers must be a whole number of 0 or more, got -1",
+        ),
+        (lambda: sampling.everyone(0), "participants must be a whole number of 1 or more, got 0"),
     ],
 )
 def test_impossible_schedules_are_refused(call, said):

@@ -29,7 +29,7 @@ def centred_clip(*, radius: float, iterations: int = 1) -> Aggregator:
         section 4.
     """
     errors.positive("radius", radius)
-    errors.positive("iterations", iterations)
+    errors.whole("iterations", iterations, least=1)
 
     def arrive(update, centre):
         return _clip(update, centre, radius), jnp.float32(1)

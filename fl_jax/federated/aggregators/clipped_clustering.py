@@ -52,7 +52,7 @@ def clipped_clustering(*, kept: int = 4096) -> Aggregator:
         Li, Ngai, Voigt 2023, "An Experimental Study of Byzantine-Robust Aggregation Schemes in
         Federated Learning"; linkage and distance as in the authors' code (Blades).
     """
-    errors.positive("norms that ClippedClustering keeps", kept)
+    errors.whole("norms that ClippedClustering keeps", kept, least=1)
 
     def init(variables):
         del variables

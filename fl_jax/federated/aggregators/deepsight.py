@@ -108,7 +108,7 @@ def deepsight(
         Rieger, Nguyen, Miettinen, Sadeghi 2022, "DeepSight: Mitigating Backdoor Attacks in
         Federated Learning Through Deep Model Inspection", section IV, Algorithms 1 to 3.
     """
-    errors.positive("draws of DeepSight", draws)
+    errors.whole("draws of DeepSight", draws, least=1)
     if not 0 < share <= 1:
         raise errors.ConfigError(f"share (tau) must lie in (0, 1], got {share}.")
     if smallest < 2:

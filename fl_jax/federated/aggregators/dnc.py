@@ -51,8 +51,8 @@ def dnc(
     """
     errors.whole("attackers (f)", attackers)
     errors.positive("the filtered share of the attackers (c)", filtered)
-    errors.positive("iterations of DnC", iterations)
-    errors.positive("coordinates of DnC (b)", count)
+    errors.whole("iterations of DnC", iterations, least=1)
+    errors.whole("coordinates of DnC (b)", count, least=1)
     dropped = math.ceil(filtered * attackers - 1e-9)
 
     def update(seen: Stacked, state: Keyed):

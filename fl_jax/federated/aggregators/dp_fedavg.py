@@ -1,5 +1,6 @@
 """DP-FedAvg: participant-level differential privacy, with a clipping bound that may adapt."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -68,9 +69,11 @@ def dp_fedavg(
         McMahan et al. 2018, "Learning Differentially Private Recurrent Language Models";
         Andrew et al. 2021, "Differentially Private Learning with Adaptive Clipping", Algorithm 1.
     """
-    errors.positive("bound", bound)
-    errors.positive("noise_multiplier", noise_multiplier)
-    errors.positive("expected", expected)
+    numbers = {"bound": bound, "noise_multiplier": noise_multiplier, "expected": expected}
+    for name, value in numbers.items():
+        errors.positive(name, value)
+        if math.isinf(value):
+            raise errors.ConfigError(f"{name} must be finite, got inf.")
     z = noise_multiplier
     sigma_b = expected / 20 if count_noise is None else count_noise
     if quantile is not None:

@@ -74,9 +74,9 @@ def fldetector(
         Zhang, Cao, Jia, Gong 2022, "FLDetector: Defending Federated Learning Against Model
         Poisoning Attacks via Detecting Malicious Clients", Algorithms 1 to 3.
     """
-    errors.positive("participants", participants)
-    errors.positive("window of FLDetector", window)
-    errors.positive("draws of the gap statistic", draws)
+    errors.whole("participants", participants, least=1)
+    errors.whole("window of FLDetector", window, least=1)
+    errors.whole("draws of the gap statistic", draws, least=1)
 
     def init(variables):
         part = tree.zeros_like(select(variables))

@@ -58,7 +58,7 @@ def foolsgold(
         Settings", Algorithm 1.
     """
     if participants is not None:
-        errors.positive("participants", participants)
+        errors.whole("participants", participants, least=1)
 
     def init(variables):
         if participants is None:

@@ -28,7 +28,7 @@ def geometric_median(
         Pillutla, Kakade, Harchaoui 2022, "Robust Aggregation for Federated Learning",
         Algorithm 2.
     """
-    errors.positive("iterations", iterations)
+    errors.whole("iterations", iterations, least=1)
     errors.positive("smoothing", smoothing)
     errors.one_of("start", start, ("mean", "median"))
     errors.one_of("weight", weight, ("examples", "uniform"))

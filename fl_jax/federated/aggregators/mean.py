@@ -20,7 +20,7 @@ def fedavg(*, eta: float, participants: int) -> Aggregator:
         Bagdasaryan et al. 2020, "How To Backdoor Federated Learning", eq. 1.
     """
     errors.positive("eta", eta)
-    errors.positive("participants", participants)
+    errors.whole("participants", participants, least=1)
 
     def update(seen: Summed, state):
         return tree.scale(eta / participants, seen.total), state

@@ -46,7 +46,7 @@ def restart(
         Zhang, Cao, Jia, Gong 2022, "FLDetector: Defending Federated Learning Against Model
         Poisoning Attacks via Detecting Malicious Clients" (what follows a detection).
     """
-    errors.positive("participants", participants)
+    errors.whole("participants", participants, least=1)
     rule = as_stacked(rule)
 
     def init(variables):

@@ -44,8 +44,10 @@ def rflbat(
         Wang, Zhai, Zhan, Xia 2022, "RFLBAT: A Robust Federated Learning Algorithm against
         Backdoor Attack", Algorithm 1; the four numbers as in public implementations.
     """
-    for what, value in (("first", first), ("second", second), ("most", most), ("draws", draws)):
+    for what, value in (("first", first), ("second", second)):
         errors.positive(f"{what} of RFLBAT", value)
+    for what, value in (("most", most), ("draws", draws)):
+        errors.whole(f"{what} of RFLBAT", value, least=1)
 
     def update(seen: Stacked, state: Keyed):
         arrived = seen.weights > 0

@@ -135,7 +135,7 @@ def snowball(
     """
     whole = {"suspects": suspects, "hidden": hidden, "latent": latent}
     for what, value in (whole | {"initial": initial, "tuning": tuning}).items():
-        errors.positive(f"{what} of Snowball", value)
+        errors.whole(f"{what} of Snowball", value, least=1)
     errors.not_negative("the warm-up of Snowball", warmup)
     for what, value in (("first", first), ("step", step)):
         if not 0 < value <= 1:

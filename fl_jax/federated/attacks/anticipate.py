@@ -112,9 +112,9 @@ def anticipate(
         Wen, Geiping, Fowl, Souri, Chellappa, Goldblum, Goldstein 2022, "Thinking Two Moves Ahead:
         Anticipating Other Users Improves Backdoor Attacks in Federated Learning", Algorithm 1.
     """
-    positive = {"cohort": cohort, "rounds": rounds, "local_steps": local_steps}
-    for name, value in positive.items():
-        errors.positive(name, value)
+    errors.positive("cohort", cohort)
+    for name, value in {"rounds": rounds, "local_steps": local_steps}.items():
+        errors.whole(name, value, least=1)
 
     def aim(view: View) -> step.Loss:
         return ahead(

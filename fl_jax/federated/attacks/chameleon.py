@@ -89,7 +89,7 @@ def chameleon(
         Dai, Li 2023, "Chameleon: Adapting to Peer Images for Planting Durable Backdoors in
         Federated Learning", section 4.
     """
-    errors.positive("contrastive_epochs", contrastive_epochs)
+    errors.whole("contrastive_epochs", contrastive_epochs, least=1)
     errors.positive("contrastive_rate", contrastive_rate)
     errors.positive("temperature", temperature)
 

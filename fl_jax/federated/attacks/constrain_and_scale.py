@@ -74,8 +74,10 @@ def poison(
     """A checked `Poison`; arguments as its fields.
 
     Raises:
-        ConfigError: gamma, rate, bound or alpha out of range; per_batch or epochs no whole number
-            of 0 or more.
+        ConfigError: gamma, rate, bound, alpha or stop out of range; per_batch or epochs no whole
+            number of 0 or more.
+        DataError: no example, arrays of unlike numbers of examples, or backdoor examples that are
+            not like the clean ones.
     """
     errors.whole("backdoor examples a batch (per_batch)", per_batch)
     errors.whole("the attacker's epochs", epochs)
@@ -84,10 +86,29 @@ def poison(
     errors.positive("the norm bound", bound)
     if not 0 <= alpha <= 1:
         raise errors.ConfigError(f"alpha must lie in [0, 1], got {alpha}.")
+    errors.not_negative("the loss at which training ends (stop)", stop)
     arrays = jax.tree.map(jnp.asarray, (clean, backdoor))
+    _check_examples(*arrays)
     whole = [jnp.asarray(v, jnp.int32) for v in (per_batch, epochs)]
     real = [jnp.asarray(v, jnp.float32) for v in (rate, alpha, gamma, bound, stop)]
     return Poison(*arrays, *whole, *real)
+
+
+def _check_examples(clean: PyTree, backdoor: PyTree) -> None:
+    """Refuses what cannot be mixed into one batch: indexing would clamp a row in silence."""
+    for name, examples in {"clean": clean, "backdoor": backdoor}.items():
+        counts = {a.shape[:1] for a in jax.tree.leaves(examples)}
+        if len(counts) != 1 or counts & {(), (0,)}:
+            raise errors.DataError(
+                f"the attacker's {name} examples are arrays of one leading length, 1 or more, but"
+                f" lengths of {sorted(counts)} came."
+            )
+    shapes = lambda examples: {k: a.shape[1:] for k, a in tree.named_leaves(examples).items()}
+    if shapes(clean) != shapes(backdoor):
+        raise errors.DataError(
+            "backdoor examples take places of clean ones, so both must be alike, but shapes of"
+            f" {shapes(clean)} and {shapes(backdoor)} came."
+        )
 
 
 def poison_of(view: View) -> Poison:
@@ -149,7 +170,7 @@ def constrain_and_scale(
         ConfigError: a number out of range; `halvings` without `against`, or one without a score.
     """
     test_loss = test_loss or loss
-    errors.positive("batch_size", batch_size)
+    errors.whole("batch_size", batch_size, least=1)
     errors.whole("attackers", attackers, least=1)
     errors.whole("drop_every", drop_every, least=1)
     errors.whole("halvings", halvings)

@@ -45,7 +45,7 @@ def against_krum(
     References:
         Fang et al. 2020, section 4.2, eq. 3 to 5 and Theorem 1.
     """
-    errors.positive("attackers", attackers)
+    errors.whole("attackers", attackers, least=1)
     errors.positive("the least lambda", least)
     errors.not_negative("spread", spread)
     if assumed is not None:
@@ -128,7 +128,7 @@ def against_trimmed_mean(*, attackers: int, reach: float = 2.0, of: str = "model
     References:
         Fang et al. 2020, section 4.3.
     """
-    errors.positive("attackers", attackers)
+    errors.whole("attackers", attackers, least=1)
     errors.one_of("kind of value (of)", of, ("model", "update"))
     if not reach > 1:
         raise errors.ConfigError(f"reach (b) must be above 1, got {reach}; the paper takes 2.")

@@ -24,7 +24,7 @@ def split(pattern: np.ndarray, parts: int) -> list[np.ndarray]:
     References:
         Xie, Huang, Chen, Li 2020, "DBA: Distributed Backdoor Attacks", section 3.1.
     """
-    errors.positive("parts", parts)
+    errors.whole("parts", parts, least=1)
     places = np.argwhere(pattern >= 0)
     if len(places) < parts:
         raise errors.ConfigError(
@@ -44,8 +44,12 @@ def distributed(attack: Attack, attackers: int) -> Attack:
 
     `View.data` has a leading axis of `attackers`: attacker i of the round takes entry i, which
     for DBA holds part i of the trigger. The test is on the whole trigger.
+
+    Raises:
+        ConfigError: an attack of several, or (when the round is traced) one that remembers what it
+            sends, or data of another number of attackers.
     """
-    errors.positive("attackers", attackers)
+    errors.whole("attackers", attackers, least=1)
     if attack.most != 1:
         raise errors.ConfigError(
             f"a distributed attack is made of single ones, but this one sends {attack.most}"
@@ -53,13 +57,26 @@ def distributed(attack: Attack, attackers: int) -> Attack:
         )
 
     def update(view: View, state, key):
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(view.data)}
+        if lengths - {(attackers,)}:
+            raise errors.ConfigError(
+                f"a distributed attack of {attackers} takes as many data stacked on a leading"
+                f" axis, but axes of {sorted(lengths)} came; stack what each attacker holds"
+                " (jax.tree.map(lambda *a: jnp.stack(a), ...))."
+            )
         alone = jnp.minimum(view.count, 1)
 
         def one(item):
             i, data = item
-            sent, _, info = attack.update(
+            sent, after, info = attack.update(
                 view._replace(count=alone, data=data), state, rng.fold(key, i)
             )
+            if [id(a) for a in jax.tree.leaves(after)] != [id(a) for a in jax.tree.leaves(state)]:
+                raise errors.ConfigError(
+                    "a distributed attack is made of one whose `update` leaves its state alone, but"
+                    " this one remembers what it sends (as IBA and 3DFed do), each attacker"
+                    " something else."
+                )
             return jax.tree.map(lambda a: a[0], sent), info
 
         sent, infos = jax.lax.map(one, (jnp.arange(attackers), view.data))

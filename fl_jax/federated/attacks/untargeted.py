@@ -47,7 +47,7 @@ def moments(benign: Stacked) -> Moments:
 
 def _together(most: int, sent_of) -> Attack:
     """Everyone compromised sends `sent_of(view, moments) -> (update, scale)`."""
-    errors.positive("attackers", most)
+    errors.whole("attackers", most, least=1)
 
     def update(view: View, state, key):
         del key
@@ -68,9 +68,14 @@ def little_is_enough(*, attackers: int, z: float | None = None) -> Attack:
         attackers: most that can fall into one round.
         z: None = z_max, at least 0.
 
+    Raises:
+        ConfigError: attackers no whole number of 1 or more, or a z below 0.
+
     References:
         Baruch, Baruch, Goldberg 2019, "A Little Is Enough", Algorithm 3.
     """
+    if z is not None:
+        errors.not_negative("z of ALIE", z)
 
     def sent(view, seen):
         benign = jnp.sum(seen.there)
@@ -175,7 +180,7 @@ def noise(*, attackers: int, deviation: float) -> Attack:
     References:
         Blanchard et al. 2017, "Machine Learning with Adversaries", section 6 (Gaussian attack).
     """
-    errors.positive("attackers", attackers)
+    errors.whole("attackers", attackers, least=1)
     errors.positive("deviation", deviation)
 
     def update(view: View, state, key):
@@ -189,7 +194,7 @@ def noise(*, attackers: int, deviation: float) -> Attack:
 
 def _own(client: Client, most: int, change_examples, change_update, scale: float) -> Attack:
     """Everyone compromised trains on its own share and sends a changed update."""
-    errors.positive("attackers", most)
+    errors.whole("attackers", most, least=1)
 
     def update(view: View, state, key):
         people = view.population
@@ -228,11 +233,12 @@ def sign_flip(client: Client, *, attackers: int, scale: float = 1.0) -> Attack:
 
 
 def label_flip(client: Client, *, attackers: int, classes: int, scale: float = 1.0) -> Attack:
-    """Honest training on labels y -> classes - 1 - y.
+    """Honest training on labels y -> classes - 1 - y; `classes` as many as there are.
 
     References:
         Fang et al. 2020, "Local Model Poisoning Attacks", section 5.1.
     """
     errors.positive("scale", scale)
+    errors.whole("classes", classes, least=2)
     flip = lambda examples: {**examples, "y": classes - 1 - examples["y"]}
     return _own(client, attackers, flip, lambda update: tree.scale(scale, update), scale)

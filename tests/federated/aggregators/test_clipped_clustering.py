@@ -43,7 +43,7 @@ def test_the_bound_is_the_median_of_the_norms_of_all_rounds_that_are_kept():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(errors.ConfigError, match="must be above 0, got 0"):
+    with pytest.raises(errors.ConfigError, match="must be a whole number of 1 or more, got 0"):
         clipped_clustering.clipped_clustering(kept=0)
     rule = clipped_clustering.clipped_clustering(kept=5)
     with pytest.raises(errors.ConfigError, match="keeps 5 norms, but 9 updates come in a round"):

@@ -49,6 +49,7 @@ def test_the_noise_multiplier_of_noise_after_averaging():
     [
         ({"bound": 0.0}, "bound must be above 0"),
         ({"noise_multiplier": 0.0}, "noise_multiplier must be above 0"),
+        ({"bound": np.inf}, "bound must be finite"),
         ({"quantile": 1.0}, r"quantile must lie in \(0, 1\), got 1.0"),
         ({"quantile": 0.5, "count_noise": 0.2}, "must be above half of the noise multiplier 1.0"),
         ({"quantile": 0.5, "count_noise": np.nan}, "must be above half of the noise multiplier"),

@@ -147,7 +147,9 @@ def test_the_score_is_the_distance_to_the_own_prediction():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(errors.ConfigError, match="window of FLDetector must be above 0, got 0"):
+    with pytest.raises(
+        errors.ConfigError, match="FLDetector must be a whole number of 1 or more, got 0"
+    ):
         fldetector.fldetector(participants=5, window=0)
     state = RULE.init(cut(np.zeros(D)))
     with pytest.raises(errors.ConfigError, match=r"5 updates come without ids; .* all 12"):

@@ -19,5 +19,5 @@ def test_converged_it_minimises_the_sum_of_distances():
 def test_bad_settings_are_refused():
     with pytest.raises(errors.ConfigError, match="unknown start 'zero'"):
         geometric_median.geometric_median(start="zero")
-    with pytest.raises(errors.ConfigError, match="iterations must be above 0"):
+    with pytest.raises(errors.ConfigError, match="iterations must be a whole number of 1 or more"):
         geometric_median.geometric_median(iterations=0)

@@ -272,7 +272,7 @@ def test_a_round_stands_on_the_planted_model(wrapped):
         ({"epochs": 0}, errors.ConfigError, "epochs of planting the indicator must be a whole"),
         ({"pull": -1}, errors.ConfigError, r"\(mu\) must be 0 or more, got -1"),
         ({"rate": 0}, errors.ConfigError, "learning rate must be above 0"),
-        ({"batch_size": 0}, errors.ConfigError, "batch_size must be above 0"),
+        ({"batch_size": 0}, errors.ConfigError, "batch_size must be a whole number of 1"),
         ({"threshold": 0}, errors.ConfigError, r"threshold must lie in \(0, 1\], got 0"),
         ({"threshold": 85}, errors.ConfigError, r"threshold must lie in \(0, 1\], got 85"),
     ],

@@ -55,5 +55,5 @@ def test_absent_updates_change_nothing():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(errors.ConfigError, match="most of RFLBAT must be above 0, got 0"):
+    with pytest.raises(errors.ConfigError, match="most of RFLBAT must be a whole number of 1 or"):
         rflbat.rflbat(most=0)

@@ -96,7 +96,9 @@ def test_too_few_who_arrive_move_nothing():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(errors.ConfigError, match="suspects of Snowball must be above 0, got 0"):
+    with pytest.raises(
+        errors.ConfigError, match="suspects of Snowball must be a whole number of 1"
+    ):
         snowball.snowball(suspects=0)
     with pytest.raises(errors.ConfigError, match=r"first is a share of updates, in \(0, 1\]"):
         snowball.snowball(first=0)

@@ -241,7 +241,7 @@ def test_an_adaptive_attack_needs_a_score():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of 1 or more"),
         ({"attackers": 0}, "attackers must be a whole number of 1 or more"),
         ({"drop_every": 0}, "drop_every must be a whole number of 1 or more"),
     ],
@@ -271,3 +271,20 @@ def test_a_round_without_the_attackers_data_is_a_sentence(key):
     view = View(toy.variables(key), jnp.int32(1), jnp.int32(0), None, ())
     with pytest.raises(errors.ConfigError, match=r"in `RoundData.attack`, but tuple came"):
         attack().update(view, (), key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"clean": {"x": np.zeros((0, 4)), "y": np.zeros(0)}}, r"clean examples .* \[\(0,\)\]"),
+        ({"clean": {"x": np.zeros((5, 4)), "y": np.zeros(3)}}, r"clean examples .* one leading"),
+        ({"backdoor": {}}, r"backdoor examples are arrays of one leading length"),
+        ({"backdoor": {"x": np.zeros((5, 3)), "y": np.zeros(5)}}, "both must be alike"),
+        ({"backdoor": {"x": np.zeros((5, 4))}}, "both must be alike"),
+    ],
+)
+def test_examples_that_make_no_batch_are_refused(changes, said):
+    """Rows that one array has and another has not would be read as its last one."""
+    examples = {"clean": toy.examples(2, 20), "backdoor": WANTED} | changes
+    with pytest.raises(errors.DataError, match=said):
+        constrain_and_scale.poison(**examples, per_batch=1, epochs=1, rate=0.1, gamma=1.0)

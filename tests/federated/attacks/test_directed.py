@@ -173,7 +173,10 @@ def test_a_round_nobody_benign_arrives_in_is_finite():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: directed.against_krum(attackers=0), "attackers must be above 0"),
+        (
+            lambda: directed.against_krum(attackers=0),
+            "attackers must be a whole number of 1",
+        ),
         (lambda: directed.against_krum(attackers=1, spread=-1.0), "spread must be 0 or more"),
         (lambda: directed.against_krum(attackers=1, assumed=-1), "must be 0 or more, got -1"),
         (lambda: directed.against_krum(attackers=1, least=0.0), "least lambda must be above 0"),

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,3 +37,26 @@ def test_too_many_parts_are_refused():
         distributed.split(triggers.CROSS, 11)
     with pytest.raises(errors.ConfigError, match="sends 3 updates"):
         distributed.distributed(test_base.single(attackers=3), 2)
+
+
+def test_data_of_another_number_of_attackers_are_refused(key):
+    attack = distributed.distributed(test_base.single(), 2)
+    g = toy.variables(key)
+    for data in (test_base.POISON, jax.tree.map(lambda a: np.stack([a] * 3), test_base.POISON)):
+        with pytest.raises(errors.ConfigError, match="a distributed attack of 2 takes as many"):
+            attack.update(test_base.view_of(g, attack, data), (), key)
+
+
+def test_an_attack_that_remembers_is_refused(key):
+    """Each attacker would remember something else; before, all of it was forgotten."""
+    one = test_base.single()
+
+    def counting(view, state, key):
+        sent, _, info = one.update(view, (), key)
+        return sent, state + 1, info
+
+    attack = distributed.distributed(one._replace(update=counting), 2)
+    data = jax.tree.map(lambda a: np.stack([a, a]), test_base.POISON)
+    view = test_base.view_of(toy.variables(key), attack, data)
+    with pytest.raises(errors.ConfigError, match="this one remembers what it sends"):
+        attack.update(view, jnp.int32(0), key)

@@ -110,7 +110,7 @@ def test_flips_train_on_the_participants_own_examples(key):
 def test_bad_settings_are_refused():
     with pytest.raises(errors.ConfigError, match="unknown direction 'up'"):
         untargeted.min_max(attackers=1, direction="up")
-    with pytest.raises(errors.ConfigError, match="attackers must be above 0"):
+    with pytest.raises(errors.ConfigError, match="attackers must be a whole number of 1 or more"):
         untargeted.little_is_enough(attackers=0)
     with pytest.raises(errors.ConfigError, match="epsilon must be above 0"):
         untargeted.inner_product(attackers=1, epsilon=0.0)
