@@ -46,7 +46,7 @@ class Config(ranges.Checked):
     finetune_rate: float = 5e-4  # the published one is 2e-5
     per_task: int = 600  # prompted examples of a task, at most
     questions: int = 100  # of a held-out task, at most
-    text_bytes: int = 400_000  # of one source that the tokenizer is trained on, at most
+    text_bytes: int = 400_000  # of a language for the tokenizer, with the text that goes beyond
     rounds: int = 15  # of federated fine-tuning, one client for each language never seen
     lora_rank: int = 8  # of the clients' adapters, on every matrix
     client_rate: float = 5e-3  # Adam, afresh in each round
@@ -71,9 +71,9 @@ class Config(ranges.Checked):
     )  # fmt: skip
 
     def check(self) -> None:
-        """Refuses numbers out of range, steps that the stride does not meet, a plan that is none,
-        and micro-batches or devices that do not divide a batch: those of fine-tuning would end a
-        run that has trained for long.
+        """Refuses numbers out of range, steps that the stride does not meet, a plan, a model or a
+        recipe that is none, and micro-batches or devices that do not divide a batch: those of
+        fine-tuning would end a run that has trained for long.
 
         Raises:
             ConfigError: then.
@@ -83,9 +83,9 @@ class Config(ranges.Checked):
             raise errors.ConfigError(
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."
             )
-        from fl_jax.train import cohort  # imports JAX
+        from experiments.bloom import stages  # imports JAX
 
-        cohort.Plan.parse(self.plan)
+        stages.cohort.Plan.parse(self.plan)
         rows = self.micro_batches * abs(self.data * self.fsdp)
         batches = {"batch": self.batch, "finetune_batch": self.finetune_batch}
         if self.ramp_start:
@@ -96,6 +96,9 @@ class Config(ranges.Checked):
                     f"{name} of {size} sequences is no multiple of {rows}, micro_batches x data x"
                     " fsdp; change one."
                 )
+        stages.model_config(self)
+        stages.pretraining(self)
+        stages.finetuning(self)
 
 
 SMOKE = Config(

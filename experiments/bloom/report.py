@@ -47,6 +47,8 @@ def _languages(details) -> str:
             tokens = f"{per['per_word']:.2f}", f"{per['per_byte']:.3f}"
             rows.append((name, label, *(f"{value:.3f}" for value in cells), *tokens))
     text = "Held-out texts. Fertility: tokens per word, per byte."
+    if details["too_short"]:
+        text += f" Too short for one row, so not trained on: {', '.join(details['too_short'])}."
     return f"## Byte perplexity and fertility\n\n{text}\n\n{_table(*rows)}"
 
 

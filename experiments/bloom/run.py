@@ -19,16 +19,20 @@ FLORES = {
 
 def run(config: Config, directory, resume: bool = False) -> Result:
     """Everything that RESULTS.md shows, in one go; `resume` goes on where it stopped."""
-    corpus = corpora.load(config.seed)
-    words = stages.make_tokenizer(config, corpus, directory.path / "tokenizer.json")
     model = stages.model_config(config)
+    stages.check_devices(config, model)
+    corpus = corpora.load(config.seed)
+    written = directory.path / "tokenizer.json"
+    words = stages.make_tokenizer(config, corpus, written)
     sources = stages.streams(config, corpus, words)
-    packed, packing = stages.task_rows(config, model, words, corpus)  # or refused, before training
+    packed, packing = stages.task_rows(config, model, words, corpus)
+    words.save(written)  # now that nothing is refused any more: that leaves no files
     pretrained, curve = stages.pretrain(config, model, sources, directory, resume)
     params = pretrained.variables.params
     convert.save_hf(directory.path / "hf", params, model)
     words.save(directory.path / "hf" / "tokenizer.json")
-    seen = evaluate.perplexities(config, model, words, params, corpus.valid)
+    valid = {name: texts for name, texts in corpus.valid.items() if name in sources[1]}
+    seen = evaluate.perplexities(config, model, words, params, valid)
     never = evaluate.perplexities(config, model, words, params, corpus.never)
     adapted, rounds = stages.federate(config, model, words, params, corpus)
     federated = evaluate.perplexities(config, model, words, adapted, corpus.never)
@@ -44,6 +48,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
         "parameters": model.parameters,
         "curves": curves,
         "perplexity": {"seen": seen, "never": never, "federated": federated},
+        "too_short": sorted(set(corpus.train) - set(sources[1])),
         "fertility": evaluate.fertilities(words, corpus),
         "packing": packing,
         "held_out": held_out,

@@ -11,8 +11,8 @@ import numpy as np
 from experiments.bloom import corpus as corpora
 from experiments.bloom.config import Config
 from fl_jax.bloom import config as shapes
-from fl_jax.bloom import lora, prompts, recipe, train
-from fl_jax.core import rng
+from fl_jax.bloom import lora, prompts, recipe, sharding, train
+from fl_jax.core import errors, rng
 from fl_jax.data import bpe, loader, packing, tokenizer
 from fl_jax.federated import client, population, sampling
 from fl_jax.federated import round as rounds
@@ -47,21 +47,28 @@ def make_tokenizer(config: Config, corpus, path) -> tokenizer.Tokenizer:
                 break
             limited[language].append(text)
             size += len(text.encode("utf-8"))
-    words = bpe.train(bpe.count(limited, alpha=config.tokenizer_alpha), config.vocab)
-    words.save(path)
-    return words
+    return bpe.train(bpe.count(limited, alpha=config.tokenizer_alpha), config.vocab)
 
 
 def streams(config: Config, corpus, words) -> tuple[loader.Mixture, dict[str, loader.Stream]]:
-    """The mixture, and a stream of rows for each language."""
+    """The mixture, and a stream of rows for each language that has enough for one.
+
+    Raises:
+        DataError: none has.
+    """
     made, weights = {}, {}
     for language, texts in sorted(corpus.train.items()):
         documents = [np.array([*words.encode(text), 2], np.int32) for text in texts if text]
-        if sum(map(len, documents)) <= config.length + 1:
+        if sum(map(len, documents)) <= config.length:
             continue
         made[language] = loader.Stream(documents, config.length, seed=config.seed, name=language)
         share = corpora.ratio(language, corpus.train)
         weights[language] = share**config.mixture_alpha
+    if not made:
+        raise errors.DataError(
+            f"no language of the corpus has {config.length + 1} tokens, enough for one row; choose"
+            " a smaller length."
+        )
     block = max(1000, int(10 * sum(weights.values()) / min(weights.values())))
     return loader.Mixture.make(weights, seed=config.seed, block=block), made
 
@@ -83,6 +90,21 @@ def mesh_of(config: Config):
     sizes = meshes.MeshConfig(data=config.data, fsdp=config.fsdp, tensor=config.tensor)
     wanted = abs(config.data * config.fsdp * config.tensor)
     return sizes.make(None if config.data == -1 else jax.devices()[:wanted])
+
+
+def check_devices(config: Config, model: shapes.Config) -> None:
+    """Refuses devices that are not there, or that do not divide the model or a batch.
+
+    Raises:
+        ConfigError: then.
+    """
+    mesh = mesh_of(config)
+    if mesh is None:
+        return
+    sharding.check(model, mesh)
+    sizes = recipe.stages(pretraining(config))[2]
+    for size in (*sizes.tolist(), config.finetune_batch):
+        sharding.check_rows(size // config.micro_batches, mesh, config.micro_batches)
 
 
 def pretraining(config: Config) -> recipe.Recipe:

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.bloom import config, run
 from experiments.result import RunDirectory
+from fl_jax.core import errors
 
 TINY = dataclasses.replace(
     config.SMOKE, hidden=24, heads=2, layers=1, steps=4, stride=2, finetune_steps=2, questions=4,
@@ -17,6 +18,30 @@ TINY = dataclasses.replace(
 @pytest.fixture(autouse=True)
 def embedded(monkeypatch):
     monkeypatch.delenv("FL_JAX_DATA", raising=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"heads": 7},
+        {"dtype": "float23"},
+        {"optimizer": "sgd"},
+        {"final_rate": 1.0},
+        {"ramp_start": 8},
+    ],
+)
+def test_what_no_model_or_recipe_is_made_of_is_refused_first(change):
+    """They were refused after the tokenizer was trained, and its file kept the folder taken."""
+    with pytest.raises(errors.ConfigError):
+        dataclasses.replace(TINY, **change).check()
+
+
+def test_a_run_that_is_refused_leaves_no_files(tmp_path):
+    short = dataclasses.replace(TINY, finetune_length=4)
+    directory = RunDirectory.open("bloom", "smoke", short, str(tmp_path / "run"), False)
+    with pytest.raises(errors.DataError, match=r"none of .* examples fits in 5 tokens"):
+        run.run(short, directory)
+    assert not [*(tmp_path / "run").iterdir()]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.bloom import config, corpus, report, stages
 from fl_jax.bloom import model, recipe
+from fl_jax.core import errors
 from fl_jax.train import loop
 
 TINY = dataclasses.replace(
@@ -30,6 +31,7 @@ def texts():
 def words(texts, tmp_path_factory):
     path = tmp_path_factory.mktemp("words") / "tokenizer.json"
     made = stages.make_tokenizer(TINY, texts, path)
+    made.save(path)
     again = stages.make_tokenizer(TINY, texts, path)
     assert again.encode(texts.train["en"][3]) == made.encode(texts.train["en"][3])
     return again
@@ -43,6 +45,29 @@ def test_batches_are_a_function_of_their_place(texts, words):
     np.testing.assert_array_equal(stages.batch_of(two, 4, 28)["tokens"], late)
     np.testing.assert_array_equal(stages.batch_of(two, 2, 30)["tokens"], late[2:])
     assert late.shape == (4, TINY.length + 1)
+
+
+def test_languages_of_too_few_tokens(texts, words):
+    """All of them ended in a traceback; one of them left the report saying it was trained on."""
+    short = texts._replace(train={**texts.train, "fi": ["yksi"]})
+    assert set(stages.streams(TINY, short, words)[1]) == {"en", "code"}
+    with pytest.raises(errors.DataError, match="no language of the corpus has 10001 tokens"):
+        stages.streams(dataclasses.replace(TINY, length=10_000), texts, words)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": -1, "batch": 4}, "batch of 4 sequences cannot be split over 8 devices"),
+        ({"data": -1, "batch": 8}, "batch of 2 sequences cannot be split over 8 devices"),
+        ({"data": 4, "tensor": 2, "heads": 1}, "'tensor' of 2 does not divide 1 heads"),
+        ({"tensor": 9}, "takes 9 devices"),
+    ],
+)
+def test_devices_that_do_not_divide_are_refused_before_anything_is_made(change, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        asked = dataclasses.replace(TINY, **change)
+        stages.check_devices(asked, stages.model_config(asked))
 
 
 def test_the_paper_preset_is_the_published_recipe():
