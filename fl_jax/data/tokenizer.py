@@ -87,6 +87,11 @@ class Tokenizer:
         merges: pairs of tokens, the first merged first.
         special: special tokens -> id; never made from text unless asked for.
         pattern: `bloom` or `gpt2`, how text is cut.
+        added: tokens -> id that are whole wherever they stand in a text, and are text when decoded.
+
+    Raises:
+        DataError: bytes that are no token, merges of what is none, or a token with another id here
+            than there.
     """
 
     def __init__(
@@ -95,8 +100,17 @@ class Tokenizer:
         merges: Iterable[tuple[str, str]],
         special: dict[str, int],
         pattern: str = "bloom",
+        added: dict[str, int] | None = None,
     ):
         self.vocab, self.special, self.pattern = dict(vocab), dict(special), pattern
+        self.added = dict(added or {})
+        named = {**self.added, **self.special}
+        for token, i in named.items():
+            if not token or self.vocab.get(token, i) != i:
+                raise errors.DataError(
+                    f"the added token {token!r} cannot be {i}: it must be some text, with the id"
+                    " that the vocabulary gives it if it does."
+                )
         self.merges = list(merges)
         letters = byte_letters()
         missing = [letter for letter in letters if letter not in self.vocab]
@@ -117,20 +131,29 @@ class Tokenizer:
             pair = self.vocab[left], self.vocab[right]
             self._ranks.setdefault(pair, (rank, self.vocab[left + right]))
         of_letter = {letter: b for b, letter in enumerate(letters)}
-        self._decoded = {
-            i: bytes(of_letter[c] for c in token)
-            for token, i in self.vocab.items()
-            if token not in self.special
-        }
+        try:
+            self._decoded = {
+                i: bytes(of_letter[c] for c in token)
+                for token, i in self.vocab.items()
+                if token not in named
+            }
+        except KeyError as error:
+            raise errors.DataError(
+                f"a token of this vocabulary has {error.args[0]!r}, which stands for no byte; only"
+                " byte-level tokenizers are read."
+            ) from None
+        self._decoded |= {i: token.encode() for token, i in self.added.items()}
         self._names = {i: name for name, i in self.special.items()}
         self._cached = functools.lru_cache(maxsize=2**16)(self._merge)
-        found = "|".join(map(re.escape, sorted(self.special, key=len, reverse=True)))
-        self._find_special = re.compile(f"({found})") if found else None
+        finder = lambda tokens: re.compile(
+            "|".join(map(re.escape, sorted(tokens, key=len, reverse=True))).join("()")
+        )
+        self._find = {False: finder(self.added), True: finder(named)}
 
     @property
     def size(self) -> int:
         """One more than the greatest id."""
-        return max(*self.vocab.values(), *self.special.values(), 0) + 1
+        return max(*self.vocab.values(), *self.special.values(), *self.added.values(), 0) + 1
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """The ids of a text.
@@ -144,12 +167,10 @@ class Tokenizer:
             DataError: text that is no Unicode.
         """
         ids: list[int] = []
-        parts = [text]
-        if special and self._find_special:
-            parts = self._find_special.split(text)
-        for part in parts:
-            if special and part in self.special:
-                ids.append(self.special[part])
+        whole = {**self.added, **self.special} if special else self.added
+        for part in self._find[special].split(text) if whole else [text]:
+            if part in whole:
+                ids.append(whole[part])
                 continue
             for piece in pieces(part, self.pattern):
                 ids += self._cached(piece)
@@ -216,8 +237,8 @@ class Tokenizer:
         split = {"type": "Split", "pattern": {"Regex": BLOOM_PATTERN}, "behavior": "Isolated"}
         added = [
             {"id": i, "content": name, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False, "special": True}
-            for name, i in sorted(self.special.items(), key=lambda item: item[1])
+             "normalized": False, "special": name in self.special}
+            for name, i in sorted({**self.added, **self.special}.items(), key=lambda item: item[1])
         ]  # fmt: skip
         body = {
             "version": "1.0",
@@ -246,6 +267,10 @@ class Tokenizer:
             fresh.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
 
 
+# Of other kinds of BPE, whose pieces are made or spelled otherwise.
+_OTHER_BPE = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
+
+
 def load(path) -> Tokenizer:
     """A byte-level BPE from HF's tokenizer.json.
 
@@ -260,24 +285,31 @@ def load(path) -> Tokenizer:
     try:
         body = json.loads(path.read_bytes())
         model = body["model"]
+        if model.get("type", "BPE") != "BPE":
+            raise ValueError(f"its model is a {model['type']}")
         merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]]
         vocab = {str(token): _id(i) for token, i in model["vocab"].items()}
-        special = {str(t["content"]): _id(t["id"]) for t in body.get("added_tokens") or []}
+        added, special = {}, {}
+        for token in body.get("added_tokens") or []:
+            kind = special if token.get("special", True) else added
+            kind[str(token["content"])] = _id(token["id"])
+            for flag in ("lstrip", "rstrip", "single_word"):
+                if token.get(flag) and kind is added:
+                    raise ValueError(f"{flag} of the added token {token['content']!r}")
         if any(len(m) != 2 or not all(isinstance(part, str) for part in m) for m in merges):
             raise ValueError("a merge is no pair of tokens")
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise errors.DataError(f"{path.name} is no tokenizer.json of a BPE: {error}.") from None
     unsupported = [
-        f"model {model.get('type')!r}" * (model.get("type", "BPE") != "BPE"),
         "a normalizer" * (body.get("normalizer") is not None),
-        "dropout" * bool(model.get("dropout")),
-        "ignore_merges" * bool(model.get("ignore_merges")),
+        *(name for name in _OTHER_BPE if model.get(name)),
     ]
     if any(unsupported):
         raise errors.DataError(
             f"{path.name} uses {next(filter(None, unsupported))}, not read here."
         )
-    return Tokenizer(vocab, merges, special, _pattern(path.name, body.get("pre_tokenizer")))
+    pattern = _pattern(path.name, body.get("pre_tokenizer"))
+    return Tokenizer(vocab, merges, special, pattern, added)
 
 
 def _id(value) -> int:
@@ -290,12 +322,13 @@ def _pattern(name: str, stage) -> str:
     """Which pattern the pre-tokenizer is."""
     stage = stage if isinstance(stage, dict) else {}
     parts = stage.get("pretokenizers", [stage])
+    parts = parts if isinstance(parts, list) else []
     parts = [part if isinstance(part, dict) else {} for part in parts]
     kinds = [part.get("type") for part in parts]
     prefixed = any(part.get("add_prefix_space") for part in parts)
     if kinds == ["Split", "ByteLevel"] and not parts[1].get("use_regex", True) and not prefixed:
-        regex = parts[0].get("pattern", {}).get("Regex")
-        if regex == BLOOM_PATTERN and parts[0].get("behavior") == "Isolated":
+        regex = parts[0].get("pattern")
+        if regex == {"Regex": BLOOM_PATTERN} and parts[0].get("behavior") == "Isolated":
             return "bloom"
     if kinds == ["ByteLevel"] and parts[0].get("use_regex", True) and not prefixed:
         return "gpt2"

@@ -70,6 +70,23 @@ def test_special_tokens_are_never_made_from_text_unless_asked(words):
     assert words.decode([2], special=True) == "</s>"
 
 
+def test_added_tokens_that_are_not_special_are_text(words, tmp_path):
+    """They were taken for control: not made from text, and gone from what was decoded."""
+    path = tmp_path / "tokenizer.json"
+    words.save(path)
+    body = json.loads(path.read_text("utf-8"))
+    body["added_tokens"].append({"id": 320, "content": "brown fox\n", "special": False})
+    path.write_text(json.dumps(body))
+    again = tokenizer.load(path)
+    again.save(path)
+    again = tokenizer.load(path)
+    text = "The brown fox\n</s>"
+    ids = again.encode(text)
+    assert ids == [*words.encode("The "), 320, *words.encode("</s>")]
+    assert again.decode(ids) == text and again.size == 321
+    assert again.encode(text, special=True)[-2:] == [320, 2]
+
+
 def test_a_file_comes_back(words, tmp_path):
     words.save(tmp_path / "tokenizer.json")
     again = tokenizer.load(tmp_path / "tokenizer.json")
@@ -92,6 +109,20 @@ def test_a_file_comes_back(words, tmp_path):
         (lambda b: b["model"]["vocab"].update(x=-4), "is no id"),
         (lambda b: b.update(pre_tokenizer={"type": "Whitespace"}), "cuts text in a way"),
         (lambda b: b.update(pre_tokenizer=[3]), "cuts text in a way"),
+        (lambda b: b["pre_tokenizer"].update(pretokenizers=5), "cuts text in a way"),
+        (lambda b: b["pre_tokenizer"]["pretokenizers"][0].update(pattern="x"), "cuts text in a"),
+        (lambda b: b["model"].update(type="Unigram", vocab=[["a", 0.0]]), "a Unigram"),
+        (lambda b: b["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
+        (lambda b: b["model"].update(continuing_subword_prefix="##"), "continuing_subword"),
+        (lambda b: b["model"]["vocab"].update({"\u6f22": 700}), "stands for no byte"),
+        (lambda b: b["added_tokens"][2].update(id=600), r"'</s>' cannot be 600"),
+        (lambda b: b["added_tokens"].append({"id": 700, "content": ""}), "must be some text"),
+        (
+            lambda b: b["added_tokens"].append(
+                {"id": 700, "content": "x", "special": False, "lstrip": True}
+            ),
+            "lstrip of the added token 'x'",
+        ),
     ],
 )
 def test_files_that_are_not_understood_are_refused(words, tmp_path, change, why):
