@@ -3,6 +3,7 @@
 import os
 
 from experiments import arguments
+from experiments.bloom.config import DTYPES
 from fl_jax.core import errors
 
 
@@ -53,6 +54,7 @@ def generate(argv: list[str]) -> int:
     asked = arguments.read(parser, argv)
 
     errors.positive("count", asked.count)
+    errors.one_of("dtype", asked.dtype, DTYPES)
 
     import dataclasses
     import pathlib
@@ -97,6 +99,7 @@ def plan(argv: list[str]) -> int:
     asked = arguments.read(parser, argv)
 
     errors.positive("devices", asked.devices)
+    errors.one_of("dtype", asked.dtype, DTYPES)
 
     import jax
 

@@ -15,6 +15,8 @@ import dataclasses
 from experiments import ranges
 from fl_jax.core import errors
 
+DTYPES = ("float32", "bfloat16")  # to compute in; for float64 JAX would take float32 in silence
+
 
 @dataclasses.dataclass(frozen=True)
 class Config(ranges.Checked):
@@ -96,6 +98,7 @@ class Config(ranges.Checked):
                     f"{name} of {size} sequences is no multiple of {rows}, micro_batches x data x"
                     " fsdp; change one."
                 )
+        errors.one_of("dtype", self.dtype, DTYPES)
         stages.model_config(self)
         stages.pretraining(self)
         stages.finetuning(self)

@@ -1,6 +1,7 @@
 """The shape of a BLOOM, the six published ones by name, and how its forward pass is run."""
 
 import dataclasses
+import math
 
 from fl_jax.core import errors
 
@@ -35,7 +36,7 @@ class Config:
 
         Raises:
             ConfigError: a size that is not above 0, heads that do not divide the width, a norm_eps
-                below 0, a dropout that is not from 0 to below 1, or an unknown choice.
+                below 0 or infinite, a dropout that is not from 0 to below 1, or an unknown choice.
         """
         for name in ("vocab", "hidden", "layers", "heads", "length"):
             errors.positive(name, getattr(self, name))
@@ -45,6 +46,8 @@ class Config:
                 " that do."
             )
         errors.not_negative("norm_eps", self.norm_eps)
+        if math.isinf(self.norm_eps):
+            raise errors.ConfigError("norm_eps must be finite, got inf; the published one is 1e-5.")
         errors.below_one("dropout", self.dropout)
         errors.below_one("attention_dropout", self.attention_dropout)
         errors.one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))

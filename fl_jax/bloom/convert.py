@@ -14,7 +14,7 @@ import numpy as np
 
 from fl_jax.bloom import model
 from fl_jax.bloom.config import Config
-from fl_jax.core import errors, tree
+from fl_jax.core import atomic, errors, tree
 from fl_jax.core.types import PyTree
 from fl_jax.data import safetensors
 
@@ -298,8 +298,8 @@ def save_hf(
     """Writes a folder that `transformers.BloomForCausalLM.from_pretrained` loads.
 
     Args:
-        folder: made if it is not there. config.json is written last: without it there is no
-            checkpoint.
+        folder: made if it is not there. The config.json of what was there goes first, the new one
+            is written last: without it there is no checkpoint.
         params: on any devices; brought to the host one layer of one matrix at a time.
         config: the model's.
         dtype: to write; by default that of the parameters.
@@ -307,10 +307,11 @@ def save_hf(
 
     Raises:
         DataError: params that are not those of the config, or numbers that `dtype` does not hold.
-        ConfigError: a dtype that is no floating one, or that safetensors have not. What was in
-            the folder stays in every case.
+        ConfigError: a dtype that is no floating one, or that safetensors have not; shard_bytes
+            that are not above 0. What was in the folder stays in every case.
     """
     _check_dtype(dtype)
+    errors.positive("shard_bytes", shard_bytes)
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
         raise errors.DataError(f"{folder} is a file; a checkpoint is written to a folder.")
@@ -336,8 +337,14 @@ def save_hf(
         if jnp.finfo(to).max < jnp.finfo(leaf.dtype).max:
             make()  # refuses before what is there goes
         streams["transformer." + hf_name(path, layer)] = safetensors.Stream(to, shape, make)
+    (folder / "config.json").unlink(missing_ok=True)  # or half of these would pass for that one
     _write(folder, streams, shard_bytes)
-    (folder / "config.json").write_text(json.dumps(_hf_config(config, streams), indent=2) + "\n")
+    _write_json(folder / "config.json", _hf_config(config, streams))
+
+
+def _write_json(path, value) -> None:
+    with atomic.replace(path) as fresh:
+        fresh.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def _check_dtype(dtype, known=None) -> None:
@@ -376,7 +383,7 @@ def _write(folder, streams, shard_bytes):
         listed |= dict.fromkeys(shard, name)
     total = sum(size(stream) for stream in streams.values())
     index = {"metadata": {"total_size": total}, "weight_map": listed}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    _write_json(folder / "model.safetensors.index.json", index)
 
 
 def _hf_config(config, streams) -> dict:
@@ -420,8 +427,11 @@ def read_config(folder) -> Config:
         raise errors.DataError(f"{path} unties the output matrix, which BLOOM does not.")
     fields = {}
     for hf, field in {**_LEGACY, **_CONFIG}.items():
-        if raw.get(hf) is not None:
-            fields[field] = raw[hf]
+        value = raw.get(hf)
+        if value is not None and fields.setdefault(field, value) != value:
+            raise errors.DataError(
+                f"{path} gives two values for {field}, {fields[field]!r} and {value!r}; remove one."
+            )
     missing = [field for field in _NEEDED if field not in fields]
     if missing:
         raise errors.DataError(f"{path} does not say {', '.join(missing)}.")
@@ -433,8 +443,7 @@ def read_config(folder) -> Config:
             raise errors.DataError(
                 f"{path} gives {value!r} for {field}, which is no {kind.__name__}."
             )
-        fields[field] = kind(value)
     try:
-        return Config(**fields)
-    except errors.ConfigError as error:
+        return Config(**{f: type(getattr(defaults, f))(value) for f, value in fields.items()})
+    except (errors.ConfigError, OverflowError) as error:
         raise errors.DataError(f"{path} describes no BLOOM: {error}") from None

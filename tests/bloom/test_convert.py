@@ -142,6 +142,9 @@ def test_missing_unknown_and_misshapen_tensors_are_named(folder):
         ({"n_head": 7}, "do not divide"),
         ({"hidden_size": None}, "does not say hidden"),
         ({"hidden_size": 48}, "should have the shape"),
+        ({"layer_norm_epsilon": float("inf")}, "norm_eps must be finite"),
+        ({"layer_norm_epsilon": int("9" * 400)}, "describes no BLOOM: int too large"),
+        ({"num_attention_heads": 4}, "two values for heads, 4 and 6"),
     ],
 )
 def test_configs_that_describe_something_else(folder, change, why):
@@ -161,6 +164,30 @@ def test_legacy_configs_are_read(folder):
     (folder / "config.json").write_text("{")
     with pytest.raises(errors.DataError, match="is no JSON"):
         convert.read_config(folder)
+
+
+@pytest.mark.parametrize("shard_bytes", [2**30, 20_000])
+@pytest.mark.parametrize("last", ["config.json", "safetensors"])
+def test_an_export_that_is_killed_leaves_no_checkpoint(folder, monkeypatch, shard_bytes, last):
+    """The config of what was there before stayed, and with it half of the new one."""
+    real = convert.atomic.replace
+
+    def killed(path):
+        if path.name.endswith(last):
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(convert.atomic, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bloom.save_hf(folder, golden.params(), CONFIG, shard_bytes=shard_bytes)
+    with pytest.raises(errors.DataError, match=r"has no config\.json"):
+        bloom.load_hf(folder)
+
+
+def test_shards_of_no_bytes_are_refused(folder):
+    with pytest.raises(errors.ConfigError, match="shard_bytes must be above 0, got 0"):
+        bloom.save_hf(folder, golden.params(), CONFIG, shard_bytes=0)
+    same(bloom.load_hf(folder)[0], golden.params())
 
 
 def test_whole_numbers_are_no_dtype_of_parameters(tmp_path):

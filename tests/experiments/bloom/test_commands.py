@@ -51,6 +51,8 @@ def test_generate_continues_prompts(tmp_path, capsys):
     assert "count must be above 0" in capsys.readouterr().err
     assert experiments.main([*command, "--top-p", "0"]) == 2
     assert "top_p must be above 0" in capsys.readouterr().err
+    assert experiments.main([*command, "--dtype", "float64"]) == 2
+    assert "Known: float32, bfloat16" in capsys.readouterr().err
     (tmp_path / "tokenizer.json").unlink()
     assert experiments.main(command) == 2
     assert "tokenizer.json" in capsys.readouterr().err

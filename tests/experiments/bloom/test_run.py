@@ -24,7 +24,7 @@ def embedded(monkeypatch):
     "change",
     [
         {"heads": 7},
-        {"dtype": "float23"},
+        {"dtype": "float64"},
         {"optimizer": "sgd"},
         {"final_rate": 1.0},
         {"ramp_start": 8},
