@@ -1,14 +1,11 @@
 """Real text and code by language, with its held-out part; and prompts made from it."""
 
-import gzip
-import json
 import pathlib
 import random
 from typing import NamedTuple
 
 from fl_jax.bloom.prompts import Prompted, Template
-from fl_jax.core import errors
-from fl_jax.data import sources
+from fl_jax.data import files, sources
 
 # Shares of ROOTS in the final run [bigscience, training_dataset_ratios_merged_nigercongo_v3],
 # web crawl added; the two Portugueses, which it does not tell apart, get half each.
@@ -29,6 +26,8 @@ NAMES = {
     "vi": "Vietnamese", "yo": "Yoruba", "zh-Hans": "Chinese", "zu": "Zulu",
 }  # fmt: skip
 _LAST = ("article_28", "article_29", "article_30")  # held out of every language
+_PROBLEM = ("task_id", "prompt", "canonical_solution", "description", "language")
+_COPA = ("premise", "question", "choice1", "choice2")
 _LONGEST = 600  # characters of a text inside a prompt
 _BEGINNING = 80  # characters of a translation to choose: as long as the others
 
@@ -76,7 +75,8 @@ def load(seed: int) -> Corpus:
     valid: dict[str, list[str]] = {}
     never: dict[str, list[str]] = {}
     elsewhere: dict[str, list[str]] = {}
-    articles = list(_lines(sources.require("udhr") / "udhr_bloom_langs.jsonl.gz"))
+    path = sources.require("udhr") / "udhr_bloom_langs.jsonl.gz"
+    articles = list(files.records(path, "lang", "unit", "text", texts=True))
     for record in articles:
         language = record["lang"]
         parts = (never, elsewhere) if language in NEVER_SEEN else (valid, train)
@@ -85,15 +85,13 @@ def load(seed: int) -> Corpus:
     problems = []
     if path := sources.folder("mbxp"):
         for file in sorted(path.glob("*.jsonl.gz")):
-            problems += list(_lines(file))
+            problems += list(files.records(file, *_PROBLEM))
     for record in problems:
         number = int(record["task_id"].rpartition("/")[2])
         part = valid if number % 20 == 0 else train
         part.setdefault("code", []).append(record["prompt"] + (record["canonical_solution"] or ""))
     if path := sources.folder("tinyshakespeare"):
-        with gzip.open(path / "input.txt.gz", "rt", encoding="utf-8") as file:
-            text = file.read()
-        parts = _blocks(text, 4000)
+        parts = _blocks(files.text(path / "input.txt.gz"), 4000)
         cut = len(parts) * 9 // 10
         train["en"] += parts[:cut]
         valid["en"] += parts[cut:][:10]
@@ -155,7 +153,7 @@ def _tasks(articles, problems, seed):
     }
     if path := sources.folder("xcopa"):
         by_language: dict[str, list[list[Prompted]]] = {}
-        for record in _lines(path / "xcopa.jsonl.gz"):
+        for record in files.records(path / "xcopa.jsonl.gz", "split", "lang", "label", *_COPA):
             if record["split"] == "test":
                 rows = by_language.setdefault(record["lang"], [[] for _ in XCOPA])
                 for row, template in zip(rows, XCOPA, strict=True):
@@ -185,7 +183,7 @@ def _embedded(seed: int) -> Corpus:
     import pydoc_data.topics
 
     draw = random.Random(seed)
-    here = pathlib.Path(json.__file__).parents[1]
+    here = pathlib.Path(pydoc_data.__file__).parents[1]
     files = ("argparse", "ast", "datetime", "difflib", "enum", "inspect", "pathlib", "typing")
     code = [here / f"{name}.py" for name in files]
     parts = {
@@ -237,12 +235,3 @@ def _blocks(text: str, size: int) -> list[str]:
             current = ""
         current += ("\n\n" if current else "") + paragraph
     return blocks + ([current] if current.strip() else [])
-
-
-def _lines(path):
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except (OSError, ValueError) as error:
-        raise errors.DataError(f"{path} cannot be read: {error}.") from None

@@ -1,7 +1,6 @@
 """Readers of the sets that are not images in NumPy files: faces, texts, CIFAR-100."""
 
 import collections
-import gzip
 import io
 import re
 import tarfile
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.data import sources
+from fl_jax.data import files, sources
 
 RACES = ("Asian", "White", "Black")
 
@@ -127,10 +126,7 @@ def texts(dataset: str, *, vocabulary: int, length: int, seed: int = 0) -> Texts
         return _zipf(vocabulary, length, seed)
     if dataset == "shakespeare":
         path = sources.require("tinyshakespeare") / "input.txt.gz"
-        speeches = [
-            part.partition(":\n")
-            for part in gzip.decompress(path.read_bytes()).decode().split("\n\n")
-        ]
+        speeches = [part.partition(":\n") for part in files.text(path).split("\n\n")]
         speeches = [(who, said) for who, colon, said in speeches if colon and len(said) > 40]
         most = [w for w, _ in collections.Counter(who for who, _ in speeches).most_common(9)]
         labels = [most.index(who) if who in most else 9 for who, _ in speeches]

@@ -1,10 +1,6 @@
 """Prompted tasks as BLOOMZ is fine-tuned on: templates, xP3 files, examples, packed rows."""
 
-import gzip
-import json
-import pathlib
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +9,7 @@ import numpy as np
 from fl_jax.bloom.config import Config
 from fl_jax.bloom.score import Question
 from fl_jax.core import errors
-from fl_jax.data import packing
+from fl_jax.data import files, packing
 
 _FIELD = re.compile(r"\{(\w+)\}")
 
@@ -68,33 +64,13 @@ class Prompted(NamedTuple):
 
 
 def read_xp3(path) -> list[Prompted]:
-    """Examples of an xP3 file: JSON lines with `inputs` and `targets`, plain or gzipped.
+    """Examples of an xP3 file: JSON lines with `inputs` and `targets`, plain or compressed.
 
     Raises:
-        DataError: a line that is not that, which one; or no file of UTF-8, or one cut short.
+        DataError: a file that cannot be read, or a line that is not that, which one.
     """
-    path = pathlib.Path(path)
-    opener = gzip.open if path.suffix == ".gz" else open
-    found = []
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    found.append(_example(f"{path.name}, line {number},", line))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise errors.DataError(f"{path} cannot be read as text: {error}.") from None
-    return found
-
-
-def _example(where: str, line: str) -> Prompted:
-    try:
-        record = json.loads(line)
-        example = Prompted(record["inputs"], record["targets"])
-        if not all(isinstance(text, str) for text in example[:2]):
-            raise TypeError("inputs and targets are texts")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise errors.DataError(f"{where} is no xP3 example (inputs, targets): {error}.") from None
-    return example
+    records = files.records(path, "inputs", "targets", texts=True)
+    return [Prompted(record["inputs"], record["targets"]) for record in records]
 
 
 def encode(tokenizer, example: Prompted, config: Config) -> packing.Example:

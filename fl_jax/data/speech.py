@@ -5,15 +5,13 @@ Speakers are naturally uneven participants: of the 299 in tiny Shakespeare the l
 """
 
 import collections
-import gzip
-import json
 import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.data import sources
+from fl_jax.data import files, sources
 
 UNKNOWN, BEGIN, END = "<unk>", "<bos>", "<eos>"
 LETTERS = re.compile(r"[a-z]+")
@@ -23,10 +21,10 @@ def shakespeare() -> dict[str, list[str]]:
     """Speaker -> speeches, from `$FL_JAX_DATA/tinyshakespeare/input.txt.gz`.
 
     Raises:
-        DataError: the folder is not there.
+        DataError: the folder is not there, or its file cannot be read.
     """
     path = sources.require("tinyshakespeare") / "input.txt.gz"
-    return speeches(gzip.decompress(path.read_bytes()).decode())
+    return speeches(files.text(path))
 
 
 def reddit(least: int = 150, most: int = 500) -> dict[str, list[str]]:
@@ -37,15 +35,14 @@ def reddit(least: int = 150, most: int = 500) -> dict[str, list[str]]:
     are deleted ones.
 
     Raises:
-        DataError: the folder is not there, or nobody in it has that many posts.
+        DataError: the folder is not there, a file of it is damaged, or nobody in it has that many
+            posts.
     """
     posts: dict[str, list[str]] = {}
     for path in sorted(sources.require("reddit").glob("*.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                post = json.loads(line)
-                if post["author"] != "[deleted]":
-                    posts.setdefault(post["author"], []).append(post["body"])
+        for post in files.records(path, "author", "body", texts=True):
+            if post["author"] != "[deleted]":
+                posts.setdefault(post["author"], []).append(post["body"])
     kept = {name: said for name, said in posts.items() if least <= len(said) <= most}
     if not kept:
         raise errors.DataError(

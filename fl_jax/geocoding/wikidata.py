@@ -5,20 +5,17 @@ rebuilds that set from `latest-all.json.bz2`, one item at a time, and checks the
 authors' reader does not: 1 item in 300 of theirs lies on the Moon or on Mars.
 """
 
-import bz2
-import contextlib
-import gzip
 import hashlib
 import itertools
 import json
 import os
 import pathlib
 import re
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from fl_jax.core import atomic, errors
+from fl_jax.data import files
 
 EARTH = "http://www.wikidata.org/entity/Q2"
 COLUMNS = ("qid", "label", "description", "lat", "lon")
@@ -67,8 +64,7 @@ def read(path) -> Iterator[Item]:
             f"{path} is not there; give a file of items, such as"
             " `python -m experiments geocoding dump` writes."
         )
-    opener = gzip.open if path.suffix == ".gz" else open
-    with _readable(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+    with files.opened(path, encoding="utf-8-sig", newline="") as file:
         for number, line in enumerate(file, 1):
             cells = line.rstrip("\r\n").split("\t")
             if number == 1 and tuple(cells) == COLUMNS:
@@ -118,8 +114,7 @@ def _lines(path, skip) -> Iterator[tuple[int, bytes]]:
     path = pathlib.Path(path)
     if not path.is_file():
         raise errors.DataError(f"{path} is not there; give a Wikidata dump in JSON.")
-    opener = {".bz2": bz2.open, ".gz": gzip.open}.get(path.suffix, open)
-    with _readable(path), opener(path, "rb") as file:
+    with files.opened(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if number == 1 and line[:1] not in (b"[", b"{"):
                 raise errors.DataError(
@@ -128,19 +123,6 @@ def _lines(path, skip) -> Iterator[tuple[int, bytes]]:
                 )
             if number > skip:
                 yield number, line
-
-
-@contextlib.contextmanager
-def _readable(path):
-    """Says of a file that ends too early, or is no text or archive, that it does."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise errors.DataError(f"{path} is not UTF-8 ({error}); convert it first.") from None
-    except EOFError:
-        raise errors.DataError(f"{path} is cut short; fetch the rest of it.") from None
-    except (OSError, zlib.error) as error:
-        raise errors.DataError(f"{path} cannot be read ({error}).") from None
 
 
 def entity(line: bytes, language: str = "en") -> Item | None:

@@ -47,22 +47,6 @@ def test_lines_that_are_no_examples_are_named(tmp_path, line):
         prompts.read_xp3(path)
 
 
-def test_files_that_are_no_text_are_one_sentence(tmp_path):
-    whole = gzip.compress(b'{"inputs": "Q", "targets": "A"}\n' * 999)
-    files = {
-        "none.jsonl": None,
-        "latin.jsonl": b'{"inputs": "\xe4", "targets": "A"}\n',
-        "plain.jsonl.gz": b"no gzip",
-        "cut.jsonl.gz": whole[: len(whole) // 2],
-        "spoilt.jsonl.gz": whole[:20] + b"\xff\xff\xff" + whole[23:],
-    }
-    for name, content in files.items():
-        if content is not None:
-            (tmp_path / name).write_bytes(content)
-        with pytest.raises(errors.DataError, match=f"{name} cannot be read as text"):
-            prompts.read_xp3(tmp_path / name)
-
-
 def test_the_target_is_behind_a_space_and_ends_the_document(words):
     example = prompts.encode(words, prompts.Prompted("water", "eau"), CONFIG)
     assert list(example.tokens) == [*words.encode("water"), *words.encode(" eau"), CONFIG.eos]

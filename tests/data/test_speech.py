@@ -46,6 +46,18 @@ def test_without_the_folder_it_is_one_sentence(monkeypatch):
         speech.shakespeare()
 
 
+def test_damaged_files_are_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    for name in ("tinyshakespeare", "reddit"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tinyshakespeare" / "input.txt.gz").write_bytes(gzip.compress(b"Ann:\nGo")[:-4])
+    with pytest.raises(errors.DataError, match="is cut short"):
+        speech.shakespeare()
+    (tmp_path / "reddit" / "one.jsonl.gz").write_bytes(gzip.compress(b'{"author": "ann"}\n'))
+    with pytest.raises(errors.DataError, match=r"line 1, should be .* with the texts author, body"):
+        speech.reddit()
+
+
 def test_reddits_authors_are_those_with_enough_posts(tmp_path, monkeypatch):
     monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
     (tmp_path / "reddit").mkdir()

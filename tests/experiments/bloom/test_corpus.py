@@ -1,8 +1,11 @@
 """The texts: splits do not meet, prompts have their answers, with and without a data folder."""
 
+import gzip
+
 import pytest
 
 from experiments.bloom import corpus
+from fl_jax.core import errors
 
 
 @pytest.fixture(
@@ -38,6 +41,19 @@ def test_prompts_are_made_of_training_texts_alone(texts):
     held = {example.inputs for rows in texts.held_out.values() for r in rows for example in r}
     trained = {example.inputs for task in texts.tasks.values() for example in task}
     assert trained and not held & trained
+
+
+def test_a_damaged_folder_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("FL_JAX_DATA", str(tmp_path))
+    (tmp_path / "udhr").mkdir()
+    path = tmp_path / "udhr" / "udhr_bloom_langs.jsonl.gz"
+    for body, said in (
+        (gzip.compress(b'{"lang": "en", "unit": "title", "text": ""}')[:-4], "is cut short"),
+        (gzip.compress(b'{"lang": "en"}'), r"line 1, should be .* with the texts lang, unit, text"),
+    ):
+        path.write_bytes(body)
+        with pytest.raises(errors.DataError, match=said):
+            corpus.load(0)
 
 
 def test_ratios_add_up():
