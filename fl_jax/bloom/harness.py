@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,6 +23,7 @@ class Harness:
     Args:
         params, config, tokenizer: the model.
         batch: sequences at once.
+        seed: of what is drawn, where a request asks for `do_sample`.
         prefix: the token that stands before a text without a context; `<s>` by default, which is
             what `hf` takes. A model trained here has only seen `</s>` there.
     """
@@ -34,10 +36,11 @@ class Harness:
         *,
         batch: int = 16,
         prefix: int | None = None,
+        seed: int = 0,
     ):
         super().__init__()  # the harness's own attributes, where it is a base
         self.params, self.config, self.tokenizer, self.batch = params, config, tokenizer, batch
-        self.prefix = config.bos if prefix is None else prefix
+        self.prefix, self.seed = config.bos if prefix is None else prefix, seed
 
     @functools.cached_property
     def ready(self) -> generate.Ready:
@@ -100,34 +103,74 @@ class Harness:
         return sums.tolist()
 
     def generate_until(self, requests) -> list[str]:
-        """Texts that continue the contexts, up to the first of the stops. Greedy, unless a
-        request says `do_sample` with a temperature above 0, which is refused."""
-        out = []
-        for start in range(0, len(requests), self.batch):
-            some = [request.args for request in requests[start : start + self.batch]]
-            counts = [int(options.get("max_gen_toks", 256)) for _, options in some]
-            if any(o.get("do_sample") and o.get("temperature") for _, o in some):
-                raise errors.ConfigError(
-                    "this adapter decodes greedily; remove do_sample and temperature from the"
-                    " task's generation_kwargs."
-                )
-            room = self.config.length - max(counts)
+        """Texts that continue the contexts, up to the first of the stops.
+
+        Greedy, unless a request says `do_sample`: then by its temperature (1), top_k and top_p.
+        A context that is too long loses its beginning, whatever other requests ask for.
+
+        Raises:
+            ConfigError: max_gen_toks that leave no room for a prompt, or an option that would
+                change the text and is not known here.
+            DataError: logits that are NaN.
+        """
+        kinds = [_kind(request.args[1]) for request in requests]
+        prompts = []
+        for request, (count, _) in zip(requests, kinds, strict=True):
+            room = self.config.length - count
             if room < 1:
                 raise errors.ConfigError(
-                    f"max_gen_toks {max(counts)} leaves no room for a prompt in"
-                    f" {self.config.length} tokens; ask for fewer."
+                    f"max_gen_toks {count} leaves no room for a prompt in {self.config.length}"
+                    " tokens; ask for fewer."
                 )
-            prompts = [(self.tokenizer.encode(c) or [self.prefix])[-room:] for c, _ in some]
-            tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
-            made = generate.generate(self.ready, self.config, tokens, mask, count=max(counts))
-            made = np.asarray(made)
-            generate.check_drawn(made)
-            for row, count, (_, options) in zip(made, counts, some, strict=True):
-                text = self.tokenizer.decode(row[:count])
-                for stop in _stops(options):
-                    text = text.partition(stop)[0]
-                out.append(text)
+            prompts.append((self.tokenizer.encode(request.args[0]) or [self.prefix])[-room:])
+        out = [""] * len(requests)
+        for kind in dict.fromkeys(kinds):
+            # Alike in length, since a batch is as wide as its longest.
+            own = sorted(
+                (i for i, other in enumerate(kinds) if other == kind),
+                key=lambda i: -len(prompts[i]),
+            )
+            for start in range(0, len(own), self.batch):
+                some = own[start : start + self.batch]
+                made = self._continue([prompts[i] for i in some], *kind, first=some[0])
+                for i, row in zip(some, made, strict=True):
+                    out[i] = self.tokenizer.decode(row)
+                    for stop in _stops(requests[i].args[1]):
+                        out[i] = out[i].partition(stop)[0]
         return out
+
+    def _continue(self, prompts, count, sampling, first) -> np.ndarray:
+        """(prompts, count) tokens; `first`, of the requests, tells the batches' draws apart."""
+        tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
+        key = jax.random.fold_in(jax.random.key(self.seed), first)
+        made = np.asarray(
+            generate.generate(
+                self.ready, self.config, tokens, mask, count=count, sampling=sampling, key=key
+            )
+        )
+        generate.check_drawn(made)
+        return made
+
+
+_NEUTRAL = (None, False, 1)  # of options that are not known here, as num_beams
+
+
+def _kind(options) -> tuple[int, generate.Sampling]:
+    """(tokens to add, how they are drawn) of one request."""
+    known = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p")
+    other = [name for name, value in options.items() if name not in known and value not in _NEUTRAL]
+    if other:
+        raise errors.ConfigError(
+            f"this adapter does not know {', '.join(other)}, only {', '.join(known)}; change the"
+            " task's generation_kwargs."
+        )
+    count = int(options.get("max_gen_toks", 256))
+    if not options.get("do_sample"):
+        return count, generate.GREEDY
+    given = lambda name, default: default if options.get(name) is None else options[name]
+    return count, generate.Sampling(
+        float(given("temperature", 1.0)), given("top_k", 0), float(given("top_p", 1.0))
+    )
 
 
 def _stops(options) -> list[str]:
@@ -136,9 +179,9 @@ def _stops(options) -> list[str]:
     return [until] if isinstance(until, str) else [stop for stop in until if stop]
 
 
-def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16, prefix: int | None = None):
+def make(params: PyTree, config: Config, tokenizer, **settings):
     """The model as an `lm_eval.api.model.LM`, for `lm_eval.simple_evaluate(model=...)`; arguments
-    as for `Harness`.
+    and settings as for `Harness`.
 
     Raises:
         ConfigError: lm-evaluation-harness is not installed.
@@ -149,4 +192,4 @@ def make(params: PyTree, config: Config, tokenizer, *, batch: int = 16, prefix: 
         raise errors.ConfigError(
             "lm-evaluation-harness is not installed; install the package lm-eval."
         ) from None
-    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, batch=batch, prefix=prefix)
+    return type("BloomLM", (Harness, LM), {})(params, config, tokenizer, **settings)

@@ -30,14 +30,14 @@ class Perplexity(NamedTuple):
         """Byte perplexity exp(nats / bytes) [FLORES-101 figures of the BLOOM paper]; infinite where
         a float does not hold it."""
         try:
-            return math.exp(self.nats / max(self.bytes, 1))
+            return math.exp(self.nats / self.bytes)
         except OverflowError:
             return math.inf
 
     @property
     def bits_per_byte(self) -> float:
         """nats / (bytes log 2)."""
-        return self.nats / max(self.bytes, 1) / math.log(2)
+        return self.nats / self.bytes / math.log(2)
 
 
 class Window(NamedTuple):
@@ -143,6 +143,7 @@ def perplexity(
 
     Raises:
         ConfigError: a stride that is not from 1 to the length.
+        DataError: texts without a byte, whose perplexity would be a perfect 1.
     """
     length = config.length if length is None else length
     stride = max(1, length // 2) if stride is None else stride
@@ -152,6 +153,8 @@ def perplexity(
         tokens += len(ids)
         size += len(text.encode("utf-8"))
         pieces += windows(i, [config.eos, *ids], length, stride)
+    if not size:
+        raise errors.DataError("there is no text to measure the perplexity of.")
     scores = sequence_scores(params, config, pieces, length=length, batch=batch)
     return Perplexity(-float(scores.sum()), tokens, size)
 

@@ -74,7 +74,7 @@ def train(
         pattern: what the pieces were cut with.
 
     Raises:
-        ConfigError: a size that does not leave room for the bytes.
+        ConfigError: a size that does not leave room for the bytes, or special ids with gaps.
         DataError: texts, or anything else but pieces with numbers.
     """
     if not isinstance(counts, Mapping):
@@ -85,6 +85,11 @@ def train(
     if size < 256 + len(special):
         raise errors.ConfigError(
             f"a byte-level vocabulary takes at least {256 + len(special)} tokens, got {size}."
+        )
+    if sorted(special.values()) != list(range(len(special))):
+        raise errors.ConfigError(
+            f"special tokens have the ids 0 to {len(special) - 1}, each once, got"
+            f" {dict(special)}; the bytes come behind them."
         )
     vocab = dict(special)
     for letter in sorted(tokenizers.byte_letters()):

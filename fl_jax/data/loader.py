@@ -31,6 +31,9 @@ def permute(index, size: int, *key: int | str) -> np.ndarray:
     Returns:
         int64, the shape of index.
 
+    Raises:
+        ConfigError: an index that is not in the set: it would be walked for ever.
+
     Example:
         >>> sorted(permute(np.arange(5), 5, 0, "train").tolist())
         [0, 1, 2, 3, 4]
@@ -40,7 +43,13 @@ def permute(index, size: int, *key: int | str) -> np.ndarray:
     mask = np.uint64((1 << half) - 1)
     seed = hashlib.blake2b(repr(key).encode(), digest_size=8 * _ROUNDS).digest()
     keys = np.frombuffer(seed, "<u8")
-    x = np.asarray(index, np.uint64)
+    asked = np.asarray(index)
+    if asked.size and not 0 <= asked.min() <= asked.max() < size:
+        raise errors.ConfigError(
+            f"a permutation of {size} takes indices from 0 to {size - 1}, got {asked.min()} to"
+            f" {asked.max()}."
+        )
+    x = asked.astype(np.uint64)
     out = np.array(x, np.uint64, ndmin=1)
     todo = np.ones(out.shape, bool)
     while todo.any():
@@ -106,26 +115,26 @@ def write_cache(
     (folder / "meta.json").unlink(missing_ok=True)
     dtype = np.uint16 if vocab <= 2**16 else np.uint32
     raw, offsets = folder / "tokens.raw", [0]
-    with raw.open("wb") as file:
-        for document in documents:
-            array = np.asarray(document, np.int64)
-            if not array.size:
-                continue
-            low, high = int(array.min()), int(array.max())
-            if low < 0 or high >= vocab:
-                raise errors.DataError(
-                    f"document {len(offsets) - 1} has the token {low if low < 0 else high},"
-                    f" outside a vocabulary of {vocab}."
-                )
-            file.write(array.astype(dtype).tobytes())
-            offsets.append(offsets[-1] + array.size)
-    if len(offsets) == 1:
-        raw.unlink()
-        raise errors.DataError(f"there are no documents to write to {folder}.")
-    flat = np.memmap(raw, dtype, "r")
-    np.save(folder / "tokens.npy", flat)
+    try:
+        with raw.open("wb") as file:
+            for document in documents:
+                array = np.asarray(document, np.int64)
+                if not array.size:
+                    continue
+                low, high = int(array.min()), int(array.max())
+                if low < 0 or high >= vocab:
+                    raise errors.DataError(
+                        f"document {len(offsets) - 1} has the token {low if low < 0 else high},"
+                        f" outside a vocabulary of {vocab}."
+                    )
+                file.write(array.astype(dtype).tobytes())
+                offsets.append(offsets[-1] + array.size)
+        if len(offsets) == 1:
+            raise errors.DataError(f"there are no documents to write to {folder}.")
+        np.save(folder / "tokens.npy", np.memmap(raw, dtype, "r"))
+    finally:
+        raw.unlink(missing_ok=True)
     np.save(folder / "offsets.npy", np.array(offsets, np.int64))
-    raw.unlink()
     (folder / "meta.json").write_text(json.dumps({"vocab": vocab, **(meta or {})}))
     return TokenCache(folder)
 

@@ -39,10 +39,14 @@ def cut(stream: np.ndarray, length: int) -> np.ndarray:
         stream: (tokens,) documents one after another, each ending in its `</s>`.
         length: tokens of a row that are inputs.
 
+    Raises:
+        ConfigError: a length that is not above 0.
+
     Example:
         >>> cut(np.arange(8), 3).tolist()
         [[0, 1, 2, 3], [3, 4, 5, 6]]
     """
+    errors.positive("length of a row", length)
     rows = max(0, (len(stream) - 1) // length)
     index = np.arange(rows)[:, None] * length + np.arange(length + 1)[None]
     return np.asarray(stream)[index]
@@ -144,7 +148,12 @@ def pack(examples: Sequence[Example], length: int, *, how: str = "best_fit") -> 
 
 
 def pieces_of(documents: Sequence[Sequence[int]], length: int) -> list[Example]:
-    """Documents as examples that fit: longer ones in consecutive parts, empty ones left out."""
+    """Documents as examples that fit: longer ones in consecutive parts, empty ones left out.
+
+    Raises:
+        ConfigError: a length that is not above 0.
+    """
+    errors.positive("length of a row", length)
     return [
         Example(document[start : start + length])
         for document in documents

@@ -113,10 +113,30 @@ def test_generation_stops_where_it_should(held):
     stop = free[1]
     assert make(max_gen_toks=8, until=[stop])[0] == free.partition(stop)[0]
     assert make(max_gen_toks=8, until=stop)[1] == other.partition(stop)[0]
-    with pytest.raises(errors.ConfigError, match="decodes greedily"):
-        make(do_sample=True, temperature=0.7)
+    with pytest.raises(errors.ConfigError, match="does not know repetition_penalty"):
+        make(repetition_penalty=1.2, num_beams=1)
     with pytest.raises(errors.ConfigError, match="leaves no room for a prompt in 64"):
         make(max_gen_toks=64)
+
+
+def test_a_request_does_not_depend_on_what_others_ask_for(held):
+    """A prompt was cut to make room for the longest text that any of its batch asked for."""
+    adapter = harness.Harness(*held, batch=2)
+    long = ask("x y z " * 30, {"max_gen_toks": 4})
+    alone = adapter.generate_until([long])
+    others = [ask("The cat", {"max_gen_toks": 60}), long, ask("Ein", {"max_gen_toks": 4})]
+    assert adapter.generate_until(others)[1:2] == alone
+
+
+def test_generation_draws_where_it_is_asked_to(held):
+    options = {"max_gen_toks": 12, "do_sample": True, "temperature": 0.9, "top_k": 50}
+    requests = [ask("The cat", options)] * 5
+    draw = lambda seed: harness.Harness(*held, batch=2, seed=seed).generate_until(requests)
+    found = draw(0)
+    assert len(set(found)) == 5 and draw(0) == found and draw(1) != found
+    options["temperature"] = 0.0
+    greedy = harness.Harness(*held).generate_until([ask("The cat", options)])
+    assert greedy == harness.Harness(*held).generate_until([ask("The cat", {"max_gen_toks": 12})])
 
 
 def test_a_model_that_diverged_gives_no_answers(held):

@@ -97,3 +97,11 @@ def test_batches_of_no_sequences_are_refused(held, batch):
 def test_a_perplexity_that_no_float_holds_is_infinite():
     assert score.Perplexity(800.0, 1, 1).per_byte == math.inf
     assert score.Perplexity(800.0, 1, 1).bits_per_byte == 800 / math.log(2)
+
+
+def test_no_text_has_no_perplexity(held):
+    """It was 1, the best there is."""
+    params, config, words = held
+    for texts in ([], ["", ""]):
+        with pytest.raises(errors.DataError, match="there is no text"):
+            score.perplexity(params, config, words, texts)

@@ -71,6 +71,9 @@ def test_alpha_evens_out_languages():
 def test_a_vocabulary_must_hold_the_bytes():
     with pytest.raises(errors.ConfigError, match="at least 260"):
         bpe.train({"a": 1}, 100)
+    for special in ({"<p>": 3}, {"<p>": 0, "<q>": 0}):  # a byte got the same id
+        with pytest.raises(errors.ConfigError, match="special tokens have the ids 0 to"):
+            bpe.train({"a": 1}, 300, special=special)
 
 
 def test_a_text_never_becomes_a_special_token():

@@ -18,6 +18,13 @@ def test_permute_is_a_permutation(size):
             assert not np.array_equal(found, loader.permute(np.arange(size), size, *other))
 
 
+@pytest.mark.parametrize("index", [5, 100, -1, [0, 5]])
+def test_permute_takes_what_is_in_the_set_alone(index):
+    """100 of 5 was walked for ever, and 5 of 5 went where 0 to 4 go."""
+    with pytest.raises(errors.ConfigError, match="of 5 takes indices from 0 to 4"):
+        loader.permute(index, 5, 0)
+
+
 def test_permute_mixes():
     """Neighbours come apart: the mean step is that of a random permutation, a third of it."""
     found = loader.permute(np.arange(3000), 3000, 0)
@@ -62,6 +69,7 @@ def test_a_cache_is_the_list_that_was_written(tmp_path):
         loader.write_cache(tmp_path, [[60]], vocab=50)
     with pytest.raises(errors.DataError, match="no whole token cache"):
         loader.TokenCache(tmp_path)  # the failed write left none
+    assert not (tmp_path / "tokens.raw").exists()
     with pytest.raises(errors.DataError, match="no documents"):
         loader.write_cache(tmp_path, [[]], vocab=50)
 
