@@ -126,10 +126,8 @@ class Harness:
         out = [""] * len(requests)
         for kind in dict.fromkeys(kinds):
             # Alike in length, since a batch is as wide as its longest.
-            own = sorted(
-                (i for i, other in enumerate(kinds) if other == kind),
-                key=lambda i: -len(prompts[i]),
-            )
+            own = [i for i, other in enumerate(kinds) if other == kind]
+            own.sort(key=lambda i: -len(prompts[i]))
             for start in range(0, len(own), self.batch):
                 some = own[start : start + self.batch]
                 made = self._continue([prompts[i] for i in some], *kind, first=some[0])
