@@ -76,7 +76,7 @@ def attention(
     square = isinstance(offset, int) and offset == 0 and queries == keys
     exact = alibi == "relative" and not (dropout and key is not None)
     plain = mask is None and segments is None
-    name = choose(implementation, square and exact, plain, q.dtype, q.shape[-1])
+    name = choose(implementation, square and exact, plain, q.dtype, q.shape[-1], keys)
     if positions is None:
         if mask is None:
             index = jnp.arange(keys, dtype=jnp.int32)
@@ -94,7 +94,7 @@ def attention(
     return (_cudnn if name == "cudnn" else _folded)(q, k, v, slopes, seen)
 
 
-def choose(asked: str, training: bool, plain: bool, dtype, width: int) -> str:
+def choose(asked: str, training: bool, plain: bool, dtype, width: int, keys: int = 0) -> str:
     """The implementation to use: the one place where that is decided.
 
     Args:
@@ -103,6 +103,7 @@ def choose(asked: str, training: bool, plain: bool, dtype, width: int) -> str:
         plain: no mask on the keys and no packed documents.
         dtype: of q, k and v.
         width: of a head, before ALiBi is folded in.
+        keys: how many; folded ALiBi is exact up to `position.LONGEST`.
 
     Raises:
         ConfigError: what was asked for cannot do it.
@@ -111,12 +112,13 @@ def choose(asked: str, training: bool, plain: bool, dtype, width: int) -> str:
         errors.one_of("attention", asked, IMPLEMENTATIONS)
     short = dtype in (jnp.bfloat16, jnp.float16)
     folded = width + position.FOLDED
+    exact = keys <= position.LONGEST
     able = {
         "einsum": True,
         "blocked": training,
-        "folded": training,
-        "cudnn": training and plain and short and folded + -folded % 8 <= _cudnn_width(),
-        "splash": training,
+        "folded": training and exact,
+        "cudnn": training and exact and plain and short and folded + -folded % 8 <= _cudnn_width(),
+        "splash": training and exact,
     }
     if asked == "auto":
         backend = jax.default_backend()
@@ -124,6 +126,11 @@ def choose(asked: str, training: bool, plain: bool, dtype, width: int) -> str:
         return next(name for name in (best, "blocked", "einsum") if able[name])
     if asked in ("blocked", "folded", "splash") and not training:
         return "einsum"  # decoding with a cache, dropout: only this one is general
+    if not exact and not able[asked]:
+        raise errors.ConfigError(
+            f"attention {asked!r} folds ALiBi into queries and keys, which is exact for"
+            f" {position.LONGEST} keys, and here are {keys}; choose 'auto' or 'blocked'."
+        )
     if not able[asked]:
         raise errors.ConfigError(
             f"attention {asked!r} takes whole sequences of bfloat16 or float16 without mask,"

@@ -10,6 +10,7 @@ from fl_jax.core import errors
 from fl_jax.core.types import Array, Float, Int, Shaped
 
 FOLDED = 6  # columns that `fold_alibi` appends to queries and keys
+LONGEST = 32_768  # tokens whose positions, counted back from the last, these hold exactly
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
@@ -46,7 +47,7 @@ def fold_alibi(
 
     A score is scale * (q . k). With w = slope / scale split into three bfloat16 parts and the
     position into 128 a + b, the query columns [128 w1, w1, 128 w2, w2, 128 w3, w3] and the key
-    columns [a, b, a, b, a, b] are all exact in bfloat16 up to position 32,767, so that any
+    columns [a, b, a, b, a, b] are all exact in bfloat16 from -32,768 to 32,767, so that any
     attention kernel that accumulates in float32 computes ALiBi without a bias. Only differences
     of positions matter to the softmax; positions counted back from the end (so, not above 0)
     keep the sums small.
@@ -54,7 +55,7 @@ def fold_alibi(
     Args:
         slopes: (heads,) float32, constants.
         scale: what the kernel multiplies the dot product by.
-        positions: integers of magnitude below 32,768.
+        positions: integers from -32,768 to 32,767.
 
     Returns:
         (query columns (heads, 6), key columns (batch, time, 6)), float32 with bfloat16 values.

@@ -70,9 +70,9 @@ def test_cut_overlaps_by_the_token_that_is_predicted_from():
 def test_long_documents_come_in_parts():
     parts = packing.pieces_of([[1, 2, 3, 4, 5], [], [6]], 2)
     assert [list(p.tokens) for p in parts] == [[1, 2], [3, 4], [5], [6]]
-    for cut, given in ((packing.cut, np.arange(4)), (packing.pieces_of, [[1, 2]])):
+    for cut, some in ((packing.cut, np.arange(4)), (packing.pieces_of, [[1, 2]])):
         with pytest.raises(errors.ConfigError, match="length of a row must be above 0"):
-            cut(given, 0)
+            cut(some, 0)
 
 
 def test_what_does_not_fit_is_refused():

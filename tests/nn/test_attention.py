@@ -150,3 +150,18 @@ def test_cudnn_is_chosen_where_it_takes_the_heads(capability, widths, monkeypatc
         assert attention.choose("auto", True, True, jnp.bfloat16, width) == wanted
     with pytest.raises(errors.ConfigError, match="are 262"):
         attention.choose("cudnn", True, True, jnp.bfloat16, 256)
+
+
+@pytest.mark.parametrize(("backend", "way"), [("gpu", "cudnn"), ("tpu", "splash")])
+def test_folded_alibi_is_not_chosen_beyond_where_it_is_exact(backend, way, monkeypatch):
+    """A position of 32,769 was rounded to the next even one of 128, and the scores with it."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    device = types.SimpleNamespace(compute_capability="9.0")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    choose = lambda asked, keys: attention.choose(asked, True, True, jnp.bfloat16, 64, keys)
+    longest = position.LONGEST
+    assert choose("auto", longest) == way and choose("auto", longest + 1) == "blocked"
+    for asked in (way, "folded"):
+        assert choose(asked, longest) == asked
+        with pytest.raises(errors.ConfigError, match="exact for 32768 keys, and here are 32769"):
+            choose(asked, longest + 1)

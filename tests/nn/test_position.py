@@ -44,3 +44,12 @@ def test_folded_columns_are_exact_in_bfloat16(heads, width):
     scores = scale * np.asarray(queries, np.float64) @ np.asarray(keys[0], np.float64).T
     wanted = slopes.astype(np.float64)[:, None] * np.asarray(where, np.float64)
     np.testing.assert_allclose(scores, wanted, atol=1e-4, rtol=0)
+
+
+def test_folded_keys_are_exact_up_to_the_longest():
+    _, keys = position.fold_alibi(
+        position.alibi_slopes(2), 1.0, jnp.arange(-position.LONGEST - 1, 0)[None]
+    )
+    rounded = np.asarray(keys).astype(ml_dtypes.bfloat16).astype(np.float32)
+    same = (np.asarray(keys) == rounded).all(-1)[0]
+    assert same[1:].all() and not same[0]
