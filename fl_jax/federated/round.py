@@ -113,7 +113,8 @@ def make(
             secure aggregation together with something that looks at single updates, or with a
             range that cuts what the aggregator counts by. `init`:
             variables that are not floating-point. The step, when it is traced: a population of
-            another size than the sampler's; an attack whose updates are not like the model.
+            another size than the sampler's; a slot that returns something that is not like the
+            model, or an attack whose state changes its form.
     """
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
@@ -223,9 +224,11 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
         seen, told = _reveal(parts, state, arrived, session, key)
     inspection = () if parts.inspect is None else parts.inspect(seen)
     aggregate, aggregator_state = rule.update(seen, state.aggregator)
+    _check_like("an aggregator returns one update", aggregate, state.variables)
     aggregate, defence_state = parts.defence.server(
         aggregate, state.defence, rng.fold(key, "defence")
     )
+    _check_like("a defence's `server` returns the aggregate", aggregate, state.variables)
     aggregate = tree.cast(aggregate, state.variables)
     variables, server_state = _advance(state, aggregate, parts.server)
     put = lambda all, new: all.at[selected.ids].set(new)
@@ -271,6 +274,7 @@ def _train(
             longest=population.longest,
             **({} if client.remember is None else {"own": own}),
         )
+        _check_like("a client returns its local variables", trained, state.variables)
         update = tree.sub(trained, state.variables)
         norm = tree.norm(update)
         update, weight, finite = _weigh(parts, state, update, size, counts & arrives)
@@ -327,12 +331,19 @@ def _strike(
         return attack.update(view, state.attack, rng.fold(key, "attack"))
 
     def quiet(view):
-        updates, _, info = jax.eval_shape(attacked, view)
-        _check_sent(updates, state.variables, attack.most)
+        updates, after, info = jax.eval_shape(attacked, view)
+        _check_like(
+            f"an attack returns `most` = {attack.most} updates stacked on a leading axis",
+            updates,
+            state.variables,
+            (attack.most,),
+        )
+        _check_memory(after, state.attack)
         return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
     sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
     # Of a training that diverged the server drops the update; no later round may stand on it.
+    sent = tree.cast(sent, state.variables)
     sound = tree.all_finite(attack_state) | ~tree.all_finite(state.attack)
     attack_state = tree.where(sound, attack_state, state.attack)
     norms = jax.vmap(tree.norm)(sent)
@@ -363,6 +374,7 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts):
     """(update or zeros, weight, finite) of one sender: what is not counted leaves no trace."""
     rule = parts.rule
     update = parts.defence.client(update, state.defence)
+    _check_like("a defence's `client` returns an update", update, state.variables)
     # Rules compare squared lengths: of one that float32 does not hold, they make NaN.
     finite = jnp.isfinite(tree.squared_norm(update))
     base = size.astype(jnp.float32) if rule.weight == "examples" else jnp.float32(1)
@@ -402,18 +414,34 @@ def _reveal(parts: _Parts, state: RoundState, arrived: _Arrived, session, key):
     return seen, secure_sums.SecureInfo(arrived.clipped.astype(jnp.int32), recovered)
 
 
-def _check_sent(updates: PyTree, variables: Variables, most: int) -> None:
-    """Refuses an attack that does not return `most` updates, stacked, like the model."""
+def _check_like(what: str, got: PyTree, variables: Variables, lead: tuple[int, ...] = ()) -> None:
+    """Refuses what a slot of the round returns if it is not like the model."""
     shown = lambda tree_, lead: {
-        name: (*lead, *leaf.shape) for name, leaf in tree.named_leaves(tree_).items()
+        name: (*lead, *jnp.shape(leaf)) for name, leaf in tree.named_leaves(tree_).items()
     }
-    got, wanted = shown(updates, ()), shown(variables, (most,))
+    got, wanted = shown(got, ()), shown(variables, lead)
     wrong = [name for name in {**wanted, **got} if got.get(name) != wanted.get(name)]
     if wrong:
         raise errors.ConfigError(
-            f"an attack returns `most` = {most} updates stacked on a leading axis, like the"
-            f" variables (parameters and batch statistics), but {wrong[0]} should be"
-            f" {wanted.get(wrong[0], 'absent')} and is {got.get(wrong[0], 'absent')}."
+            f"{what}, like the variables (parameters and batch statistics), but {wrong[0]} should"
+            f" be {wanted.get(wrong[0], 'absent')} and is {got.get(wrong[0], 'absent')}."
+        )
+
+
+def _check_memory(after: PyTree, before: PyTree) -> None:
+    """Refuses an attack whose state changes its form: rounds without attackers keep it as it is."""
+    dtype = lambda leaf: getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+    form = lambda state: {
+        name: f"{dtype(leaf)} of shape {jnp.shape(leaf)}"
+        for name, leaf in tree.named_leaves(state).items()
+    }
+    got, wanted = form(after), form(before)
+    wrong = [name for name in {**wanted, **got} if got.get(name) != wanted.get(name)]
+    if wrong:
+        raise errors.ConfigError(
+            "an attack's state keeps the form that its `init` gave it, but"
+            f" {wrong[0] or 'it'} was {wanted.get(wrong[0], 'absent')} and is"
+            f" {got.get(wrong[0], 'absent')} after `update`."
         )
 
 

@@ -9,10 +9,18 @@ import pytest
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.federated import client, population, round, sampling
-from fl_jax.federated.aggregators import fldetector, geometric_median, mean, median, restart
+from fl_jax.federated.aggregators import (
+    base,
+    fldetector,
+    geometric_median,
+    mean,
+    median,
+    restart,
+)
 from fl_jax.federated.attacks import constrain_and_scale, neurotoxin
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.defences import norm_clip
+from fl_jax.federated.defences.base import Defence
 from fl_jax.train import cohort
 from fl_jax.train import mesh as meshes
 from fl_jax.train.state import Variables
@@ -425,6 +433,76 @@ def test_an_attack_whose_updates_are_not_like_the_model_is_refused(sends, said):
     made = algorithm(attack=own)
     with pytest.raises(errors.ConfigError, match=said):
         made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (
+            lambda state: state.astype(jnp.float32),
+            r"it was int32 of .* and is float32 of",
+        ),
+        (lambda state: (state, state), r"after `update`"),
+    ],
+)
+def test_an_attack_whose_state_changes_its_form_is_refused(after, said):
+    def send(view, state, key):
+        return jax.tree.map(lambda a: jnp.stack([a] * 2), view.variables), after(state), ()
+
+    made = algorithm(attack=Attack(lambda variables: jnp.int32(0), send, 2))
+    with pytest.raises(errors.ConfigError, match=said):
+        made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+ODD = client.ClientInfo(jnp.float32(0))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"client": client.Client(lambda v, *a, **k: (v.params, ODD), lambda size: size)},
+            "a client returns its local variables, like the .* params/bias should be",
+        ),
+        ({"defence": Defence(client=lambda u, s: u.params)}, "a defence's `client` returns an"),
+        (
+            {"defence": Defence(server=lambda a, s, key: (a.params, s))},
+            "a defence's `server` returns the aggregate",
+        ),
+        (
+            {
+                "aggregator": base.Aggregator(
+                    base.stateless, lambda seen, s: (base.average(seen).params, s)
+                )
+            },
+            "an aggregator returns one update",
+        ),
+    ],
+)
+def test_a_part_that_forgets_the_batch_statistics_is_refused(parts, said):
+    made = algorithm(**parts)
+    with pytest.raises(errors.ConfigError, match=said):
+        made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+def test_wide_updates_of_an_attack_on_a_narrow_model_are_sent_narrow():
+    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), toy.variables(jax.random.key(0)))
+    send = lambda view, s, key: (
+        jax.tree.map(lambda a: jnp.full((2, *a.shape), 3.0), view.variables),
+        s,
+        (),
+    )
+    made = algorithm(
+        client=toy.STILL,
+        sampler=sampling.single_shot(toy.PARTICIPANTS, 3, attackers=[3, 7], rounds=[0]),
+        aggregator=median.median(),
+        attack=Attack(lambda variables: (), send, 2),
+        evaluate=lambda variables, data: {},
+    )
+    after, _ = made.step(made.init(narrow), DATA, jax.random.key(1))
+    moved = tree.sub(tree.wide(after.variables), tree.wide(narrow))
+    assert all(a.dtype == jnp.bfloat16 for a in jax.tree.leaves(after.variables))
+    np.testing.assert_allclose(moved.params["bias"], 3.0, atol=0.02)
 
 
 def test_an_unknown_weight_of_an_aggregator_is_refused():
