@@ -123,10 +123,14 @@ class RunDirectory:
         return self
 
     def refused(self) -> None:
-        """Takes back what a run wrote that was refused before it found anything."""
+        """Takes back what a run wrote that was refused before it found anything: its config, and
+        files that it opened and wrote nothing to."""
         stored = self.path / "config.json"
-        if first_process() and [*self.path.iterdir()] == [stored]:
-            stored.unlink()
+        there = [*self.path.iterdir()] if first_process() else []
+        bare = all(f.is_file() and not f.stat().st_size for f in there if f != stored)
+        if stored in there and bare:
+            for file in there:
+                file.unlink()
             if self.made:
                 self.path.rmdir()
 

@@ -65,8 +65,12 @@ def test_a_run_that_was_refused_leaves_nothing(tmp_path):
     start(tmp_path, out=tmp_path / "empty").refused()
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
     assert not list((tmp_path / "empty").iterdir())
+    opened = start(tmp_path, out=tmp_path / "new")
+    (opened.path / "metrics.jsonl").write_text("")
+    opened.refused()
+    assert not opened.path.exists()
     begun = start(tmp_path, out=tmp_path / "new")
-    (begun.path / "metrics.jsonl").write_text("")
+    (begun.path / "metrics.jsonl").write_text("{}\n")
     begun.refused()
     assert sorted(p.name for p in begun.path.iterdir()) == ["config.json", "metrics.jsonl"]
 
