@@ -27,6 +27,11 @@ def krum_scores(x, f):
     return out
 
 
+def mixed(x, f):
+    away = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    return np.stack([x[np.argsort(row, kind="stable")[: len(x) - f]].mean(0) for row in away])
+
+
 def krum(x, f):
     return x[np.argmin(krum_scores(x, f))]
 

@@ -26,6 +26,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    mixing,
     multi_metrics,
     rflbat,
     robust_rate,
@@ -141,6 +142,14 @@ RULES = {
         lambda u, n: reference.multi_krum(u, 1, 2),
     ),
     "bulyan": (krum.bulyan(attackers=1), lambda u, n: reference.bulyan(u, 1)),
+    "trimmed mean of mixed": (
+        mixing.nearest_neighbours(median.trimmed_mean(trim=1), attackers=1),
+        lambda u, n: reference.trimmed_mean(reference.mixed(u, 1), 1),
+    ),
+    "median of mixed": (
+        mixing.nearest_neighbours(median.median(), attackers=2),
+        lambda u, n: np.median(reference.mixed(u, 2), axis=0),
+    ),
     "geometric median, published": (
         geometric_median.geometric_median(),
         lambda u, n: reference.geometric_median(u, n, 3, "mean"),
@@ -215,7 +224,14 @@ SIDE_BY_SIDE = (
     "flare",
     "snowball, bottom-up",
 )
-NEEDS = {"krum": 5, "multi-krum": 5, "multi-krum of 2": 5, "bulyan": 7, "snowball, bottom-up": 5}
+NEEDS = {
+    "krum": 5,
+    "multi-krum": 5,
+    "multi-krum of 2": 5,
+    "bulyan": 7,
+    "median of mixed": 5,
+    "snowball, bottom-up": 5,
+}
 
 
 @functools.cache
