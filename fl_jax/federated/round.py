@@ -28,6 +28,10 @@ from fl_jax.federated.sampling import Sampler
 from fl_jax.train import cohort
 from fl_jax.train.state import Variables
 
+# Rules add up squared lengths, and squares of those: what float32 does not hold makes NaN of them,
+# or of the whole round nothing.
+LONGEST = 1e17
+
 
 class RoundState(NamedTuple):
     """Everything the next round needs."""
@@ -38,7 +42,7 @@ class RoundState(NamedTuple):
     aggregator: PyTree
     defence: PyTree
     attack: PyTree
-    dropped: Int[Array, ""]  # updates left out so far: not finite, or too long for float32
+    dropped: Int[Array, ""]  # updates left out so far: not finite, or as long as LONGEST
     clients: PyTree = ()  # what the participants keep, leaves (participants, ...)
 
 
@@ -375,8 +379,7 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts):
     rule = parts.rule
     update = parts.defence.client(update, state.defence)
     _check_like("a defence's `client` returns an update", update, state.variables)
-    # Rules compare squared lengths: of one that float32 does not hold, they make NaN.
-    finite = jnp.isfinite(tree.squared_norm(update))
+    finite = tree.squared_norm(update) < LONGEST**2  # False of NaN
     base = size.astype(jnp.float32) if rule.weight == "examples" else jnp.float32(1)
     weight = jnp.where(finite & counts, base, 0.0)
     update = tree.where(weight > 0, update, tree.zeros_like(update))

@@ -16,6 +16,7 @@ from fl_jax.federated.aggregators import (
     mean,
     median,
     restart,
+    rflbat,
 )
 from fl_jax.federated.attacks import constrain_and_scale, neurotoxin
 from fl_jax.federated.attacks.base import Attack, View
@@ -212,12 +213,16 @@ def test_nan_from_one_of_1000_clients_is_as_if_it_were_masked_out(aggregator, pl
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("aggregator", [mean.mean(), geometric_median.geometric_median()])
-def test_an_update_too_long_for_float32_is_left_out(aggregator):
-    """Each of its numbers is finite, its squared length is not: the geometric median was NaN."""
+@pytest.mark.parametrize(
+    ("aggregator", "far"),
+    [(mean.mean(), 1e30), (geometric_median.geometric_median(), 1e30), (rflbat.rflbat(), 4e18)],
+)
+def test_an_update_too_long_for_float32_is_left_out(aggregator, far):
+    """Each of its numbers is finite, its squared length is not, or sums of such are not: the
+    geometric median was NaN, and RFLBAT moved nothing."""
 
     def train(variables, examples, start, size, key, *, longest):
-        step = jnp.where(start == people.start[3], 1e30, 1.0).astype(jnp.float32)
+        step = jnp.where(start == people.start[3], far, 1.0).astype(jnp.float32)
         moved = jax.tree.map(lambda a: a + step, variables)
         return moved, client.ClientInfo(jnp.float32(0))
 

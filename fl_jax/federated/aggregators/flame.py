@@ -1,12 +1,11 @@
 """FLAME: cluster by direction, clip to the median norm, add a little noise."""
 
-import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Bool, Float
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, drawing
-from fl_jax.federated.statistics import gram
+from fl_jax.federated.statistics import gram, hdbscan
 from fl_jax.federated.statistics import norms as lengths
 
 
@@ -28,13 +27,8 @@ def majority(
         Campello, Moulavi, Sander 2013 (HDBSCAN*); Nguyen et al. 2022, section 4.2 (its use).
     """
     both = arrived[:, None] & arrived[None, :]
-    linked = jnp.where(both, distances, jnp.inf)
     size = distances.shape[0]
-
-    def through(k, u):
-        return jnp.minimum(u, jnp.maximum(u[:, k][:, None], u[k, :][None, :]))
-
-    linked = jax.lax.fori_loop(0, size, through, linked)
+    linked = hdbscan.minimax(jnp.where(both, distances, jnp.inf))
     linked = jnp.where(jnp.eye(size, dtype=bool) & both, 0.0, linked)
     wanted = jnp.sum(arrived) // 2 + 1
     # The threshold at which the component of each point holds `wanted` points.
