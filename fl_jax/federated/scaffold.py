@@ -50,7 +50,9 @@ def make(
         rate: the client's learning rate.
         sampler: who takes part; updates that do not arrive leave no trace.
         server_rate: eta_g.
-        aggregator: what the server takes for the mean of the messages; None = the mean.
+        aggregator: what the server takes for the mean of the messages; None = the mean. One with
+            noise (DP-FedAvg) does not make c private, which moves by the share of all participants
+            whose messages arrived.
         attack: what compromised participants send: a message. Attacks that are made of the others'
             updates make one as they are; one that trains a model is given to `of_model`.
         defence: what the server does to messages and aggregate.
