@@ -166,6 +166,21 @@ def test_legacy_configs_are_read(folder):
         convert.read_config(folder)
 
 
+def test_every_setting_of_a_config_comes_back(tmp_path):
+    """Under HF's names."""
+    own = {
+        "norm_eps": 1e-6, "length": 77, "bos": 4, "eos": 5, "pad": 6, "dropout": 0.1,
+        "attention_dropout": 0.2,
+    }  # fmt: skip
+    config = dataclasses.replace(CONFIG, **own)
+    bloom.save_hf(tmp_path, golden.params(), config)
+    assert convert.read_config(tmp_path) == config
+    written = json.loads((tmp_path / "config.json").read_text())
+    names = ("layer_norm_epsilon", "seq_length", "bos_token_id", "eos_token_id", "pad_token_id",
+             "hidden_dropout", "attention_dropout")  # fmt: skip
+    assert [written[name] for name in names] == list(own.values())
+
+
 @pytest.mark.parametrize("shard_bytes", [2**30, 20_000])
 @pytest.mark.parametrize("last", ["config.json", "safetensors"])
 def test_an_export_that_is_killed_leaves_no_checkpoint(folder, monkeypatch, shard_bytes, last):

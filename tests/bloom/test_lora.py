@@ -39,6 +39,14 @@ def test_merged_equals_applied(key):
     assert not np.allclose(found, HIDDEN(params, CONFIG, golden.TOKENS)[0], atol=0.1)
 
 
+def test_an_adapter_counts_alpha_over_rank_times(key):
+    params, low = golden.params(), adapters(key, rank=2)
+    merged = lora.merge(params, low, alpha=5.0)["layers"]["up"]["kernel"]
+    update = np.einsum("lir,lro->lio", low["up"]["a"], low["up"]["b"])
+    wanted = np.asarray(params["layers"]["up"]["kernel"]) + 2.5 * update
+    np.testing.assert_allclose(merged, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_clients_side_by_side_are_clients_alone(key):
     """The gradient of stacked adapters, under vmap, is each client's own."""
     params = golden.params()

@@ -78,6 +78,15 @@ def test_published_sizes(name, count, without_embedding):
     assert count - tree.size(shapes["embedding"]["table"]) == without_embedding
 
 
+def test_flops_are_those_of_the_products():
+    """Forward, and twice that backward; a query looks at the keys up to itself."""
+    config, length = configs.size("560m"), 2048
+    h, keys = config.hidden, np.arange(1, length + 1).mean()
+    layer = 2 * h * (3 * h + h + 4 * h + 4 * h) + 2 * 2 * h * keys
+    forward = config.layers * layer + 2 * h * config.vocab
+    assert config.flops_per_token() == pytest.approx(3 * forward, rel=1e-4)
+
+
 def test_init_is_the_published_one(key):
     config = with_(hidden=96, layers=8, vocab=500)
     params = model.init(key, config)
@@ -164,6 +173,26 @@ def test_dropout_is_on_with_a_key_alone(params, key):
     again, _ = HIDDEN(params, config, golden.TOKENS, key=key)
     assert not np.allclose(plain, dropped, atol=0.1)
     np.testing.assert_array_equal(dropped, again)
+
+
+def test_dropout_keeps_the_mean(key):
+    found = np.asarray(model._dropout(jnp.ones((200, 200)), 0.25, key, "attention"))
+    assert set(np.unique(found)) == {0.0, np.float32(1 / 0.75)}
+    assert found.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_every_place_of_every_layer_drops_for_itself(params, key, monkeypatch):
+    """The embedding and both branches of a layer, each with a draw of its own."""
+    drawn = []
+
+    def noted(x, rate, key, name):
+        drawn.append((np.asarray(jax.random.key_data(key)).tobytes(), name))
+        return x
+
+    monkeypatch.setattr(model, "_dropout", noted)
+    model.hidden(params, with_(dropout=0.5, scan=False), golden.TOKENS, key=key)
+    assert [name for _, name in drawn] == ["embedding", *["attention", "mlp"] * CONFIG.layers]
+    assert len({of for of, _ in drawn}) == 1 + CONFIG.layers
 
 
 def test_what_cannot_be_is_refused(params):

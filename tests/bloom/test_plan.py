@@ -20,6 +20,15 @@ def test_a_plan_counts_the_state_of_one_device():
     assert "8 devices (data 1 x fsdp 4 x tensor 2)" in text
 
 
+def test_results_of_one_kind_add_up():
+    program = """
+      %a = f32[8,4]{1,0} all-gather(%b), dimensions={0}
+      %c = (bf16[2]{0}, f32[3]{0}) all-reduce(%d, %e), to_apply=%sum
+      %f = bf16[16]{0} all-gather-start(%g), dimensions={0}
+      %h = f32[8]{0} add(%i, %j)"""
+    assert plan.collectives(program) == {"all-gather": (2, 128 + 32), "all-reduce": (1, 4 + 12)}
+
+
 def test_axes_must_divide():
     with pytest.raises(errors.ConfigError, match="does not divide 8 devices"):
         plan.make(CONFIG, devices=8, fsdp=3)

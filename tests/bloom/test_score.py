@@ -46,6 +46,7 @@ def test_windows_score_every_token_but_the_first_once(count):
     seen = []
     for window in score.windows(0, tokens, 16, 8):
         assert len(window.tokens) <= 17 and window.first >= 1
+        assert len(window.tokens) == 17 or window.tokens[0] == 0  # as much context as fits
         seen += window.tokens[window.first :]
     assert seen == tokens[1:]
 
@@ -74,6 +75,11 @@ def test_rank_chooses_by_the_answers_likelihood(held):
             assert value == pytest.approx(wanted, rel=1e-4)
     right = [int(np.argmax(s)) == q.answer for s, q in zip(found.scores, questions, strict=True)]
     assert found.accuracy == np.mean(right)
+    # The likelier for its bytes, the less likely for its characters.
+    question = score.Question("The cat", ("漢漢", "BBBB"), 0)
+    found = score.rank(params, config, words, [question], length=128)
+    first, second = found.scores[0]
+    assert first / 6 > second / 4 > first / 2 and found.accuracy_per_byte == 1
     for choices, answer in [((), 0), (("a", "b"), 2), (("a", "b"), -1)]:
         with pytest.raises(errors.DataError, match=f"number {answer} of {len(choices)} choices"):
             score.rank(params, config, words, [score.Question("Ein", choices, answer)])

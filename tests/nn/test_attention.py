@@ -51,6 +51,14 @@ def test_the_definition_is_the_formula():
     np.testing.assert_allclose(out, by_hand(q, k, v, slopes), atol=2e-6)
 
 
+def test_dropout_of_weights_keeps_their_sum_on_average():
+    q, k, v, _ = make(time=40, batch=8)
+    out = attention.attention(
+        q, k, jnp.ones_like(v), slopes=np.zeros(6), dropout=0.25, key=jax.random.key(3)
+    )
+    assert float(out.mean()) == pytest.approx(1, abs=0.02) and float(out.std()) > 0.05
+
+
 @pytest.mark.parametrize("way", ["blocked", "folded"])
 @pytest.mark.parametrize(
     "masked", ["", "both", *(pytest.param(m, marks=pytest.mark.slow) for m in ("mask", "segments"))]

@@ -37,14 +37,20 @@ def test_byte_perplexities_and_fertility(held):
 
 def test_ranks_are_medians_over_prompts(held):
     shape, words, params, _ = held
-    ask = [Template(str(i), "{q}" + "?" * i, "{a}", ("yes", "no", "{q}")) for i in range(3)]
+    choices = ("yes", "some text that says", "{q}")  # few tokens of many bytes
+    ask = [Template(str(i), "{q}" + "?" * i, "{a}", choices) for i in range(3)]
     lists = [
-        [t.fill({"q": q, "a": a}) for q, a in zip("bcde", ("yes", "no", "d", "no"), strict=True)]
+        [
+            t.fill({"q": q, "a": a})
+            for q, a in zip("bcde", ("b", choices[1], "d", "yes"), strict=True)
+        ]
         for t in ask
     ]
     some = corpus.Corpus({}, {}, {}, {}, {}, {"guess": lists}, "here")
     found = evaluate.rank_all(TINY, shape, words, params, some)["guess"]
-    questions = [example.question() for example in lists[1][:3]]
-    assert found["prompts"][1] == score.rank(params, shape, words, questions, length=64).accuracy
+    asked = [[example.question() for example in prompt[:3]] for prompt in lists]
+    ranked = [score.rank(params, shape, words, one, length=64) for one in asked]
+    assert found["prompts"] == [one.accuracy for one in ranked]
+    assert found["prompts"] != [one.accuracy_per_byte for one in ranked]
     assert found["median"] == sorted(found["prompts"])[1] and found["questions"] == 3
     assert found["chance"] == pytest.approx(1 / 3)

@@ -164,6 +164,10 @@ def test_the_published_mixture_has_a_place_for_every_language(words):
     shares = dict(zip(mixture.names, mixture.quotas / mixture.quotas.sum(), strict=True))
     assert shares["en"] == pytest.approx(corpus.RATIOS["en"], rel=1e-2)
     assert shares[rare[0]] == pytest.approx(corpus.NIGER_CONGO / len(rare), rel=0.1)
+    flat = stages.streams(dataclasses.replace(TINY, mixture_alpha=0.5), texts, words)[0]
+    quotas = dict(zip(flat.names, flat.quotas, strict=True))
+    wanted = (corpus.RATIOS["en"] / corpus.RATIOS["ar"]) ** 0.5
+    assert quotas["en"] / quotas["ar"] == pytest.approx(wanted, rel=0.02)
 
 
 def test_a_skipped_step_does_not_blank_the_curve(tmp_path):
