@@ -86,7 +86,9 @@ def _tasks(details) -> str:
 
 
 def _samples(details) -> str:
-    texts = [f"```\n{prompt + text}\n```" for prompt, text in details["samples"].items()]
+    # A model of bytes writes control characters too, which a terminal would obey.
+    shown = lambda text: "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+    texts = [f"```\n{prompt + shown(text)}\n```" for prompt, text in details["samples"].items()]
     return "\n\n".join(["## Samples", *texts])
 
 

@@ -27,9 +27,9 @@ class Trainer(NamedTuple):
     init: Callable[..., states.TrainState]
     """key -> state, or (key, params) -> state that starts from these parameters"""
     step: Callable[..., tuple[states.TrainState, states.StepInfo]]
-    """(state, batch, key) -> (state, info), compiled; the state given is used up. Tokens of a
-    NumPy batch that are none are refused, arrays of other shapes, and rows that the mesh does not
-    divide"""
+    """(state, batch, key) -> (state, info), compiled; the state given is used up. Tokens and spans
+    of a NumPy batch that are none are refused, arrays of other shapes, and rows that the mesh does
+    not divide"""
     raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """the same function, neither compiled nor placed, to be lifted by `vmap`"""
     lower: Callable[..., jax.stages.Lowered]
@@ -98,6 +98,16 @@ def make(
                     f"{name} of a batch of tokens {tokens.shape} should be {shape}, but"
                     f" {batch[name].shape} came."
                 )
+        spans = batch.get("spans")
+        if (
+            isinstance(spans, np.ndarray)
+            and spans.size
+            and not 0 <= spans.min() <= spans.max() < time
+        ):
+            raise errors.DataError(
+                f"spans of rows of {time} tokens are numbered from 1 to {time - 1} in every row, 0"
+                f" for none, but there is a {spans.min() if spans.min() < 0 else spans.max()}."
+            )
         if mesh is not None and len(tokens) % parts == 0:  # else the loss says so
             sharding.check_rows(len(tokens) // parts, mesh, parts)
 

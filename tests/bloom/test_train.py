@@ -176,6 +176,14 @@ def test_batches_that_cannot_be_are_refused(one):
             one.step(None, given, None)
 
 
+@pytest.mark.parametrize("span", [-1, 17, 900])
+def test_spans_that_are_not_numbered_by_row_are_refused(one, span):
+    """Those beyond the row had a weight of 1 a token, whatever their length."""
+    given = batch() | {"spans": np.full((8, 17), span, np.int32)}
+    with pytest.raises(errors.DataError, match=f"numbered from 1 to 16 .* there is a {span}"):
+        one.step(None, given, None)
+
+
 def test_rows_that_do_not_count_on_a_mesh(one):
     """`mask` has no time to be split over, and could not be laid out."""
     given = batch() | {"mask": np.array([1, 1, 1, 0, 1, 1, 0, 1], np.float32)}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from experiments.bloom import config, run
+from experiments.bloom import config, report, run
 from experiments.result import RunDirectory
 from fl_jax.core import errors
 
@@ -42,6 +42,12 @@ def test_a_run_that_is_refused_leaves_no_files(tmp_path):
     with pytest.raises(errors.DataError, match=r"none of .* examples fits in 5 tokens"):
         run.run(short, directory)
     assert not [*(tmp_path / "run").iterdir()]
+
+
+def test_samples_hold_no_control_characters():
+    """A terminal obeyed them, and the report was no text to other programs."""
+    shown = report._samples({"samples": {"a": "b\x1b[2J\x00\té\n"}})
+    assert "ab\ufffd[2J\ufffd\té\n" in shown
 
 
 @pytest.mark.slow
