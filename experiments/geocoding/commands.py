@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import sys
 
 from experiments import arguments
 from fl_jax.core import errors
@@ -32,18 +33,19 @@ def serve(argv: list[str]) -> int:
 
 
 def calibrate(argv: list[str]) -> int:
-    """Calibrates a geocoder on the development items and writes it back with that."""
+    """Calibrates a geocoder on the development items, and tells it names from words, anew."""
     parser = arguments.command(
         "geocoding", "calibrate", "Calibrates the geocoder in a folder, which is written anew."
     )
     parser.add_argument("run", help="folder of a run")
     parser.add_argument("--items", default="", help="file of items that it was trained on")
     asked = arguments.read(parser, argv)
-    from experiments.geocoding import config, evaluation, task
-    from fl_jax.geocoding import store
+    from experiments.geocoding import config, evaluation, ordinary, task
+    from fl_jax.geocoding import store, train
 
     data = task.load(dataclasses.replace(config.SMALL, items=asked.items))
     found = _load(asked.run, data.gazetteer, calibrated=False)
+    found.told = train.tell(data.corpus, found.known, *ordinary.load())
     evaluation.calibrate(found, data.dev)
     store.save_knowledge(found, _folder(asked.run))
     count = min(len(data.dev.lat), evaluation.DEV)
@@ -81,7 +83,7 @@ def evaluate(argv: list[str]) -> int:
         **evaluation.everything(settings, found, data),
     }
     parts = [report.table(details), report.probability_table(details)]
-    parts.append(report.check_table(details["checks"]))
+    parts += [report.check_table(details["checks"]), report.mention_table(details["mentions"])]
     text = "\n\n".join([*parts, report.example_table(details["examples"])])
     if asked.out:
         out = pathlib.Path(asked.out)
@@ -110,6 +112,23 @@ def text(argv: list[str]) -> int:
     (answer,) = found.geocode([asked.text], residual=asked.residual)
     body = formats.ours(found, answer, polygon=asked.region)
     print(json.dumps(body, ensure_ascii=False, indent=1))
+    return 0
+
+
+def mentions(argv: list[str]) -> int:
+    """Prints the places that a text names, as JSON, one a line."""
+    parser = arguments.command("geocoding", "mentions", "The places that a text names.")
+    parser.add_argument("run", help="folder of a finished run")
+    parser.add_argument("text", help="a paragraph; - reads standard input")
+    parser.add_argument("--least", type=float, default=0.5, help="probability of being a place")
+    asked = arguments.read(parser, argv)
+    from fl_jax.geocoding import mention
+    from fl_jax.geocoding.service import formats
+
+    text = sys.stdin.read() if asked.text == "-" else asked.text
+    found = _load(asked.run)
+    for one in mention.mentions(found, text, least=asked.least):
+        print(json.dumps(formats.mention(found.gazetteer, text, one), ensure_ascii=False))
     return 0
 
 

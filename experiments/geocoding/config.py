@@ -69,6 +69,7 @@ COMMANDS = {
     "calibrate": "calibrates a geocoder on the development items and writes it back",
     "evaluate": "every table of a run, for a geocoder as it is",
     "text": "one text",
+    "mentions": "the places that a text names",
     "batch": "a file of texts: CSV, JSONL or Parquet",
     "score": "a corpus of toponyms in context: the standard geoparsing measures",
     "federated": "trained over users with places of their own, with DP and what an attack finds",

@@ -2,10 +2,20 @@
 
 import numpy as np
 
-from experiments.geocoding import baselines, checks
+from experiments.geocoding import baselines, checks, named, ordinary
 from experiments.geocoding.config import Config
 from fl_jax.geocoding import calibrate as calibration
-from fl_jax.geocoding import cells, density, estimate, metrics, s2, sphere, texts, words
+from fl_jax.geocoding import (
+    cells,
+    density,
+    estimate,
+    mention,
+    metrics,
+    s2,
+    sphere,
+    texts,
+    words,
+)
 from fl_jax.geocoding.geocoder import Geocoder, Inference
 
 MASSES = (0.5, 0.8, 0.9)
@@ -69,11 +79,30 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
         "in_gazetteer": float(listed.mean()),
         "errors": {name: _histogram(e) for name, e in km.items()},
         "cells": scores,
+        "mentions": mentioned(geocoder),
         "checks": checks.score(np.array([a.lat for a in known]), np.array([a.lon for a in known])),
         **probabilities(geocoder, found, answers, test, km["ours with snap"]),
         "map": [[a.lat, a.lon, float(x), float(y)] for a, x, y in lines][:1500],
         "countries": country_accuracy(task.gazetteer, points, truth),
     }
+
+
+def mentioned(geocoder) -> dict:
+    """How well places are found in marked sentences, and in how many where there are hardly any."""
+    places = geocoder.gazetteer
+    country = lambda m: (
+        places.country_code(m.row) if m.row >= 0 else places.regions[m.region].code[:2]
+    )
+    look = lambda text: [
+        named.Place(m.start, m.end, country(m)) for m in mention.mentions(geocoder, text)
+    ]
+    found = {}
+    for group, marked in (("seen", named.SEEN), ("unseen", named.UNSEEN)):
+        given = named.sentences(marked)
+        found[group] = named.score(given, [look(s.text) for s in given])
+    stories = ordinary.stories()
+    some = sum(bool(look(text)) for text in stories)
+    return {**found, "stories": {"sentences": len(stories), "with a place": some}}
 
 
 def answered(geocoder, asked, found, *, snap=True):

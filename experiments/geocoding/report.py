@@ -12,7 +12,13 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     draw_calibration(details, directory.path / "calibration.png")
     draw_map(details, directory.path / "map.png")
     text = table(details)
-    examples = f"{check_table(details['checks'])}\n\n{example_table(details['examples'])}"
+    examples = "\n\n".join(
+        (
+            check_table(details["checks"]),
+            mention_table(details["mentions"]),
+            example_table(details["examples"]),
+        )
+    )
     (directory.path / "report.md").write_text(
         f"# Text to place\n\nData: {details['origin']}; {details['items'][0]:,} training items,"
         f" {details['leaves']:,} leaves, {details['phrases']:,} phrases,"
@@ -80,6 +86,27 @@ def check_table(found) -> str:
     lines = ["| texts whose answer is known | right within 50 km | wrong |", "|---|---|---|"]
     for name, s in found.items():
         lines.append(f"| {name} | {s['right']} of {s['of']} | {'; '.join(s['wrong']) or '-'} |")
+    return "\n".join(lines)
+
+
+def mention_table(found) -> str:
+    """How well the places in sentences are found."""
+    lines = ["| sentences | places | precision | recall | F1 | right country |"]
+    lines.append("|---|---|---|---|---|---|")
+    for group in ("seen", "unseen"):
+        s = found[group]
+        lines.append(
+            f"| {group} while it was made | {s['names']} | {s['precision']:.3f} |"
+            f" {s['recall']:.3f} | {s['F1']:.3f} | {s['right country']:.3f} |"
+        )
+    stories = found["stories"]
+    if stories["sentences"]:
+        share = stories["with a place"] / stories["sentences"]
+        lines.append("")
+        lines.append(
+            f"A place is found in {share:.1%} of {stories['sentences']:,} sentences of XCOPA, which"
+            " name hardly any."
+        )
     return "\n".join(lines)
 
 

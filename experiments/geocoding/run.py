@@ -2,7 +2,7 @@
 
 import time
 
-from experiments.geocoding import evaluation
+from experiments.geocoding import evaluation, ordinary
 from experiments.geocoding import task as tasks
 from experiments.geocoding.config import Config
 from experiments.result import Metric, Result
@@ -28,6 +28,7 @@ def run(config: Config, directory, resume: bool = False) -> Result:
     geocoder = train.train(
         own.text, own.lat, own.lon, parts=own.parts, places=task.gazetteer,
         rows=task.train_places, settings=config, folder=directory.path, resume=resume,
+        **ordinary.load()._asdict(),
     )  # fmt: skip
     trained = time.perf_counter() - start, time.process_time() - used
     rows = metrics.read(directory.path / "metrics.jsonl")

@@ -118,7 +118,12 @@ def without_own(
 
 
 def look_up(
-    known: Knowledge, text: str, *, held_out: bool = False, weights: np.ndarray | None = None
+    known: Knowledge,
+    text: str,
+    *,
+    held_out: bool = False,
+    weights: np.ndarray | None = None,
+    name: tuple[int, int] | None = None,
 ) -> list[Row]:
     """The evidence of one text, spots first, then regions, then phrases, the best of each.
 
@@ -128,6 +133,7 @@ def look_up(
         held_out: the text is one of those that the phrases were learned from.
         weights: (places,) how much likelier than by its people each place is meant; those of 0
             are not looked at.
+        name: (start, end) characters of the one name whose bearers are looked at; None: of all.
     """
     found = words.split(text)
     if not found:
@@ -145,6 +151,8 @@ def look_up(
     bearers = matches
     if weights is not None:
         bearers = [m._replace(rows=m.rows[weights[m.rows >> 1] > 0]) for m in matches]
+    if name is not None:
+        bearers = [m for m in bearers if (found[m.first].start, found[m.after - 1].end) == name]
     places = context.foremost([m for m in bearers if len(m.rows)])
     named = context.foremost([m for m in matches if len(m.regions)])
     spots = [row for match in places for row in context.spots(match)]

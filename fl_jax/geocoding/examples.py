@@ -34,6 +34,7 @@ def encode(
     held_out: bool = False,
     length: int = 32,
     weights: np.ndarray | None = None,
+    names: Sequence[tuple[int, int]] | None = None,
 ) -> Examples:
     """The arrays of these texts; what a text has beyond `length` tokens is cut off.
 
@@ -45,6 +46,7 @@ def encode(
         held_out: they are among the texts that the phrases were learned from.
         length: tokens of a text.
         weights: (places,) as for `evidence.look_up`.
+        names: the one name of each text whose bearers are looked at, likewise.
     """
     count = len(texts)
     tokens, sizes = np.zeros((count, length), np.int32), np.zeros(count, np.int32)
@@ -52,7 +54,11 @@ def encode(
         ids = tokenizer.encode(text)[:length]
         tokens[row, : len(ids)] = ids
         sizes[row] = len(ids)
-    rows = [evidence.look_up(known, t, held_out=held_out, weights=weights) for t in texts]
+    asked = [None] * count if names is None else names
+    rows = [
+        evidence.look_up(known, text, held_out=held_out, weights=weights, name=name)
+        for text, name in zip(texts, asked, strict=True)
+    ]
     found = evidence.arrays(rows, known)
     flags = np.full(count, held_out)
     leaf = np.zeros(count, np.int32)

@@ -6,6 +6,7 @@ hundred cities. Answers that use them must carry `Gazetteer.notices`.
 """
 
 import gzip
+import itertools
 import json
 import pathlib
 import zlib
@@ -53,6 +54,9 @@ class Gazetteer(NamedTuple):
     origin: str
     codes: dict[str, list[int]]  # two letters -> divisions that are written so: TX
     alpha3: dict[str, str]  # ISO 3166-1 alpha-3 -> alpha-2, of the countries whose is known
+    demonyms: frozenset[int] = (
+        frozenset()
+    )  # hashes of what people and things of a country are called
 
     def country_code(self, row: int) -> str:
         """ISO code of a place's country, empty if unknown."""
@@ -90,18 +94,19 @@ def load() -> Gazetteer:
     folder = sources.require("geonames-cities500")
     try:
         path = sources.require("countries-mledoze") / "countries.json.gz"
-        alpha3, countries = zip(*_countries(path), strict=True)
+        alpha3, countries, demonyms = zip(*_countries(path), strict=True)
         own = divisions(folder / "admin1CodesASCII.txt.gz")
         return from_rows(_places(folder / "cities500.tsv.gz"), countries, own, NOTICES,
                          "$FL_JAX_DATA: geonames-cities500, countries-mledoze",
-                         dict(zip(alpha3, (c[0] for c in countries), strict=True)))  # fmt: skip
+                         dict(zip(alpha3, (c[0] for c in countries), strict=True)),
+                         itertools.chain(*demonyms))  # fmt: skip
     except (OSError, EOFError, zlib.error, ValueError, KeyError, IndexError) as error:
         raise errors.DataError(
             f"the gazetteer in {folder.parent} cannot be read ({type(error).__name__}: {error})."
         ) from None
 
 
-def from_rows(places, countries, divisions, notices, origin, alpha3=None) -> Gazetteer:
+def from_rows(places, countries, divisions, notices, origin, alpha3=None, demonyms=()) -> Gazetteer:
     """A gazetteer of rows.
 
     Args:
@@ -112,6 +117,7 @@ def from_rows(places, countries, divisions, notices, origin, alpha3=None) -> Gaz
         notices: what answers must carry.
         origin: where the rows are from.
         alpha3: ISO 3166-1 alpha-3 -> alpha-2.
+        demonyms: those among the names of countries that mean their people: Danish.
     """
     ids, names, lat, lon, country, division, population, alternates = zip(*places, strict=True)
     lat, lon = np.array(lat, np.float64), np.array(lon, np.float64)
@@ -148,6 +154,7 @@ def from_rows(places, countries, divisions, notices, origin, alpha3=None) -> Gaz
         words.Index(np.array(hashes), np.array(rows)),
         words.Index(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])),
         list(alternates), region_names, tuple(notices), origin, _codes(regions), alpha3 or {},
+        frozenset(words.name_key(d) for d in demonyms),
     )  # fmt: skip
 
 
@@ -196,7 +203,8 @@ def _places(path: pathlib.Path):
 
 
 def _countries(path: pathlib.Path):
-    """(alpha-3, (code, lat, lon, names)) of each; names: usual, official, translated, demonyms."""
+    """(alpha-3, (code, lat, lon, names), demonyms) of each; names: usual, official, translated,
+    demonyms."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for one in json.load(file):
             names = [one["name"]["common"], one["name"]["official"]]
@@ -204,11 +212,13 @@ def _countries(path: pathlib.Path):
                 names += [n for pair in group.values() for n in (pair["common"], pair["official"])]
             # two-letter spellings are words of many languages
             names += [n for n in one.get("altSpellings", ()) if len(n) > 2]
-            names += [n for pair in one.get("demonyms", {}).values() for n in pair.values()]
+            people = [n for pair in one.get("demonyms", {}).values() for n in pair.values()]
+            people = [n for n in dict.fromkeys(people) if n and n not in names]
+            names += people
             if one["cca2"] == "US":
                 names += ["USA", "U.S.", "U.S.A."]
             if one["cca2"] == "GB":
                 names += ["UK", "U.K.", "Great Britain", "Britain", "England", "Scotland", "Wales",
                           "Northern Ireland"]  # fmt: skip
             kept = list(dict.fromkeys(n for n in names if n))
-            yield one["cca3"], (one["cca2"], one["latlng"][0], one["latlng"][1], kept)
+            yield one["cca3"], (one["cca2"], one["latlng"][0], one["latlng"][1], kept), people

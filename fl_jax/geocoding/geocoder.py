@@ -21,6 +21,7 @@ from fl_jax.geocoding import (
     examples,
     gazetteer,
     network,
+    placehood,
     posterior,
     words,
 )
@@ -81,6 +82,7 @@ class Geocoder:
         known: gazetteer, phrases, partition.
         words: the tokenizer.
         calibration: from a held-out split.
+        told: what tells names from words, from `telling.fit`; `mention` needs it.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Geocoder:
         known: evidence.Knowledge,
         words: tokenizer.Tokenizer,
         calibration: calibrate.Calibration | None = None,
+        told: placehood.Placehood | None = None,
     ):
         self.params, self.config, self.known, self.words = params, config, known, words
+        self.told = told
         self.calibrate(calibration or calibrate.identity(known.partition.depth))
 
     @property
@@ -108,6 +112,16 @@ class Geocoder:
     def grid(self) -> density.Grid:
         """The leaves divided where the gazetteer's places lie: made when it is first asked for."""
         return density.grid(self.partition, self.gazetteer.lat, self.gazetteer.lon)
+
+    @functools.cached_property
+    def people(self) -> np.ndarray:
+        """(regions,) float64, how many live in the places of each."""
+        places = self.gazetteer
+        found = np.zeros(len(places.regions))
+        for column in (places.country, places.admin1):
+            known = column >= 0
+            np.add.at(found, column[known], places.population[known])
+        return found
 
     def inside(self, own: estimate.Cells, points: density.Points) -> density.Density:
         """How the mass of an answer (`Answer.cells`, `Answer.points`) lies inside the cells."""
@@ -167,15 +181,19 @@ class Geocoder:
         return [self.answer(text, own, snap=snap, abstain=abstain) for text, own in pairs]
 
     def encode(
-        self, texts: Sequence[str], weights: np.ndarray | None = None
+        self,
+        texts: Sequence[str],
+        weights: np.ndarray | None = None,
+        names: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[examples.Examples, network.Encoded]:
         """The texts after the encoder, filled up to a size that is compiled already.
 
         Args:
             texts: any.
             weights: (places,) as for `evidence.look_up`.
+            names: as for `examples.encode`.
         """
-        return self._encode(self._examples(texts, weights), self._fill(len(texts)))
+        return self._encode(self._examples(texts, weights, names), self._fill(len(texts)))
 
     def expand(
         self, encoded: network.Encoded, count: int, residual: float
@@ -274,9 +292,11 @@ class Geocoder:
         size = len(self.words.encode(text[: 8 * LENGTHS[-1]]))
         return next((n for n in LENGTHS if size <= n), LENGTHS[-1])
 
-    def _examples(self, texts, weights=None) -> examples.Examples:
+    def _examples(self, texts, weights=None, names=None) -> examples.Examples:
         length = max((self._length(t) for t in texts), default=LENGTHS[0])
-        return examples.encode(self.known, self.words, texts, length=length, weights=weights)
+        return examples.encode(
+            self.known, self.words, texts, length=length, weights=weights, names=names
+        )
 
     def _encode(self, data, fill):
         batch = examples.batch(data, np.arange(len(data.leaf)), fill=fill)

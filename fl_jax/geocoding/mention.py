@@ -1,14 +1,24 @@
-"""Every place that a paragraph names."""
+"""Every place that a paragraph names.
+
+First, which names mean a place at all (`placehood`); then, which of its bearers: the network
+weighs those of one name by the words around it.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from fl_jax.core import errors
-from fl_jax.geocoding import evidence
-from fl_jax.geocoding.geocoder import Geocoder
+from fl_jax.geocoding import evidence, placehood
+from fl_jax.geocoding.geocoder import BATCHES, Geocoder
 
-LEAST = 0.02  # attention to a name below which it is taken for no place
+LEAST = 0.5  # probability of being a place below which a name is left out
+WINDOW = 300  # characters that are read together, about
+# A name that a division shares with a place means the place if it has so much of its people.
+OWN_SHARE = 0.05
+# The network was trained on texts about one place, where small ones are as likely as large ones;
+# sentences name large ones oftener: power of the people that its probability is taken times.
+PRIOR_POWER = 0.5
 
 
 class Mention(NamedTuple):
@@ -16,68 +26,124 @@ class Mention(NamedTuple):
 
     start: int  # characters
     end: int
-    row: int  # of the gazetteer
-    probability: float  # that this name means this place, given that it means one of its bearers
+    row: int  # of the gazetteer; -1: a country or division is meant
+    region: int  # of `Gazetteer.regions`; -1: a place is meant
+    probability: float  # that the name means this one, given that it means one of its bearers
+    place: float  # probability that it means a place, a division or a country at all
 
 
-def mentions(geocoder: Geocoder, text: str, *, least: float = 0.2) -> list[Mention]:
-    """The places that a text names, with the offsets of the names; longest names first win.
+def mentions(geocoder: Geocoder, text: str, *, least: float = LEAST) -> list[Mention]:
+    """The places, divisions and countries that a text names, with the offsets of the names.
 
-    Where names begin with capitals, a word without one is none ("heavy rain hit Bangkok": Rain
-    and Hit are towns).
+    Of names that lie in one another the longest wins.
 
     Args:
-        geocoder: whose network weighs the bearers of a name by the words around it.
-        text: of any length; long ones are read in windows of sentences.
-        least: probability below which no bearer of a name is taken.
+        geocoder: one that can tell names from words.
+        text: of any length; it is read in windows of sentences.
+        least: `Mention.place` below which a name is left out; less finds more and errs more.
 
     Raises:
         DataError: what is no string.
+        ConfigError: a probability that is none; a geocoder that was not told names from words.
     """
     if not isinstance(text, str):
         raise errors.DataError(f"a text is a string, got {type(text).__name__}.")
-    found = [
-        m._replace(start=m.start + offset, end=m.end + offset)
-        for offset, part in _windows(text)
-        for m in _inside(geocoder, part, least)
+    if not 0 <= least <= 1:
+        raise errors.ConfigError(f"least is a probability from 0 to 1, got {least!r}.")
+    if geocoder.told is None:
+        raise errors.ConfigError(
+            "this geocoder cannot tell names from words; give it what telling.fit returns, as"
+            " train.train does: geocoder.told = telling.fit(geocoder.known, texts, lat, lon)."
+        )
+    found, asked = [], []
+    for offset, part in _windows(text):
+        names = placehood.names(geocoder.known, part)
+        for at, place in _chosen(geocoder, names, least):
+            name = names.candidates[at]
+            span = name.start + offset, name.end + offset
+            region = _region(geocoder, names, name.match)
+            if region >= 0:
+                share = _share(geocoder, name.match, region)
+                found.append(Mention(*span, -1, region, share, place))
+            else:
+                asked.append((part, name, span, place))
+    for first in range(0, len(asked), BATCHES[-1]):
+        some = asked[first : first + BATCHES[-1]]
+        bearers = _bearers(geocoder, [part for part, *_ in some], [name for _, name, *_ in some])
+        for (_, _, span, place), (row, probability) in zip(some, bearers, strict=True):
+            found.append(Mention(*span, row, -1, probability, place))
+    return sorted(found)
+
+
+def _chosen(geocoder, names: placehood.Names, least: float) -> list[tuple[int, float]]:
+    """(candidate, probability of being a place) of the names that mean places."""
+    probability = placehood.probability(geocoder.known, geocoder.told, names)
+    order = sorted(
+        np.flatnonzero(probability >= least).tolist(),
+        key=lambda n: (names.candidates[n].start - names.candidates[n].end, n),
+    )
+    kept: list[int] = []
+    for n in order:
+        own = names.candidates[n]
+        apart = (
+            own.end <= k.start or k.end <= own.start
+            for k in map(names.candidates.__getitem__, kept)
+        )
+        if all(apart):
+            kept.append(n)
+    return [(n, float(probability[n])) for n in kept]
+
+
+def _region(geocoder, names: placehood.Names, match) -> int:
+    """The country or division that a name means, -1 if it means a place: a country before a
+    place, a place before a division of whose people it has a share, and whatever lies in a
+    country that is named beside it before the rest."""
+    if not len(match.regions):
+        return -1
+    places, people = geocoder.gazetteer, geocoder.people
+    beside = names.context.countries_beside(match)
+    of_country = {r: int(geocoder.known.parent[r]) for r in match.regions.tolist()}
+    order = lambda r: (of_country[r] in beside, of_country[r] < 0, people[r])
+    best = max(of_country, key=order)
+    if of_country[best] < 0 or not len(match.rows):
+        return best
+    rows = match.rows >> 1
+    inland = rows[places.country[rows] == of_country[best]]
+    largest = places.population[inland].max(initial=0)
+    return -1 if largest >= OWN_SHARE * people[best] else best
+
+
+def _share(geocoder, match, region: int) -> float:
+    """A region's people among those of all that have the name."""
+    own = geocoder.people[region] + 1
+    others = geocoder.people[match.regions].sum() - geocoder.people[region]
+    rows = np.unique(match.rows >> 1)
+    outside = rows[
+        (geocoder.gazetteer.admin1[rows] != region) & (geocoder.gazetteer.country[rows] != region)
     ]
-    found.sort(key=lambda m: (m.start - m.end, m.start))
-    kept: list[Mention] = []
-    for mention in found:
-        if all(mention.end <= k.start or k.end <= mention.start for k in kept):
-            kept.append(mention)
-    return sorted(kept)
+    return float(own / (own + others + geocoder.gazetteer.population[outside].sum()))
 
 
-def _inside(geocoder, part: str, least: float) -> list[Mention]:
-    """The mentions in a window, which may lie inside one another."""
-    data, encoded = geocoder.encode([part])
-    pointer = np.asarray(encoded.pointer)[0, : evidence.SPOTS]
-    weights = np.asarray(encoded.weights)[0][: evidence.SPOTS]
-    rows, spans = data.evidence.place[0], data.evidence.span[0][: evidence.SPOTS]
-    there = rows >= 0
-    names = {tuple(s) for s in spans[there].tolist()}
-    capitals = any(part[start].isupper() for start, _ in names if start > 0)
+def _bearers(geocoder, parts, names) -> list[tuple[int, float]]:
+    """(row, probability) of the likeliest bearer of each name in its text."""
+    spans = [(name.start, name.end) for name in names]
+    data, encoded = geocoder.encode(parts, names=spans)
+    pointer = np.asarray(encoded.pointer)[:, : evidence.SPOTS] / geocoder.calibration.pointer
     found = []
-    for start, end in names:
-        if capitals and _small(part[start:end]):
-            continue
-        own = there & (spans == (start, end)).all(1)
-        scores = np.exp(pointer[own] - pointer[own].max())
-        scores /= scores.sum()
+    for n, name in enumerate(names):
+        rows, at = data.evidence.place[n], data.evidence.span[n, : evidence.SPOTS]
+        own = np.flatnonzero((rows >= 0) & (at == spans[n]).all(1))
+        rows, scores = rows[own], pointer[n, own]
+        if not len(own):  # so common a word that no evidence is made of it
+            rows = np.unique(name.match.rows >> 1)
+            scores = np.zeros(len(rows))
+        scores = scores + PRIOR_POWER * np.log(geocoder.gazetteer.population[rows] + 1)
         best = int(np.argmax(scores))
-        total = float(np.exp(pointer[own]).sum() + weights[own].sum())
-        if scores[best] >= least and total >= LEAST:
-            found.append(Mention(start, end, int(rows[own][best]), float(scores[best])))
+        found.append((int(rows[best]), float(1 / np.exp(scores - scores[best]).sum())))
     return found
 
 
-def _small(name: str) -> bool:
-    """Whether a name is written without capitals, in a script that has them."""
-    return name == name.lower() != name.upper()
-
-
-def _windows(text: str, size: int = 300):
+def _windows(text: str, size: int = WINDOW):
     """(offset, part) of a text cut at ends of sentences into parts of about `size` characters."""
     start = 0
     while start < len(text):

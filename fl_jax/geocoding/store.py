@@ -10,7 +10,17 @@ import numpy as np
 
 from fl_jax.core import errors, tree
 from fl_jax.data import safetensors, tokenizer
-from fl_jax.geocoding import calibrate, cells, density, evidence, gazetteer, network, phrases
+from fl_jax.geocoding import (
+    calibrate,
+    cells,
+    density,
+    evidence,
+    gazetteer,
+    network,
+    phrases,
+    placehood,
+    usage,
+)
 from fl_jax.geocoding.geocoder import Geocoder
 from fl_jax.t5 import convert
 
@@ -45,6 +55,9 @@ def save_knowledge(geocoder: Geocoder, folder: str | os.PathLike) -> None:
     arrays |= {f"calibration/{k}": np.asarray(v, np.float64) for k, v in
                geocoder.calibration._asdict().items()}  # fmt: skip
     arrays["prior"] = geocoder.known.prior
+    if geocoder.told is not None:
+        arrays |= {f"usage/{k}": v for k, v in geocoder.told.usage._asdict().items()}
+        arrays["told"] = geocoder.told.weights
     arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
     safetensors.write(folder / "knowledge.safetensors", arrays)
 
@@ -111,7 +124,12 @@ def load(
     learned = phrases.Phrases(**read("phrases/"))
     known = evidence.knowledge(places, learned, partition, np.array(file.tensor("prior")), texts)
     words = tokenizer.load(folder / "tokenizer.json")
-    made = Geocoder(params, config, known, words)
+    told = None
+    if "told" in file.entries:
+        told = placehood.Placehood(usage.Usage(**read("usage/")), np.array(file.tensor("told")))
+        if told.weights.shape != (len(placehood.FEATURES),):
+            told = None
+    made = Geocoder(params, config, known, words, told=told)
     if not calibrated:
         return made
     saved = read("calibration/")

@@ -21,7 +21,17 @@ import numpy as np
 from fl_jax.core import errors, rng
 from fl_jax.core.types import PyTree
 from fl_jax.data import bpe, tokenizer
-from fl_jax.geocoding import cells, evidence, examples, gazetteer, network, phrases, s2
+from fl_jax.geocoding import (
+    cells,
+    evidence,
+    examples,
+    gazetteer,
+    network,
+    phrases,
+    placehood,
+    s2,
+    telling,
+)
 from fl_jax.geocoding import texts as texts_
 from fl_jax.geocoding import words as words_
 from fl_jax.geocoding.geocoder import Geocoder
@@ -31,6 +41,7 @@ from fl_jax.train import checkpoint, loop, metrics, optimizer, pieces, schedule,
 
 SPECIAL = {"<pad>": 0, "</s>": 1, "<unk>": 2}
 NAMES = 6000  # places whose names the tokenizer is trained on at most
+TOLD = 12_000  # texts that names are told from words by at most; half as many are generated
 
 
 class Corpus(NamedTuple):
@@ -84,6 +95,8 @@ def train(
     parts: Sequence[tuple[str, str]] = (),
     places: gazetteer.Gazetteer | None = None,
     rows: np.ndarray | None = None,
+    placeless: Sequence[str] = (),
+    prose: Sequence[str] = (),
     settings: Settings | None = None,
     folder=None,
     resume: bool = False,
@@ -98,6 +111,8 @@ def train(
         places: the gazetteer; `gazetteer.load()` unless given. Whoever loads the geocoder again
             needs the same.
         rows: of the gazetteer, from which texts are generated; all unless given.
+        placeless: sentences that name no place, in any languages: what `mention` knows of words.
+        prose: texts whose words without a capital are no places, likewise.
         settings: of cells, network and training; `Settings()` unless given.
         folder: for checkpoints and metrics.jsonl; nothing is written without one.
         resume: goes on from the newest checkpoint in the folder.
@@ -109,7 +124,9 @@ def train(
     corpus = check(texts, lat, lon, parts, places, rows)
     settings = settings or Settings()
     start = prepare(settings, corpus)
-    return start.geocoder(fit(settings, corpus, start, folder, resume))
+    made = start.geocoder(fit(settings, corpus, start, folder, resume))
+    made.told = tell(corpus, start.known, placeless, prose, seed=settings.seed)
+    return made
 
 
 def check(texts, lat, lon, parts=(), places=None, rows=None) -> Corpus:
@@ -158,6 +175,31 @@ def know(settings: Settings, corpus: Corpus) -> evidence.Knowledge:
     prior = prior / prior.sum()
     learned = phrases.learn(corpus.text, leaf, s2.xyz(corpus.lat, corpus.lon), prior)
     return evidence.knowledge(places, learned, partition, prior, len(leaf))
+
+
+def tell(
+    corpus: Corpus,
+    known: evidence.Knowledge,
+    placeless: Sequence[str] = (),
+    prose: Sequence[str] = (),
+    *,
+    seed: int = 0,
+) -> placehood.Placehood:
+    """What tells names from words, learned from the texts and from ones that are generated."""
+    draws = np.random.default_rng((seed, 2))
+    count = min(TOLD, len(corpus.text))
+    rows = draws.choice(len(corpus.text), count, replace=False)
+    made = texts_.generate(corpus.places, corpus.rows, TOLD // 2, draws)
+    made = [m for m in made if m.kind != "two places"]  # one of which would be taken for a word
+    return telling.fit(
+        known,
+        [*(corpus.text[row] for row in rows), *(m.text for m in made)],
+        np.concatenate([corpus.lat[rows], [m.lat for m in made]]),
+        np.concatenate([corpus.lon[rows], [m.lon for m in made]]),
+        placeless=placeless,
+        prose=prose,
+        seed=seed,
+    )
 
 
 def vocabulary(settings: Settings, corpus: Corpus) -> tokenizer.Tokenizer:

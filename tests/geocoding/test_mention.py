@@ -5,26 +5,51 @@ import pytest
 from fl_jax.core import errors
 from fl_jax.geocoding import mention
 
+TRAIN = "The train from Berlin to Warszawa stops in Poznań. " + "Nothing here. " * 40 + "Lyon!"
+
 
 def test_mentions_have_offsets(geocoder):
-    text = "The train from Berlin to Warszawa stops in Poznań. " + "Nothing here. " * 40 + "Lyon!"
-    found = mention.mentions(geocoder, text, least=0.0)
-    named = {text[m.start : m.end]: geocoder.gazetteer.names[m.row] for m in found}
+    found = mention.mentions(geocoder, TRAIN, least=0.0)
+    named = {TRAIN[m.start : m.end]: geocoder.gazetteer.names[m.row] for m in found}
     assert named.get("Warszawa", "Warsaw") == "Warsaw"
-    assert {"Berlin", "Lyon"} & set(named)
+    assert {"Berlin", "Lyon"} <= set(named)
     assert all(a.end <= b.start for a, b in itertools.pairwise(found))
-    for wrong in (None, [text], 5):
+    assert all(0 <= m.probability <= 1 and 0 <= m.place <= 1 for m in found)
+
+
+def test_what_is_no_text_or_no_probability_is_refused(geocoder):
+    for wrong in (None, ["Lyon"], 5):
         with pytest.raises(errors.DataError, match="a text is a string, got"):
             mention.mentions.__wrapped__(geocoder, wrong)
+    with pytest.raises(errors.ConfigError, match=r"from 0 to 1, got 1\.5"):
+        mention.mentions(geocoder, "Lyon", least=1.5)
 
 
-def test_where_names_have_capitals_a_word_without_one_is_none(geocoder, monkeypatch):
-    monkeypatch.setattr(mention, "LEAST", 0.0)
-    named = lambda text: {
-        text[m.start : m.end] for m in mention.mentions(geocoder, text, least=0.0)
-    }
-    assert named("We had a nice time in Lyon, then split; Nice was next.") >= {"Lyon", "Nice"}
-    assert not named("We had a nice time in Lyon, then split; Nice was next.") & {"nice", "split"}
-    assert named("a nice time in lyon") == {"nice", "lyon"}  # nobody writes capitals here
-    assert named("A nice time in lyon") >= {"nice", "lyon"}  # every sentence begins with one
-    assert "東京" in named("We met in Lyon and 東京")
+def test_a_geocoder_that_cannot_tell_names_from_words_says_so(geocoder, monkeypatch):
+    monkeypatch.setattr(geocoder, "told", None)
+    with pytest.raises(errors.ConfigError, match="cannot tell names from words"):
+        mention.mentions(geocoder, "Lyon")
+
+
+def test_fewer_are_found_the_surer_they_have_to_be(geocoder):
+    sure = {m[:2] for m in mention.mentions(geocoder, TRAIN, least=0.6)}
+    all_ = {m[:2] for m in mention.mentions(geocoder, TRAIN, least=0.0)}
+    assert sure < all_ or sure == all_
+    assert not mention.mentions(geocoder, TRAIN, least=1.0)
+
+
+def test_a_country_is_found_as_one(geocoder):
+    text = "Lyon, France"
+    found = {text[m.start : m.end]: m for m in mention.mentions(geocoder, text, least=0.0)}
+    assert geocoder.gazetteer.regions[found["France"].region].code == "FR"
+    assert found["France"].row == -1 and found["France"].probability == 1
+    assert found["Lyon"].region == -1 and geocoder.gazetteer.names[found["Lyon"].row] == "Lyon"
+
+
+def test_a_long_text_is_read_in_windows_that_cover_it():
+    text = "Word. " * 200
+    parts = list(mention._windows(text))
+    assert "".join(part for _, part in parts) == text
+    assert all(
+        text[at : at + len(part)] == part and len(part) <= mention.WINDOW for at, part in parts
+    )

@@ -32,7 +32,9 @@ def trained(steps: int = 25) -> geocoder.Geocoder:
     compiled = jax.jit(step.make(losses, rule))
     for n in range(steps):
         current, _ = compiled(current, data.batch(n), jax.random.key(n))
-    return start.geocoder(current.variables.params)
+    made = start.geocoder(current.variables.params)
+    made.told = train.tell(found.corpus, start.known)
+    return made
 
 
 def _no_data():

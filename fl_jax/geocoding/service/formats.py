@@ -8,7 +8,9 @@ import numpy as np
 
 from fl_jax.geocoding import density, geojson, s2
 from fl_jax.geocoding.area import Area
+from fl_jax.geocoding.gazetteer import Gazetteer
 from fl_jax.geocoding.geocoder import Answer, Geocoder
+from fl_jax.geocoding.mention import Mention
 
 ENGINE = {"name": "fl-jax geocoding", "version": "1.0"}
 REGION = 0.8  # mass of the region that is drawn
@@ -31,6 +33,29 @@ class Hit(NamedTuple):
     confidence: float
     answer: Answer | None  # that it is, None for other places
     country: int  # region of the place, or of the one that a point is near; -1 if unknown
+
+
+def mention(places: Gazetteer, text: str, found: Mention) -> dict:
+    """A place, division or country that a text names."""
+    body = {"start": found.start, "end": found.end, "name": text[found.start : found.end]}
+    if found.row >= 0:
+        body |= {
+            "type": "place",
+            "geonameid": int(places.ids[found.row]),
+            "display_name": places.display(found.row),
+            "country": places.country_code(found.row),
+            "lat": float(places.lat[found.row]),
+            "lon": float(places.lon[found.row]),
+        }
+    else:
+        region = places.regions[found.region]
+        kind = "country" if found.region < places.countries else "division"
+        country, _, division = region.code.partition(".")
+        body |= {"type": kind, "display_name": region.name, "country": country}
+        body |= {"division": division} if division else {}
+        body |= {"lat": region.lat, "lon": region.lon}
+    rounded = {"probability": found.probability, "place_probability": found.place}
+    return body | {name: round(p, 6) for name, p in rounded.items()}
 
 
 class Reversed(NamedTuple):

@@ -1,5 +1,6 @@
 """What each address answers: plain content from the parameters of a request, without a server."""
 
+import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -102,19 +103,16 @@ class Handlers:
     async def mentions(self, query: Query) -> Any:
         """The places that a text names, with where in it."""
         text = parameters.text(query.get("text"), "text")
-        return [
-            {
-                "start": m.start,
-                "end": m.end,
-                "name": text[m.start : m.end],
-                "geonameid": int(self.places.ids[m.row]),
-                "display_name": self.places.display(m.row),
-                "lat": float(self.places.lat[m.row]),
-                "lon": float(self.places.lon[m.row]),
-                "probability": round(m.probability, 6),
-            }
-            for m in await self.worker.read(mention.mentions, text)
-        ]
+        least = parameters.number(query, "least", 0, 1, mention.LEAST)
+        if self.geocoder.told is None:
+            raise Refused(
+                501,
+                "this geocoder cannot tell names from words; calibrate it again:"
+                " python -m experiments geocoding calibrate RUN.",
+            )
+        look = functools.partial(mention.mentions, least=least)
+        found = await self.worker.read(look, text)
+        return [formats.mention(self.places, text, m) for m in found]
 
     async def reverse(self, query: Query) -> Any:
         """Nominatim's /reverse, and Photon's where only Photon has a parameter that is given."""

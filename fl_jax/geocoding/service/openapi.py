@@ -139,7 +139,12 @@ SCHEMA = {
             "everything: point, place, nested cells, the region of a mass as GeoJSON",
             "text! mass:number residual:number",
         ),
-        "/mentions": _route("every place that a paragraph names, with offsets", "text!"),
+        "/mentions": _route(
+            "every place, division and country that a paragraph names, with offsets; `least` is"
+            " the probability of being a place below which a name is left out",
+            "text! least:number",
+            also="501",
+        ),
         "/batch": _route(
             "many texts: a JSON list, or one JSON value a line, answered in kind; in the place of"
             " a text that cannot be geocoded stands an error",
