@@ -167,7 +167,7 @@ def finetune(config, model, packed, params, norm, directory, resume):
     rows = len(packed.tokens)
 
     def batches(step):
-        index = np.arange(step * batch, (step + 1) * batch)
+        index = range(step * batch, (step + 1) * batch)
         # Both losses see the same rows in the same order.
         places = [int(loader.permute(i % rows, rows, config.seed, i // rows)) for i in index]
         return prompts.batch(packed, np.array(places))

@@ -87,8 +87,11 @@ def everything(config: Config, geocoder: Geocoder, task) -> dict:
     }
 
 
-def mentioned(geocoder) -> dict:
-    """How well places are found in marked sentences, and in how many where there are hardly any."""
+def mentioned(geocoder) -> dict | None:
+    """How well places are found in marked sentences, and in how many where there are hardly any;
+    None of a geocoder that cannot tell names from words."""
+    if geocoder.told is None:
+        return None
     places = geocoder.gazetteer
     country = lambda m: (
         places.country_code(m.row) if m.row >= 0 else places.regions[m.region].code[:2]

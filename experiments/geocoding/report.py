@@ -91,6 +91,8 @@ def check_table(found) -> str:
 
 def mention_table(found) -> str:
     """How well the places in sentences are found."""
+    if found is None:
+        return "Places in sentences: this geocoder cannot tell names from words; calibrate it anew."
     lines = ["| sentences | places | precision | recall | F1 | right country |"]
     lines.append("|---|---|---|---|---|---|")
     for group in ("seen", "unseen"):

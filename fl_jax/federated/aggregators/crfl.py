@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Key, PyTree
@@ -71,9 +72,9 @@ def crfl(rule: Aggregator, *, bound: float, noise: float) -> Aggregator:
 
 
 def votes(
-    apply: Callable[[PyTree, Array], Float[Array, "batch classes"]],
+    apply: Callable[[PyTree, Array | np.ndarray], Float[Array, "batch classes"]],
     variables: PyTree,
-    x: Array,
+    x: Array | np.ndarray,
     key: Key[Array, ""],
     *,
     noise: float,

@@ -71,8 +71,8 @@ def test_the_whole_comparison_at_its_smallest(tmp_path, monkeypatch):
     words = ["--preset", "smoke", "--out", str(tmp_path)]
     with pytest.raises(errors.ConfigError, match="--resume"):
         commands.federated(words)
-    lines = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "rows.jsonl").write_text("".join(lines[:3]))  # as after a kill
+    lines = (tmp_path / "kept.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "kept.jsonl").write_text("".join(lines[:4]))  # as after a kill
     with jax.numpy_dtype_promotion("standard"):
         assert commands.federated([*words, "--resume"]) == 0
     assert json.loads((tmp_path / "federated.json").read_text())["rows"] == rows
