@@ -174,11 +174,13 @@ def test_it_is_the_class_that_the_harness_checks_for(held, monkeypatch):
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("default")
 def test_the_harness_itself(held, tmp_path):
-    """A multiple-choice task, a perplexity and a generation, of files written here."""
+    """A multiple-choice task, a perplexity and two generations, of files written here."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    rows = [{"q": "The cat sat on", "a": ["the mat.", "Satz"], "y": 0, "t": TEXTS[0]}] * 4
+    asked, counts = "The cat sat on", {"max_gen_toks": 6, "until": ["zzz"]}
+    (greedy,) = harness.Harness(*held).generate_until([ask(asked, counts)])
+    rows = [{"q": asked, "a": ["the mat.", "Satz"], "y": 0, "t": TEXTS[0], "g": greedy}] * 4
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     common = {
         "dataset_path": "json",
@@ -202,10 +204,21 @@ def test_the_harness_itself(held, tmp_path):
         "doc_to_target": "{{t}}",
         "metric_list": [{"metric": "byte_perplexity"}],
     }
+    goes_on = {
+        **common,
+        "task": "go_on",
+        "output_type": "generate_until",
+        "doc_to_text": "{{q}}",
+        "doc_to_target": "{{g}}",
+        "generation_kwargs": counts,
+        "metric_list": [{"metric": "exact_match"}],
+    }
+    drawn = {**counts, "do_sample": True, "temperature": 2.0}
+    draws = {**goes_on, "task": "draw", "generation_kwargs": drawn}
     with jax.numpy_rank_promotion("raise"):
         found = lm_eval.simple_evaluate(
             model=harness.make(*held),
-            tasks=[choice, rolling],
+            tasks=[choice, rolling, goes_on, draws],
             task_manager=TaskManager(),
             bootstrap_iters=0,
         )
@@ -213,3 +226,5 @@ def test_the_harness_itself(held, tmp_path):
     wanted = np.exp(nats / len(TEXTS[0].encode()))
     assert found["results"]["roll"]["byte_perplexity,none"] == pytest.approx(wanted, rel=1e-4)
     assert found["results"]["choose"]["acc,none"] in (0.0, 1.0)
+    assert found["results"]["go_on"]["exact_match,none"] == 1.0
+    assert found["results"]["draw"]["exact_match,none"] < 1.0
