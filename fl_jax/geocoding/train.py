@@ -41,7 +41,8 @@ from fl_jax.train import checkpoint, loop, metrics, optimizer, pieces, schedule,
 
 SPECIAL = {"<pad>": 0, "</s>": 1, "<unk>": 2}
 NAMES = 6000  # places whose names the tokenizer is trained on at most
-TOLD = 12_000  # texts that names are told from words by at most; half as many are generated
+TOLD = 12_000  # texts that names are told from words by at most
+MADE = 1000  # texts that are generated for that at least; else half as many
 
 
 class Corpus(NamedTuple):
@@ -189,7 +190,7 @@ def tell(
     draws = np.random.default_rng((seed, 2))
     count = min(TOLD, len(corpus.text))
     rows = draws.choice(len(corpus.text), count, replace=False)
-    made = texts_.generate(corpus.places, corpus.rows, TOLD // 2, draws)
+    made = texts_.generate(corpus.places, corpus.rows, max(count // 2, MADE), draws)
     made = [m for m in made if m.kind != "two places"]  # one of which would be taken for a word
     return telling.fit(
         known,
