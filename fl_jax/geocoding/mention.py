@@ -55,7 +55,7 @@ def mentions(geocoder: Geocoder, text: str, *, least: float = LEAST) -> list[Men
             "this geocoder cannot tell names from words; give it what telling.fit returns, as"
             " train.train does: geocoder.told = telling.fit(geocoder.known, texts, lat, lon)."
         )
-    found, asked = [], []
+    found, regions, asked = [], [], []
     for offset, part in _windows(text):
         names = placehood.names(geocoder.known, part)
         for at, place in _chosen(geocoder, names, least):
@@ -63,8 +63,7 @@ def mentions(geocoder: Geocoder, text: str, *, least: float = LEAST) -> list[Men
             span = name.start + offset, name.end + offset
             region = _region(geocoder, names, name.match)
             if region >= 0:
-                share = _share(geocoder, name.match, region)
-                found.append(Mention(*span, -1, region, share, place))
+                regions.append((name.match, region, span, place))
             else:
                 asked.append((part, name, span, place))
     for first in range(0, len(asked), BATCHES[-1]):
@@ -72,6 +71,12 @@ def mentions(geocoder: Geocoder, text: str, *, least: float = LEAST) -> list[Men
         bearers = _bearers(geocoder, [part for part, *_ in some], [name for _, name, *_ in some])
         for (_, _, span, place), (row, probability) in zip(some, bearers, strict=True):
             found.append(Mention(*span, row, -1, probability, place))
+    ends = {m.end: m.row for m in found}
+    for match, region, span, place in regions:
+        before = text[: span[0]].rstrip(" ,(")
+        region = _around(geocoder, match, ends.get(len(before), -1), region)
+        share = _share(geocoder, match, region)
+        found.append(Mention(*span, -1, region, share, place))
     return sorted(found)
 
 
@@ -111,6 +116,14 @@ def _region(geocoder, names: placehood.Names, match) -> int:
     inland = rows[places.country[rows] == of_country[best]]
     largest = places.population[inland].max(initial=0)
     return -1 if largest >= OWN_SHARE * people[best] else best
+
+
+def _around(geocoder, match, row: int, region: int) -> int:
+    """The region of this name that the place before it lies in, "Athens, Georgia"; else `region`."""
+    if row < 0:
+        return region
+    own = (geocoder.gazetteer.admin1[row], geocoder.gazetteer.country[row])
+    return next((int(r) for r in own if r in match.regions), region)
 
 
 def _share(geocoder, match, region: int) -> float:

@@ -1,9 +1,10 @@
 import itertools
 
+import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.geocoding import mention
+from fl_jax.geocoding import matching, mention
 
 TRAIN = "The train from Berlin to Warszawa stops in Poznań. " + "Nothing here. " * 40 + "Lyon!"
 
@@ -44,6 +45,19 @@ def test_a_country_is_found_as_one(geocoder):
     assert geocoder.gazetteer.regions[found["France"].region].code == "FR"
     assert found["France"].row == -1 and found["France"].probability == 1
     assert found["Lyon"].region == -1 and geocoder.gazetteer.names[found["Lyon"].row] == "Lyon"
+
+
+def test_a_region_behind_a_place_is_the_one_around_it(geocoder):
+    """Athens, Georgia is in the state; Tbilisi, Georgia in the country."""
+    places = geocoder.gazetteer
+    row = places.names.index("Lyon")
+    country = int(places.country[row])
+    other = (country + 1) % places.countries
+    match = matching.Match(0, 1, np.zeros(0, int), np.array([other, country]), 0, False)
+    assert mention._around(geocoder, match, row, other) == country
+    assert mention._around(geocoder, match, -1, other) == other
+    elsewhere = match._replace(regions=np.array([other]))
+    assert mention._around(geocoder, elsewhere, row, other) == other
 
 
 def test_a_long_text_is_read_in_windows_that_cover_it():
