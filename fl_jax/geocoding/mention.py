@@ -58,13 +58,19 @@ def mentions(geocoder: Geocoder, text: str, *, least: float = LEAST) -> list[Men
     found, regions, asked = [], [], []
     for offset, part in _windows(text):
         names = placehood.names(geocoder.known, part)
-        for at, place in _chosen(geocoder, names, least):
+        chosen = _chosen(geocoder, names, least)
+        starts = {
+            names.candidates[at].start: names.candidates[at].match.regions for at, _ in chosen
+        }
+        for at, place in chosen:
             name = names.candidates[at]
             span = name.start + offset, name.end + offset
             region = _region(geocoder, names, name.match)
             if region >= 0:
                 regions.append((name.match, region, span, place))
             else:
+                behind = name.end + len(part[name.end :]) - len(part[name.end :].lstrip(" ,("))
+                name = _inside(geocoder.gazetteer, name, starts.get(behind))
                 asked.append((part, name, span, place))
     for first in range(0, len(asked), BATCHES[-1]):
         some = asked[first : first + BATCHES[-1]]
@@ -118,8 +124,22 @@ def _region(geocoder, names: placehood.Names, match) -> int:
     return -1 if largest >= OWN_SHARE * people[best] else best
 
 
+def _inside(places, name: placehood.Candidate, regions) -> placehood.Candidate:
+    """The name of those bearers that lie in a region of the name behind it, if any do."""
+    if regions is None:
+        return name
+    rows = name.match.rows >> 1
+    inside = np.isin(places.admin1[rows], regions) | np.isin(places.country[rows], regions)
+    return (
+        name._replace(match=name.match._replace(rows=name.match.rows[inside]))
+        if inside.any()
+        else name
+    )
+
+
 def _around(geocoder, match, row: int, region: int) -> int:
-    """The region of this name that the place before it lies in, "Athens, Georgia"; else `region`."""
+    """The region of this name that the place before it lies in, as in "Lyon, France"; else
+    `region`."""
     if row < 0:
         return region
     own = (geocoder.gazetteer.admin1[row], geocoder.gazetteer.country[row])
@@ -146,8 +166,9 @@ def _bearers(geocoder, parts, names) -> list[tuple[int, float]]:
     for n, name in enumerate(names):
         rows, at = data.evidence.place[n], data.evidence.span[n, : evidence.SPOTS]
         own = np.flatnonzero((rows >= 0) & (at == spans[n]).all(1))
+        own = own[np.isin(rows[own], name.match.rows >> 1)]
         rows, scores = rows[own], pointer[n, own]
-        if not len(own):  # so common a word that no evidence is made of it
+        if not len(own):  # so common a word, or so small a place, that no evidence is made of it
             rows = np.unique(name.match.rows >> 1)
             scores = np.zeros(len(rows))
         scores = scores + PRIOR_POWER * np.log(geocoder.gazetteer.population[rows] + 1)

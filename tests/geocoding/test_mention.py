@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
-from fl_jax.geocoding import matching, mention
+from fl_jax.geocoding import matching, mention, placehood
 
 TRAIN = "The train from Berlin to Warszawa stops in Poznań. " + "Nothing here. " * 40 + "Lyon!"
 
@@ -58,6 +58,18 @@ def test_a_region_behind_a_place_is_the_one_around_it(geocoder):
     assert mention._around(geocoder, match, -1, other) == other
     elsewhere = match._replace(regions=np.array([other]))
     assert mention._around(geocoder, elsewhere, row, other) == other
+
+
+def test_a_name_before_a_region_means_a_place_in_it(geocoder):
+    places = geocoder.gazetteer
+    here, there = places.names.index("Lyon"), places.names.index("Berlin")
+    match = matching.Match(0, 1, np.array([2 * here, 2 * there]), np.zeros(0, int), 0, False)
+    name = placehood.Candidate(match, 0, 4, "A", True)
+    inside = mention._inside(places, name, places.country[[here]])
+    assert inside.match.rows.tolist() == [2 * here]
+    nowhere = np.setdiff1d(np.arange(places.countries), places.country[[here, there]])[:1]
+    for unknown in (None, nowhere):
+        assert mention._inside(places, name, unknown) == name
 
 
 def test_a_long_text_is_read_in_windows_that_cover_it():
