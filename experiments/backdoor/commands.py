@@ -210,15 +210,15 @@ def _begin(
     parser = arguments.command("backdoor", name, what)
     parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
-    parser.add_argument("--seeds", type=int, default=0, help="those of the preset unless given")
+    parser.add_argument("--seeds", type=int, help="those of the preset unless given")
     for option, meaning in (options or {}).items():
         parser.add_argument(option, default="", help=meaning)
     if resumes:
         parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, presets)
-    if asked.seeds < 0:
-        raise errors.ConfigError(f"seeds must be 1 or more, got {asked.seeds}.")
+    if asked.seeds is not None:
+        errors.whole("seeds", asked.seeds, 1)
 
     import pathlib
     import shlex
@@ -244,4 +244,4 @@ def _begin(
 
 
 def _seeds(config, asked):
-    return dataclasses.replace(config, seeds=asked.seeds) if asked.seeds else config
+    return dataclasses.replace(config, seeds=asked.seeds) if asked.seeds is not None else config

@@ -120,6 +120,10 @@ def make(
             another size than the sampler's; a slot that returns something that is not like the
             model, or an attack whose state changes its form.
     """
+    if not isinstance(plan, cohort.Plan):
+        raise errors.ConfigError(
+            f"plan is a cohort.Plan, like cohort.Plan.parse('chunk:8'), got {plan!r}."
+        )
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
     rule = as_stacked(aggregator) if stacks else aggregator

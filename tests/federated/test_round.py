@@ -415,6 +415,12 @@ def test_impossible_rounds_are_refused(kwargs, said):
         sampling.uniform(**kwargs)
 
 
+def test_a_plan_that_is_the_name_of_one_is_refused():
+    parts = {"client": toy.trainer(), "aggregator": mean.mean(), "plan": "vmap"}
+    with pytest.raises(errors.ConfigError, match=r"plan is a cohort\.Plan, .* got 'vmap'"):
+        round.make.__wrapped__(sampler=sampling.everyone(toy.PARTICIPANTS), **parts)
+
+
 def test_a_population_of_another_size_than_the_samplers_is_refused():
     made = algorithm(sampler=sampling.uniform(100, 5), attack=None)
     with pytest.raises(errors.ConfigError, match=r"draws from 100 participants, .* has 12;"):

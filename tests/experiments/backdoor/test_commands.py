@@ -11,7 +11,7 @@ def test_bad_words_are_one_sentence(name, capsys, tmp_path):
         ("--preset", "large"): "unknown preset 'large'",
         ("--colour", "red"): "could not be read from '--colour' on",
         ("--seeds", "two"): "could not be read",
-        ("--seeds", "-2"): "seeds must be 1 or more, got -2",
+        ("--seeds", "0"): "seeds must be a whole number of 1 or more, got 0",
     }.items():
         assert command.main(["backdoor", name, *words, *out]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
