@@ -1,6 +1,7 @@
 """BLOOM [arXiv 2211.05100] and BLOOMZ [arXiv 2211.01786]: train, fine-tune, convert, generate.
 
-`load_hf`, `save_hf` and `apply` are the names that stay; everything else is in the modules.
+`load_hf`, `save_hf`, `load_peft`, `save_peft` and `apply` are the names that stay; everything
+else is in the modules.
 """
 
 _PUBLIC = {
@@ -8,10 +9,12 @@ _PUBLIC = {
     "apply": "model",
     "init": "model",
     "load_hf": "convert",
+    "load_peft": "peft",
     "save_hf": "convert",
+    "save_peft": "peft",
 }
 
-__all__ = ["Config", "apply", "init", "load_hf", "save_hf"]
+__all__ = ["Config", "apply", "init", "load_hf", "load_peft", "save_hf", "save_peft"]
 
 
 def __getattr__(name: str):

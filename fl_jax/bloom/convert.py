@@ -75,15 +75,16 @@ def from_torch(path: str, tensor: np.ndarray, config: Config) -> np.ndarray:
     """A view of a torch tensor in the layout of this parameter (one layer of it).
 
     torch's Linear stores (out, in); the fused output rows of the attention are ordered head,
-    then query-key-value, then width.
+    then query-key-value, then width. Any number of inputs will do for the kernel of "qkv", and of
+    outputs for that of "out": a low-rank factor has the rank in their place.
     """
-    h, heads, d = config.hidden, config.heads, config.head_dim
+    heads, d = config.heads, config.head_dim
     if path == "layers/qkv/kernel":
-        return tensor.reshape(heads, 3, d, h).transpose(3, 0, 1, 2)
+        return tensor.reshape(heads, 3, d, -1).transpose(3, 0, 1, 2)
     if path == "layers/qkv/bias":
         return tensor.reshape(heads, 3, d)
     if path == "layers/out/kernel":
-        return tensor.reshape(h, heads, d).transpose(1, 2, 0)
+        return tensor.reshape(-1, heads, d).transpose(1, 2, 0)
     return tensor.T if path.endswith("kernel") else tensor
 
 
@@ -123,7 +124,7 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
             that `dtype` does not hold.
         ConfigError: a dtype that is no floating one.
     """
-    _check_dtype(dtype)
+    check_dtype(dtype)
     folder = pathlib.Path(folder)
     config = read_config(folder)
     tensors = _tensors(folder, config)
@@ -179,17 +180,17 @@ def _read(path, spec, index, tensors, config) -> np.ndarray:
     if not path.startswith("layers/"):
         name = hf_name(path, 0)
         view = from_torch(path, tensors[name], config)[index]
-        return np.array(view) if view.dtype == spec.dtype else _cast(name, view, spec.dtype)
+        return np.array(view) if view.dtype == spec.dtype else cast(name, view, spec.dtype)
     layers, rest = range(*index[0].indices(config.layers)), index[1:]
     sizes = [len(range(*s.indices(n))) for s, n in zip(rest, spec.shape[1:], strict=True)]
     out = np.empty((len(layers), *sizes), spec.dtype)
     for row, layer in zip(out, layers, strict=True):
         name = hf_name(path, layer)
-        row[...] = _cast(name, from_torch(path, tensors[name], config)[rest], spec.dtype)
+        row[...] = cast(name, from_torch(path, tensors[name], config)[rest], spec.dtype)
     return out
 
 
-def _cast(name: str, array: np.ndarray, dtype) -> np.ndarray:
+def cast(name: str, array: np.ndarray, dtype) -> np.ndarray:
     """The array in this dtype.
 
     Raises:
@@ -310,7 +311,7 @@ def save_hf(
         ConfigError: a dtype that is no floating one, or that safetensors have not; shard_bytes
             that are not above 0. What was in the folder stays in every case.
     """
-    _check_dtype(dtype)
+    check_dtype(dtype)
     errors.positive("shard_bytes", shard_bytes)
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -328,11 +329,11 @@ def save_hf(
         inner = path.startswith("layers/")
         shape = torch_shape(path, spec.shape[1:] if inner else spec.shape)
         to = np.dtype(dtype) if dtype is not None else np.dtype(leaf.dtype)
-        _check_dtype(to, safetensors.NAMES)
+        check_dtype(to, safetensors.NAMES)
 
         def make(leaf=leaf, path=path, layer=layer, inner=inner, to=to):
             own = to_torch(path, np.asarray(leaf[layer] if inner else leaf))
-            return _cast(hf_name(path, layer), own, to)
+            return cast(hf_name(path, layer), own, to)
 
         if jnp.finfo(to).max < jnp.finfo(leaf.dtype).max:
             make()  # refuses before what is there goes
@@ -347,8 +348,12 @@ def _write_json(path, value) -> None:
         fresh.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _check_dtype(dtype, known=None) -> None:
-    """Refuses what would cut parameters to whole numbers, and what is not among the known."""
+def check_dtype(dtype, known=None) -> None:
+    """Refuses what would cut parameters to whole numbers, and what is not among the known.
+
+    Raises:
+        ConfigError: a dtype that is no floating one, or not one of `known`; None passes.
+    """
     if dtype is None:
         return
     try:
