@@ -20,7 +20,7 @@ class Config:
     norm_eps: float = 1e-5  # LayerNorm
     length: int = 2048  # tokens of a training sequence; ALiBi sets no limit
     bos: int = 1  # <s>
-    eos: int = 2  # </s>, ends every document
+    eos: int = 2  # </s>, ends every document; -1: nothing does
     pad: int = 3  # <pad>
 
     dtype: str = "float32"  # of activations and matrices in use: float32 or bfloat16
@@ -36,7 +36,8 @@ class Config:
 
         Raises:
             ConfigError: a size that is not above 0, heads that do not divide the width, a norm_eps
-                below 0 or infinite, a dropout that is not from 0 to below 1, or an unknown choice.
+                below 0 or infinite, a special token that the vocabulary has not, a dropout that is
+                not from 0 to below 1, or an unknown choice.
         """
         for name in ("vocab", "hidden", "layers", "heads", "length"):
             errors.positive(name, getattr(self, name))
@@ -48,6 +49,12 @@ class Config:
         errors.not_negative("norm_eps", self.norm_eps)
         if math.isinf(self.norm_eps):
             raise errors.ConfigError("norm_eps must be finite, got inf; the published one is 1e-5.")
+        for name, least in {"bos": 0, "eos": -1, "pad": 0}.items():
+            if not least <= getattr(self, name) < self.vocab:
+                raise errors.ConfigError(
+                    f"{name} must be a token of the vocabulary, from {least} to {self.vocab - 1},"
+                    f" got {getattr(self, name)}."
+                )
         errors.below_one("dropout", self.dropout)
         errors.below_one("attention_dropout", self.attention_dropout)
         errors.one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))

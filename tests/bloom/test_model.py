@@ -207,6 +207,11 @@ def test_what_cannot_be_is_refused(params):
     for name, value in {"norm_eps": -1.0, "dropout": 1.0, "attention_dropout": -0.5}.items():
         with pytest.raises(errors.ConfigError, match=f"{name} must .*, got {value}"):
             with_(**{name: value})
+    for name, value in [("bos", -1), ("eos", 32), ("eos", -2), ("pad", 250_680), ("pad", -1)]:
+        with pytest.raises(errors.ConfigError, match=f"{name} must .* to 31, got {value}"):
+            with_(**{name: value})
+    assert with_(bos=0, eos=31, pad=31).pad == 31
+    assert with_(eos=-1).eos == -1  # generation then never ends by itself
     with pytest.raises(errors.ConfigError, match="did you mean '560m'"):
         configs.size("560")
 
