@@ -12,7 +12,13 @@ def test_a_share_of_participants_is_rounded_up():
 @pytest.mark.slow
 def test_all_sweeps_have_curves_for_every_cell():
     found = sweeps.run(sweeps.SMOKE_SWEEPS)
-    assert list(found) == ["gamma", "durability", "early and late", "repeated"]
+    assert list(found) == [
+        "gamma",
+        "durability",
+        "early and late",
+        "early and late, plain mean",
+        "repeated",
+    ]
     for labels, curves in found.values():
         shape = (len(labels), configs.SMOKE.seeds, configs.SMOKE.follow_rounds + 1)
         assert curves.main.shape == curves.backdoor.shape == shape
