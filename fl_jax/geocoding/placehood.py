@@ -82,68 +82,88 @@ def features(known: evidence.Knowledge, counts: usage.Usage, found: Names) -> np
 
     Counts come as the logarithm of how much oftener a place was meant than not.
     """
-    split, case, first = found.words, found.case, found.first
     if not found.candidates:
         return np.zeros((0, len(FEATURES)))
-    folded = [w.folded for w in split]
-    cased = any(c == "A" and not begins for c, begins in zip(case, first, strict=True))
-    small = {f for f, c in zip(folded, case, strict=True) if c == "a"}
-    shouting = sum(c == "AA" for c in case) > len(case) / 2
+    case = found.case
+    cased = any(c == "A" and not begins for c, begins in zip(case, found.first, strict=True))
+    small = {w.folded for w, c in zip(found.words, case, strict=True) if c == "a"}
+    shouting = case.count("AA") > len(case) / 2
     hashes = [entries(found, c) for c in found.candidates]
     place, other = counts.counts(np.array([h for own in hashes for h in own], np.int64))
     rows, at = [], 0
     for candidate, own in zip(found.candidates, hashes, strict=True):
-        m = candidate.match
-        meant, unmeant = place[at : at + len(own)], other[at : at + len(own)]
+        used = slice(at, at + len(own))
         at += len(own)
-        # How it is used where it is written like this; at the beginning of a sentence, at all.
-        which = [usage.SMALL, usage.CAPITAL]
-        if not candidate.first and candidate.case:
-            which = [usage.SMALL if candidate.case == "a" else usage.CAPITAL]
-        times = meant[which].sum() + unmeant[which].sum()
-        used = np.log((meant[which].sum() + 0.5) / (unmeant[which].sum() + 0.5))
-        odds = np.log((meant + 0.5) / (unmeant + 0.5))
-        before, behind, *of_words = odds[2:]
-        name = found.text[candidate.start : candidate.end]
-        whole = _case(name)
-        capital = lambda n, m=m: (
-            0 <= n < len(split)
-            and case[n] in ("A", "AA")
-            and not first[n]
-            and split[n].segment == split[m.first].segment
-        )
-        places = m.rows >> 1
-        people = float(known.gazetteer.population[places].max()) if len(places) else 0.0
-        country = bool((m.regions < known.gazetteer.countries).any())
-        fit = found.context.fit(m) if len(places) else None
-        rows.append((
-            1.0,
-            used,
-            np.log1p(times),
-            max(of_words),
-            before,
-            behind,
-            whole == "a" and cased,
-            whole == "a" and not cased,
-            candidate.case == "A" and not candidate.first,
-            candidate.case == "A" and candidate.first,
-            whole == "AA" and not shouting,
-            whole == "",
-            np.log10(people + 1) / 7,
-            country,
-            len(m.regions) > 0 and not country,
-            bool(((m.rows & 1) == 0).any()),
-            m.size - 1,
-            min(candidate.end - candidate.start, SHORT) / SHORT,
-            capital(m.first - 1),
-            capital(m.after),
-            candidate.case == "A" and m.size == 1 and folded[m.first] in small,
-            fit is not None and bool((fit.country | fit.division).any()),
-            m.gram < 0,
-            words.unspaced(name),
-            len(split) == m.size,
-        ))  # fmt: skip
+        values = {
+            "one": 1.0,
+            **_use(candidate, place[used], other[used]),
+            **_writing(found, candidate, cased=cased, small=small, shouting=shouting),
+            **_bearers(known, found, candidate.match),
+        }
+        rows.append([values[name] for name in FEATURES])
     return np.array(rows, np.float64)
+
+
+def _use(candidate: Candidate, meant: np.ndarray, unmeant: np.ndarray) -> dict:
+    """How a name and the words around it are used, by the counts of its `entries`."""
+    # Where it is written like this; at the beginning of a sentence, at all.
+    which = [usage.SMALL, usage.CAPITAL]
+    if not candidate.first and candidate.case:
+        which = [usage.SMALL if candidate.case == "a" else usage.CAPITAL]
+    place, other = meant[which].sum(), unmeant[which].sum()
+    before, behind, *of_words = np.log((meant[2:] + 0.5) / (unmeant[2:] + 0.5))
+    return {
+        "name": np.log((place + 0.5) / (other + 0.5)),
+        "known": np.log1p(place + other),
+        "word": max(of_words),
+        "before": before,
+        "behind": behind,
+    }
+
+
+def _writing(found: Names, candidate: Candidate, *, cased, small, shouting) -> dict:
+    """How a name is written, in a text with capitals within its sentences (cased), with these
+    words written small, or mostly in capitals (shouting)."""
+    m, split, case = candidate.match, found.words, found.case
+    name = found.text[candidate.start : candidate.end]
+    whole, capital = _case(name), candidate.case == "A"
+    beside = lambda n: (
+        0 <= n < len(split)
+        and case[n] in ("A", "AA")
+        and not found.first[n]
+        and split[n].segment == split[m.first].segment
+    )
+    return {
+        "small": whole == "a" and cased,
+        "small_text": whole == "a" and not cased,
+        "capital": capital and not candidate.first,
+        "capital_first": capital and candidate.first,
+        "shout": whole == "AA" and not shouting,
+        "no_case": whole == "",
+        "words": m.size - 1,
+        "letters": min(len(name), SHORT) / SHORT,
+        "capital_before": beside(m.first - 1),
+        "capital_behind": beside(m.after),
+        "also_small": capital and m.size == 1 and split[m.first].folded in small,
+        "form": m.gram < 0,
+        "unspaced": words.unspaced(name),
+        "alone": len(split) == m.size,
+    }
+
+
+def _bearers(known: evidence.Knowledge, found: Names, match: matching.Match) -> dict:
+    """What has this name."""
+    places = match.rows >> 1
+    people = float(known.gazetteer.population[places].max(initial=0))
+    country = bool((match.regions < known.gazetteer.countries).any())
+    fit = found.context.fit(match) if len(places) else None
+    return {
+        "people": np.log10(people + 1) / 7,
+        "country": country,
+        "division": len(match.regions) > 0 and not country,
+        "first_name": bool(((match.rows & 1) == 0).any()),
+        "agrees": fit is not None and bool((fit.country | fit.division).any()),
+    }
 
 
 def probability(known: evidence.Knowledge, told: Placehood, found: Names) -> np.ndarray:
