@@ -120,14 +120,15 @@ def mentions(argv: list[str]) -> int:
     parser = arguments.command("geocoding", "mentions", "The places that a text names.")
     parser.add_argument("run", help="folder of a finished run")
     parser.add_argument("text", help="a paragraph; - reads standard input")
-    parser.add_argument("--least", type=float, default=0.5, help="probability of being a place")
+    parser.add_argument("--least", type=float, help="probability of being a place")
     asked = arguments.read(parser, argv)
     from fl_jax.geocoding import mention
     from fl_jax.geocoding.service import formats
 
     text = sys.stdin.read() if asked.text == "-" else asked.text
     found = _load(asked.run)
-    for one in mention.mentions(found, text, least=asked.least):
+    least = mention.LEAST if asked.least is None else asked.least
+    for one in mention.mentions(found, text, least=least):
         print(json.dumps(formats.mention(found.gazetteer, text, one), ensure_ascii=False))
     return 0
 

@@ -1,11 +1,9 @@
 """Texts of the data folder whose words are words: sentences that name no place, and prose."""
 
-import gzip
 import itertools
-import json
 from typing import NamedTuple
 
-from fl_jax.data import sources
+from fl_jax.data import files, sources
 
 
 class Ordinary(NamedTuple):
@@ -20,8 +18,8 @@ def stories() -> list[str]:
     folder = sources.folder("xcopa")
     if folder is None:
         return []
-    with gzip.open(folder / "xcopa.jsonl.gz", "rt", encoding="utf-8") as file:
-        return [json.loads(line)["premise"] for line in itertools.islice(file, 0, None, 6)]
+    records = files.records(folder / "xcopa.jsonl.gz", "premise", texts=True)
+    return [record["premise"] for record in itertools.islice(records, 0, None, 6)]
 
 
 def load() -> Ordinary:
@@ -32,10 +30,10 @@ def load() -> Ordinary:
     placeless, prose = [], []
     folder = sources.folder("udhr")
     if folder is not None:
-        with gzip.open(folder / "udhr_bloom_langs.jsonl.gz", "rt", encoding="utf-8") as file:
-            placeless = [json.loads(line)["text"] for line in file]
+        articles = files.records(folder / "udhr_bloom_langs.jsonl.gz", "text", texts=True)
+        placeless = [article["text"] for article in articles]
     folder = sources.folder("tinyshakespeare")
     if folder is not None:
-        with gzip.open(folder / "input.txt.gz", "rt", encoding="utf-8") as file:
-            prose = [speech for speech in file.read().split("\n\n") if speech.strip()]
+        speeches = files.text(folder / "input.txt.gz").split("\n\n")
+        prose = [speech for speech in speeches if speech.strip()]
     return Ordinary(placeless, prose)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fl_jax.core import errors
 from fl_jax.geocoding import cells, density, estimate, examples, s2, sphere, words
 
 RIGHT_KM = 161.0  # an answer so near to the truth is right
@@ -49,12 +48,7 @@ def fit(geocoder, texts: Sequence[str], lat: np.ndarray, lon: np.ndarray) -> Cal
     Raises:
         DataError: no texts, or another number of places.
     """
-    texts = words.strings(texts)
-    if not len(texts) == len(lat) == len(lon) > 0:
-        raise errors.DataError(
-            f"a calibration needs texts with a place for each, got {len(texts)} texts,"
-            f" {len(lat)} latitudes and {len(lon)} longitudes."
-        )
+    texts = words.placed("a calibration", texts, lat, lon)
     partition = geocoder.partition
     node, truth = cells.deepest(partition, lat, lon), s2.xyz(lat, lon)
     made = identity(partition.depth)

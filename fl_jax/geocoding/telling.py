@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fl_jax.core import errors
 from fl_jax.geocoding import evidence, forms, matching, placehood, s2, sphere, usage, words
 from fl_jax.geocoding import texts as texts_
 
@@ -47,20 +46,9 @@ def fit(
     Raises:
         DataError: no texts, or another number of places.
     """
-    texts = words.strings(texts)
-    if not len(texts) == len(lat) == len(lon) > 0:
-        raise errors.DataError(
-            f"names are learned from texts with a place for each, got {len(texts)} texts,"
-            f" {len(lat)} latitudes and {len(lon)} longitudes."
-        )
+    texts = words.placed("telling names from words", texts, lat, lon)
     places, points = known.gazetteer, s2.xyz(lat, lon)
-    of_region = [np.zeros(0, np.int64)] * len(places.regions)
-    for column in (places.country, places.admin1):
-        order = np.argsort(column, kind="stable")
-        code, first = np.unique(column[order], return_index=True)
-        for region, rows in zip(code, np.split(order, first[1:]), strict=True):
-            if region >= 0:
-                of_region[region] = rows
+    of_region = _of_regions(places)
     placeless = words.strings(placeless)
     labelled = [_told(known, text) for text in placeless]
     labelled += [_told(known, *pair, of_region) for pair in zip(texts, points, strict=True)]
@@ -94,6 +82,18 @@ def regression(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if np.abs(move).max() < 1e-8:
             break
     return w
+
+
+def _of_regions(places) -> list[np.ndarray]:
+    """The rows of the places in each country and division."""
+    found = [np.zeros(0, np.int64)] * len(places.regions)
+    for column in (places.country, places.admin1):
+        order = np.argsort(column, kind="stable")
+        code, first = np.unique(column[order], return_index=True)
+        for region, rows in zip(code, np.split(order, first[1:]), strict=True):
+            if region >= 0:
+                found[region] = rows
+    return found
 
 
 def _plant(places, texts, draws) -> list[tuple[str, list[tuple[int, int]]]]:

@@ -135,6 +135,26 @@ class Index:
         )
 
 
+def placed(what: str, texts: Any, lat: Any, lon: Any) -> list[str]:
+    """What should be texts with a place for each, as a list.
+
+    Args:
+        what: that needs them.
+        texts: any.
+        lat, lon: (texts,) degrees.
+
+    Raises:
+        DataError: what is no list of strings, no text at all, or another number of places.
+    """
+    found = strings(texts)
+    if not len(found) == len(lat) == len(lon) > 0:
+        raise errors.DataError(
+            f"{what} needs texts with a place for each, got {len(found)} texts, {len(lat)}"
+            f" latitudes and {len(lon)} longitudes."
+        )
+    return found
+
+
 def strings(texts: Any) -> list[str]:
     """What should be texts, as a list.
 

@@ -58,3 +58,14 @@ def test_lists_of_strings():
 def test_what_is_no_list_of_strings(texts):
     with pytest.raises(errors.DataError, match=r"one text as \[text\]; got "):
         words.strings(texts)
+
+
+def test_texts_with_a_place_for_each():
+    assert words.placed("a map", ("a", "b"), [1, 2], np.zeros(2)) == ["a", "b"]
+    for texts, lat, lon in ((["a"], [], []), (["a"], [1], [1, 2]), ([], [], [])):
+        with pytest.raises(
+            errors.DataError, match=r"^a map needs texts with a place for each, got"
+        ):
+            words.placed("a map", texts, lat, lon)
+    with pytest.raises(errors.DataError, match="list of strings"):
+        words.placed("a map", "a", [1], [1])

@@ -168,6 +168,27 @@ def test_a_point_beside_a_place_is_not_named_as_it_is(app):
     assert row["address"] == {"country": "France", "country_code": "fr"}
 
 
+def test_mentions_have_offsets_and_say_what_they_are(app):
+    text = "Lyon, France"
+    found = client.get(app, "/mentions", text=text, least="0").json()
+    place, country = found
+    assert [text[m["start"] : m["end"]] for m in found] == ["Lyon", "France"]
+    assert place["type"] == "place" and place["country"] == "FR" and place["geonameid"] > 0
+    assert country["type"] == "country" and country["country"] == "FR"
+    assert "geonameid" not in country
+    assert client.get(app, "/mentions", text=text, least="1").json() == []
+    assert (
+        asyncio.run(client.ask(app, "GET", "/mentions", {"text": text, "least": "2"})).status == 400
+    )
+
+
+def test_a_geocoder_that_cannot_tell_names_from_words_says_so(geocoder, monkeypatch):
+    monkeypatch.setattr(geocoder, "told", None)
+    app = application.make(geocoder)
+    refused = asyncio.run(client.ask(app, "GET", "/mentions", {"text": "Lyon"}))
+    assert refused.status == 501 and "calibrate" in refused.json()["detail"]
+
+
 def test_batch_is_single_answers(app):
     texts = ["Lyon", "東京", "Toronto, Canada"]
     post = lambda body, kind: asyncio.run(
