@@ -350,8 +350,8 @@ def _strike(
         return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
     sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
-    # Of a training that diverged the server drops the update; no later round may stand on it.
     sent = tree.cast(sent, state.variables)
+    # Of a training that diverged the server drops the update; no later round may stand on it.
     sound = tree.all_finite(attack_state) | ~tree.all_finite(state.attack)
     attack_state = tree.where(sound, attack_state, state.attack)
     norms = jax.vmap(tree.norm)(sent)
