@@ -86,8 +86,9 @@ class Config(ranges.Checked):
                 f"{self.steps} steps are no multiple of stride {self.stride}; change one."
             )
         from experiments.bloom import stages  # imports JAX
+        from fl_jax.train import cohort
 
-        stages.cohort.Plan.parse(self.plan)
+        cohort.Plan.parse(self.plan)
         rows = self.micro_batches * abs(self.data * self.fsdp)
         batches = {"batch": self.batch, "finetune_batch": self.finetune_batch}
         if self.ramp_start:
