@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ usage: python -m experiments                        the eight systems and their 
 options: --preset smoke|small|paper   seconds, minutes (the default), or the published setting
          --out DIR                    the run directory; runs/NAME-PRESET-TIME unless given
          --resume                     go on with the run in --out, or with the newest one
-         --field value                any field of the preset; `NAME --help` lists them
+         --field value                any field of the preset; `NAME --help` lists them; where one
+                                      takes several values: --field 4 7 or --field 4,7
 """
 
 
@@ -89,6 +90,16 @@ def read(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace
     return asked
 
 
+def several(words: Iterable[str]) -> list[str]:
+    """The values in `words`, which may stand apart or with commas between them.
+
+    Example:
+        >>> several(["4", "7,11"])
+        ['4', '7', '11']
+    """
+    return [part.strip() for word in words for part in word.split(",") if part.strip()]
+
+
 def _fields(name: str, default: Any, words: list[str]) -> Any:
     """`default` with the fields that `words` name."""
     import tyro
@@ -99,7 +110,7 @@ def _fields(name: str, default: Any, words: list[str]) -> Any:
             config, unknown = tyro.cli(
                 type(default),
                 default=default,
-                args=words,
+                args=_apart(default, words),
                 prog=f"python -m experiments {name}",
                 return_unknown_args=True,
             )
@@ -116,3 +127,18 @@ def _fields(name: str, default: Any, words: list[str]) -> Any:
         errors.one_of(f"field of {name}", field, known)
         raise errors.ConfigError(f"the command could not be read from {unknown[0]!r} on.")
     return config
+
+
+def _apart(default: Any, words: list[str]) -> list[str]:
+    """The words, with `4,7` as `4 7` where a field takes several values."""
+    many = {key for key, value in vars(default).items() if isinstance(value, tuple)}
+    out, field = [], ""
+    for word in words:
+        if word.startswith("--"):
+            field, given, word = word.partition("=")
+            out.append(field)
+            if not given:
+                continue
+        listed = field.lstrip("-").replace("-", "_") in many
+        out += (several([word]) if listed else []) or [word]
+    return out

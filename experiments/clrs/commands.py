@@ -10,19 +10,18 @@ from experiments import arguments
 from fl_jax.core import errors
 
 
-def numbers(field: str, text: str, least: int) -> tuple[int, ...]:
-    """The numbers in `text`, with commas between them.
+def numbers(field: str, words: list[str], least: int) -> tuple[int, ...]:
+    """The numbers in `words`, apart or with commas between them.
 
     Raises:
-        ConfigError: something else is there, or a number below `least`.
+        ConfigError: something else is there, nothing, or a number below `least`.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) >= least for word in words):
+    parts = arguments.several(words)
+    if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
         raise errors.ConfigError(
-            f"{field} are numbers of at least {least} with commas between them, as in 16,32,"
-            f" got {text!r}."
+            f"{field} are numbers of at least {least}, as in 16,32, got {' '.join(words)!r}."
         )
-    return tuple(map(int, words))
+    return tuple(map(int, parts))
 
 
 def test(argv: list[str]) -> int:
@@ -32,10 +31,11 @@ def test(argv: list[str]) -> int:
         "clrs", "test", "Scores the newest checkpoint of every seed of a run."
     )
     parser.add_argument("run", help="the run's directory")
-    parser.add_argument("--lengths", default="64", help="sizes, as in 16,32,64")
+    parser.add_argument("--lengths", nargs="+", default=["64"], help="sizes, as in 16,32,64")
     parser.add_argument(
         "--samples",
-        default="256",
+        nargs="+",
+        default=["256"],
         help="at most, for all sizes or one number each, as in 256,256,64; 0 = the benchmark's",
     )
     parser.add_argument(
@@ -49,7 +49,7 @@ def test(argv: list[str]) -> int:
     if len(samples) not in (1, len(lengths)):
         raise errors.ConfigError(
             f"--samples is one number, or one for each of the {len(lengths)} sizes, got"
-            f" {asked.samples!r}."
+            f" {' '.join(asked.samples)!r}."
         )
     stored = pathlib.Path(asked.run) / "config.json"
     if not stored.is_file():
@@ -172,10 +172,10 @@ def salsa(argv: list[str]) -> int:
     parser = arguments.command(
         "clrs", "salsa", "SALSA-CLRS: sparse graphs, trained on 16 nodes, tested up to 1,600."
     )
-    parser.add_argument("--tasks", default="", help="as in bfs,mis; default: all six")
+    parser.add_argument("--tasks", nargs="+", default=[], help="as in bfs,mis; default: all six")
     parser.add_argument("--rounds", type=int, help="updates per task")
     parser.add_argument("--hidden", type=int, help="features of nodes, edges and graph")
-    parser.add_argument("--lengths", default="", help="sizes of the tests, as in 16,80")
+    parser.add_argument("--lengths", nargs="+", help="sizes of the tests, as in 16,80")
     parser.add_argument("--processor", help="mpnn, gmpnn, pgn, gat or gatv2")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--out", help="a folder for the rows and every task's parameters")
@@ -188,7 +188,7 @@ def salsa(argv: list[str]) -> int:
     from experiments.clrs import salsa as experiment
     from fl_jax.train import metrics
 
-    names = tuple(asked.tasks.split(",")) if asked.tasks else specs.SALSA
+    names = tuple(arguments.several(asked.tasks)) or specs.SALSA
     for name in names:
         tasks.check(name)
     given = {k: getattr(asked, k) for k in ("rounds", "hidden", "processor", "seed")}

@@ -27,6 +27,9 @@ def test_presets_and_fields():
     assert parse() == arguments.Arguments("small", None, False, Config())
     asked = parse("--preset", "paper", "--out", "d", "--resume", "--sizes", "3", "4")
     assert asked == arguments.Arguments("paper", "d", True, Config(rate=1.0, sizes=(3, 4)))
+    for words in (["3,4"], ["3,", "4"], ["3", "4"]):
+        assert parse("--sizes", *words).config.sizes == (3, 4)
+    assert parse("--sizes=3,4", "--rate", "2").config == Config(rate=2.0, sizes=(3, 4))
     assert parse("--test-examples", "7").config.test_examples == 7
     assert parse("--test_examples", "7").config.test_examples == 7
 
@@ -37,6 +40,8 @@ def test_presets_and_fields():
         (["--preset", "papr"], r"unknown preset 'papr'; did you mean 'paper'\?"),
         (["--raet", "1"], r"unknown field of thing 'raet'; did you mean 'rate'\?"),
         (["--rate", "fast"], "could not be read: .*fast"),
+        (["--rate", "1,5"], "could not be read: .*1,5"),
+        (["--sizes", ","], "could not be read"),
         (["--preset"], "could not be read"),
         (["stray"], "unknown field of thing 'stray'"),
     ],
