@@ -494,6 +494,12 @@ def _check_secure(
             f" aggregator counts by numbers of {aggregator.reach:g} that go through it with the"
             f" update; take a clip range of {aggregator.reach:g} at least."
         )
+    if secure.bits is not None and aggregator.reach * 2**secure.bits % 1:
+        raise errors.ConfigError(
+            f"secure aggregation with bits={secure.bits} rounds the {aggregator.reach:g} that the"
+            " aggregator counts by to a multiple of"
+            f" {0.5**secure.bits:g}; take more bits, or None for as many as there is room for."
+        )
 
 
 def _advance(state: RoundState, aggregate: PyTree, server: optax.GradientTransformation | None):

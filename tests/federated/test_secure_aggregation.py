@@ -226,6 +226,15 @@ def test_clients_that_clip_themselves_and_one_that_does_not_is_refused():
             },
             r"to \[-0.3, 0.3\], but the aggregator counts by numbers of 0.5",
         ),
+        (
+            {
+                "aggregator": dp_fedavg.dp_fedavg(
+                    bound=0.1, noise_multiplier=0.1, expected=N, quantile=0.5
+                ),
+                "secure": secure.make(clip=0.5, bits=0),
+            },
+            r"bits=0 rounds the 0.5 that the aggregator counts by to a multiple of 1",
+        ),
     ],
 )
 def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, said):
@@ -233,9 +242,10 @@ def test_looking_at_single_updates_under_secure_aggregation_is_refused(parts, sa
         "client": toy.trainer(),
         "sampler": sampling.everyone(N),
         "aggregator": mean.fedavg(eta=1.0, participants=N),
+        "secure": secure.make(clip=0.3),
     }
     with pytest.raises(errors.ConfigError, match=said):
-        round.make(secure=secure.make(clip=0.3), **(usual | parts))
+        round.make(**(usual | parts))
 
 
 @pytest.mark.parametrize(

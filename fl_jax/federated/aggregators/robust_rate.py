@@ -17,7 +17,8 @@ from fl_jax.federated.aggregators.base import (
 def robust_rate(*, threshold: float) -> Aggregator:
     """The mean, with its sign turned where |sum_i sign(x_i)| < theta.
 
-    Two running sums: the updates' and their signs'.
+    Two running sums: the updates' and their signs'. A round in which fewer than theta updates
+    arrive goes backwards as a whole: keep theta below the smallest cohort that may come.
 
     Args:
         threshold: theta, in participants, > 0.
