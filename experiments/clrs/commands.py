@@ -1,4 +1,4 @@
-"""`python -m experiments clrs test`, `options`, `draw`, `text` and `salsa`."""
+"""`python -m experiments clrs single`, `test`, `options`, `draw`, `text` and `salsa`."""
 
 import contextlib
 import json
@@ -106,6 +106,45 @@ def test(argv: list[str]) -> int:
     picture = pathlib.Path(asked.run) / "test.png"
     report.draw_sizes(found, accepting, picture, max(config.lengths))
     print(report.table(found, accepting))
+    return 0
+
+
+def single(argv: list[str]) -> int:
+    """Trains a model for every algorithm, as published; writes single.json and single.png."""
+    parser = arguments.command(
+        "clrs", "single", "A model for every algorithm, with the settings of the default run."
+    )
+    parser.add_argument("--out", default="runs/clrs-single", help="goes on with what is there")
+    parser.add_argument("--tasks", nargs="+", default=[], help="as in bfs,dfs; default: all thirty")
+    parser.add_argument("--rounds", type=int, help="of training, in place of the default run's")
+    parser.add_argument("--hidden", type=int, help="h, in place of the default run's")
+    parser.add_argument("--seeds", type=int, default=1)
+    asked = arguments.read(parser, argv)
+
+    import dataclasses
+
+    from algorithmic.clrs import ALGORITHMS
+    from experiments.clrs import config as configs
+    from experiments.clrs import report, summary
+    from experiments.clrs import single as models
+
+    names = arguments.several(asked.tasks) or list(ALGORITHMS)
+    for name in names:
+        errors.one_of("algorithm", name, ALGORITHMS)
+    given = {k: getattr(asked, k) for k in ("rounds", "hidden", "seeds")}
+    given = {k: v for k, v in given.items() if v is not None}
+    for field, value in given.items():
+        errors.whole(f"--{field}", value, 1)
+    base = dataclasses.replace(configs.SMALL, **given)
+    folder, rows, found = pathlib.Path(asked.out), [], {}
+    for name in dict.fromkeys(names):
+        found[name] = models.measure(models.settings(base, name), folder)
+        rows += found[name].pop("rows")
+    scores, accepting = summary.scores(rows), summary.scores(rows, "accepting")
+    told = {"models": found, "scores": scores, "scores that accept every right answer": accepting}
+    (folder / "single.json").write_text(json.dumps(told, indent=1) + "\n")
+    report.draw_dots(scores[summary.BENCHMARK], folder / "single.png")
+    print(report.table(scores, accepting))
     return 0
 
 

@@ -3,6 +3,7 @@
 python -m experiments clrs                     six algorithms, one model, two cores; README.md
 python -m experiments clrs --preset thirty     all thirty, one model as wide, likewise
 python -m experiments clrs --preset paper      all thirty, the published settings; an accelerator
+python -m experiments clrs single              a model for every algorithm, an hour and a half
 """
 
 import dataclasses
@@ -134,6 +135,7 @@ THIRTY = dataclasses.replace(SMALL, tasks=(), rounds=1000, test_samples=32, save
 PRESETS = {"smoke": SMOKE, "brief": BRIEF, "small": SMALL, "thirty": THIRTY, "paper": PAPER}
 
 COMMANDS = {
+    "single": "a model for every algorithm, as the published figures have it",
     "test": "scores the newest checkpoint of a run, finished or not, at any sizes",
     "options": "the plain network and every option beyond the paper at equal settings, briefly",
     "draw": "a random run drawn step by step",

@@ -8,6 +8,7 @@ from experiments.clrs import published, summary
 from fl_jax.train import metrics
 
 OURS, THEIRS = "#0b6aa2", "#c1272d"
+FEW = 10  # algorithms that still have room for bars
 GREYS = ("#d9d9d9", "#bdbdbd", "#969696", THEIRS, "#e8a33d")
 
 
@@ -16,7 +17,11 @@ def report(outcome: result.Result, directory: result.RunDirectory) -> str:
     rows = metrics.read(directory.path / "metrics.jsonl")
     found = summary.scores(rows)
     n = summary.BENCHMARK if summary.BENCHMARK in found else max(found)
-    draw_bars(found[n], n, directory.path / "scores.png")
+    picture = directory.path / "scores.png"
+    if len(found[n]) > FEW and n == summary.BENCHMARK:
+        draw_dots(found[n], picture)
+    else:
+        draw_bars(found[n], n, picture)
     accepting, own_stop = summary.scores(rows, "accepting"), summary.scores(rows, "own_stop")
     draw_sizes(found, accepting, directory.path / "sizes.png", outcome.details["largest"])
     draw_losses(summary.losses(rows), directory.path / "losses.png")
@@ -138,6 +143,29 @@ def draw_bars(scores: dict[str, list[float]], n: int, path) -> None:
     axis.set_ylim(0, 103)
     axis.set_ylabel("micro-F1, %")
     axis.legend(ncol=3, fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    _save(figure, path)
+
+
+def draw_dots(scores: dict[str, list[float]], path) -> None:
+    """A row of dots per algorithm at the benchmark's size, for more of them than bars can show:
+    the published columns, and ours with its seeds."""
+    names = list(scores)
+    figure, axis = _axes(7, 1.2 + 0.24 * len(names))
+    for column, colour in zip(published.COLUMNS, GREYS, strict=True):
+        values = [published.SCORES[name][column] for name in names]
+        axis.scatter(values, range(len(names)), s=22, color=colour, label=column)
+    for i, name in enumerate(names):
+        if len(scores[name]) > 1:
+            axis.plot(scores[name], [i] * len(scores[name]), "k.", ms=3, zorder=4)
+    means = [statistics.mean(scores[name]) for name in names]
+    label = f"ours (n = {summary.BENCHMARK})"
+    axis.scatter(means, range(len(names)), s=44, color=OURS, label=label, zorder=3)
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_xlim(-2, 102)
+    axis.set_xlabel("micro-F1, %")
+    axis.legend(ncol=3, fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     _save(figure, path)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments.clrs import config, report, summary
+from experiments.clrs import config, published, report, summary
 
 ROWS = [
     {"stage": "train", "seed": 0, "round": 2, "n": 4, "bfs": 1.5, "minimum": 3.0},
@@ -56,6 +56,8 @@ def test_other_sizes_stand_beside_nothing(tmp_path):
     assert text.endswith("trained on inputs of up to 4 nodes.\n") and "published" not in text
     assert "up to 16 nodes; 64 is the benchmark's" in report.notes(16, benchmark=True)
     report.draw_bars(found[16], 16, tmp_path / "scores.png")
+    report.draw_dots({name: [50.0, 60.0] for name in published.SCORES}, tmp_path / "all.png")
+    assert (tmp_path / "all.png").stat().st_size > 10_000
     assert (tmp_path / "scores.png").stat().st_size > 1000
     assert "Memnet, n = 64" in report.table(summary.scores(ROWS)).splitlines()[0]
 
