@@ -25,8 +25,8 @@ def numbers(field: str, words: list[str], least: int) -> tuple[int, ...]:
 
 
 def test(argv: list[str]) -> int:
-    """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json and
-    test.png."""
+    """Scores the newest checkpoint of a run, finished or not, at any sizes; writes test.json, goes
+    on with what stands there, and test.png."""
     parser = arguments.command(
         "clrs", "test", "Scores the newest checkpoint of every seed of a run."
     )
@@ -37,11 +37,6 @@ def test(argv: list[str]) -> int:
         nargs="+",
         default=["256"],
         help="at most, for all sizes or one number each, as in 256,256,64; 0 = the benchmark's",
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="keep what test.json holds of the same checkpoints, sizes and numbers of samples",
     )
     asked = arguments.read(parser, argv)
     lengths = numbers("--lengths", asked.lengths, 1)
@@ -80,29 +75,26 @@ def test(argv: list[str]) -> int:
         raise errors.ConfigError(f"{asked.run} holds no checkpoint yet; train first.")
     key = rng.fold(jax.random.key(config.seed), "test")
     file = pathlib.Path(asked.run) / "test.json"
-    earlier = json.loads(file.read_text()) if asked.resume and file.is_file() else []
-    steps = {seed: step for seed, (step, _) in states.items()}
-    earlier = [r for r in earlier if r["round"] == steps.get(r["seed"])]
-    rows = []
+    rows = json.loads(file.read_text()) if file.is_file() else []
+    place = lambda row: (row["seed"], row["round"], row["n"], row["task"])
     for n in lengths:
         asked_of = dataclasses.replace(config, test_samples=most[n])
         wanted = {name: task.samples(asked_of, name) for name in task.tasks(config)}
         for seed, (step, state) in states.items():
-            here = [r for r in earlier if (r["seed"], r["n"]) == (seed, n)]
-            earlier = [r for r in earlier if r not in here]
-            rows += [r for r in here if wanted.get(r["task"]) == r["samples"]]
-            done = {r["task"] for r in rows if (r["seed"], r["n"]) == (seed, n)}
-            left = [name for name in wanted if name not in done]
+            done = {place(row) for row in rows if row["samples"] == wanted.get(row["task"])}
+            left = [name for name in wanted if (seed, step, n, name) not in done]
             for name, scores, own_stop in task.test(asked_of, state, key, n, left):
                 row = summary.row(seed, n, name, scores, own_stop, wanted[name])
-                rows.append({"stage": "test", **row, "round": step})
+                row = {"stage": "test", **row, "round": step}
+                rows = [old for old in rows if place(old) != place(row)] + [row]
                 print(f"seed {seed}, {summary.line(row)}, {wanted[name]} samples", flush=True)
                 # After every task: large ones take long. Whole or not at all.
                 fresh = file.with_suffix(".tmp")
-                fresh.write_text(json.dumps(rows + earlier, indent=1) + "\n")
+                fresh.write_text(json.dumps(rows, indent=1) + "\n")
                 os.replace(fresh, file)
-    rows += earlier
-    found, accepting = summary.scores(rows), summary.scores(rows, "accepting")
+    at = {(seed, step) for seed, (step, _) in states.items()}
+    newest = [row for row in rows if (row["seed"], row["round"]) in at]
+    found, accepting = summary.scores(newest), summary.scores(newest, "accepting")
     picture = pathlib.Path(asked.run) / "test.png"
     report.draw_sizes(found, accepting, picture, max(config.lengths))
     print(report.table(found, accepting))

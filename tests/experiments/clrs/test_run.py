@@ -115,7 +115,16 @@ def test_tests_go_on_where_a_kill_left_them(tmp_path, monkeypatch):
     assert [(r["n"], r["task"]) for r in rows] == [(n, name) for n in (4, 5) for name in cfg.tasks]
     stored.write_text(json.dumps(rows[1:]))
     asked.clear()
-    assert commands.test([*command, "--resume"]) == 0
+    assert commands.test(command) == 0
     assert asked == ["minimum"]
     again = json.loads(stored.read_text())
     assert sorted(map(str, again)) == sorted(map(str, rows))
+
+    # More samples take the place of fewer; what another checkpoint had stays.
+    asked.clear()
+    assert commands.test([str(directory.path), "--lengths", "4", "--samples", "16"]) == 0
+    assert asked == list(cfg.tasks)
+    monkeypatch.setattr(run, "saved", lambda *_: {0: (3, states[0])})
+    assert commands.test([str(directory.path), "--lengths", "4", "--samples", "16"]) == 0
+    kept = {(r["round"], r["n"], r["samples"]) for r in json.loads(stored.read_text())}
+    assert kept == {(2, 4, 16), (2, 5, 8), (3, 4, 16)}
