@@ -1,4 +1,4 @@
-"""`python -m experiments backdoor grid`, `sweeps`, `words`, `private` and `certified`."""
+"""`python -m experiments backdoor grid` and the other commands beside the run."""
 
 import dataclasses
 from typing import Any
@@ -176,6 +176,24 @@ def certified(argv: list[str]) -> int:
     about = {"draws": chosen.draws, "confidence": chosen.confidence, **clock()}
     print(certifying.write(asked.out, chosen, rows, about))
     print(f"\ncertified.json, certified.png: {asked.out}")
+    return 0
+
+
+def adapted(argv: list[str]) -> int:
+    """Participants fine-tune the replaced model: adapted.json."""
+    what = "Does a backdoor outlive local adaptation? On digits."
+    asked, clock = _begin("adapted", what, argv)
+
+    import json
+
+    from experiments.backdoor import adapted as adapting
+
+    chosen = {"smoke": adapting.SMOKE_ADAPTED, "small": adapting.SMALL_ADAPTED}[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    rows = adapting.run(chosen)
+    (asked.out / "adapted.json").write_text(json.dumps({"rows": rows, **clock()}, indent=1) + "\n")
+    print(adapting.table(rows))
+    print(f"\nadapted.json: {asked.out}")
     return 0
 
 

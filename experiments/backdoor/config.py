@@ -183,4 +183,5 @@ COMMANDS = {
     "words": "trigger sentences in the speech of Shakespeare's characters",
     "private": "DP-FedAvg with its epsilon, attacked and through secure aggregation",
     "certified": "CRFL's votes: how many participants of a round cannot change them",
+    "adapted": "whether a backdoor outlives the participants' own fine-tuning",
 }

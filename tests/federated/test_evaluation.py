@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.core import errors
+from fl_jax.core import errors, rng
 from fl_jax.federated import evaluation
 from fl_jax.nn import loss
 from fl_jax.train import cohort
@@ -45,3 +45,46 @@ def test_who_is_no_participant_is_refused(key, wrong):
     evaluate = evaluation.by_participant(LOSS, batch_size=50)
     with pytest.raises(errors.ConfigError, match=f"participant {wrong} is not one of"):
         evaluate(toy.variables(key), toy.people(), jnp.array([0, wrong]))
+
+
+@pytest.mark.parametrize("plan", ["scan", "chunk:5", "vmap"])
+def test_an_adapted_model_is_what_its_client_makes_of_the_global_one(key, plan):
+    people, held, variables = toy.people(), toy.people(count=90), toy.variables(key)
+    client = toy.trainer(epochs=2)
+    plan = cohort.Plan.parse(plan)
+    found = jax.jit(evaluation.adapted(client, LOSS, batch_size=4, plan=plan))(
+        variables, people, held, key
+    )
+    plain = evaluation.by_participant(LOSS, batch_size=50)
+    for i in range(toy.PARTICIPANTS):
+        own, _ = client.train(
+            variables,
+            people.examples,
+            people.start[i],
+            people.size[i],
+            rng.fold(key, "adapt", jnp.int32(i)),
+            longest=people.longest,
+        )
+        expected = plain(own, held, jnp.array([i]))
+        np.testing.assert_allclose(found["loss"][i], expected["loss"][0], rtol=1e-5)
+        np.testing.assert_allclose(found["accuracy"][i], expected["accuracy"][0], atol=1e-6)
+
+
+def test_no_epoch_of_adaptation_is_the_global_model(key):
+    people, variables = toy.people(), toy.variables(key)
+    none = evaluation.adapted(toy.trainer(epochs=0), LOSS, batch_size=50)
+    plain = evaluation.by_participant(LOSS, batch_size=50)(variables, people)
+    jax.tree.map(np.testing.assert_array_equal, none(variables, people, people, key), plain)
+    some = none(variables, people, people, key, jnp.array([3]))
+    np.testing.assert_array_equal(some["loss"], plain["loss"][3:4])
+
+
+def test_what_cannot_be_adapted_is_refused(key):
+    people, variables = toy.people(), toy.variables(key)
+    with pytest.raises(errors.ConfigError, match="keeps nothing from round to round"):
+        evaluation.adapted(
+            toy.trainer()._replace(remember=lambda variables: ()), LOSS, batch_size=4
+        )
+    adapted = evaluation.adapted(toy.trainer(), LOSS, batch_size=4)
+    with pytest.raises(errors.ConfigError, match="belongs to 6 participants, but 12 train"):
+        adapted(variables, people, toy.people(participants=6), key)
