@@ -197,6 +197,26 @@ def adapted(argv: list[str]) -> int:
     return 0
 
 
+def compressed(argv: list[str]) -> int:
+    """The pre-training with updates in few bits: compressed.json."""
+    what = "What updates in few bits cost, on digits."
+    asked, clock = _begin("compressed", what, argv)
+
+    import json
+
+    from experiments.backdoor import compressed as compressing
+
+    chosen = {"smoke": compressing.SMOKE_COMPRESSED, "small": compressing.SMALL_COMPRESSED}
+    chosen = chosen[asked.preset]
+    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    rows = compressing.run(chosen)
+    about = {"numbers": chosen.numbers, **clock()}
+    (asked.out / "compressed.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
+    print(compressing.table(rows, chosen.numbers))
+    print(f"\ncompressed.json: {asked.out}")
+    return 0
+
+
 def _curves_of_words(found, triggers):
     """Panels of cells: a sentence a cell, then everything else, seeds and sentences pooled."""
     import numpy as np

@@ -65,12 +65,12 @@ class Setting(NamedTuple):
         return jax.jit(advance, donate_argnums=0, out_shardings=everywhere)
 
 
-def pretraining(setting: Setting) -> round.Round:
-    """A round of benign training, the rate falling along a cosine."""
+def pretraining(setting: Setting, local: client.Client | None = None) -> round.Round:
+    """A round of benign training, the rate falling along a cosine; by `client_of` unless given."""
     config, task, _, plan, mesh = setting
     decay = schedules.Schedule("cosine", decay_steps=config.pretrain_rounds, final=0.1)
     return round.make(
-        client=client_of(config, task),
+        client=local or client_of(config, task),
         sampler=sampling.uniform(config.participants, config.cohort),
         aggregator=mean.fedavg(eta=config.pretrain_eta, participants=config.participants),
         server=optimizer.make(optimizer.Optimizer("sgd", rate=1.0, schedule=decay)),
