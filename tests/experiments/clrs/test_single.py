@@ -10,10 +10,11 @@ from experiments.clrs import config, single
 from fl_jax.core import errors
 
 
-def test_models_differ_from_the_default_run_in_task_and_processor_alone():
+def test_models_see_as_many_hints_as_the_default_run_in_longer_chunks():
     made = single.settings(config.SMALL, "dfs")
     differ = {k for k, v in vars(made).items() if v != vars(config.SMALL)[k]}
-    assert differ == {"tasks", "processor"} and made.tasks == ("dfs",)
+    assert differ == {"tasks", "processor", "chunk", "batch"} and made.tasks == ("dfs",)
+    assert made.chunk * made.batch == config.SMALL.chunk * config.SMALL.batch
 
 
 def test_a_model_is_a_run_and_what_it_found_is_not_measured_again(tmp_path, capsys):
