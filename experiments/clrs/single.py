@@ -16,9 +16,9 @@ from experiments.clrs import run as whole
 from fl_jax.train import metrics
 
 GATED = "triplet_gmpnn"  # the paper's single-task processor [3.2.3]
-# The paper's single-task models train on whole trajectories, not on chunks [3.3]: who has to walk
-# hundreds of steps on its own hints at n = 64 does not learn it from 16 of them. As many hints in a
-# round as in the default run.
+# Single-task models train on whole trajectories [repository]: who has to walk hundreds of steps on
+# its own hints at n = 64 does not learn it from chunks of 16. As many hints a round as in the
+# default run.
 LONG, FEW = 64, 4
 
 
