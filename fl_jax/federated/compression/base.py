@@ -48,7 +48,7 @@ def compressed(client: Client, code: Code, *, feedback: bool = False) -> Client:
         finite arrives as NaN, so that the round leaves it out.
 
     Raises:
-        ConfigError: a client that remembers something itself, such as SCAFFOLD's.
+        ConfigError: a client that remembers something itself. When it trains: within SCAFFOLD.
 
     References:
         Karimireddy et al. 2019, "Error Feedback Fixes SignSGD and other Gradient Compression
@@ -60,7 +60,12 @@ def compressed(client: Client, code: Code, *, feedback: bool = False) -> Client:
             " updates; take one of client.make."
         )
 
-    def train(variables, examples, start, size, key, *, longest: int, own=None):
+    def train(variables, examples, start, size, key, *, longest: int, own=None, drift=None):
+        if drift is not None:
+            raise errors.ConfigError(
+                "SCAFFOLD reckons a control variate from the steps that were taken, not from what"
+                " was read of them; give it the client as it is."
+            )
         local, info = client.train(variables, examples, start, size, key, longest=longest)
         update = tree.sub(tree.wide(local.params), tree.wide(variables.params))
         if feedback:

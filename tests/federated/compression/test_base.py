@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.federated import client, round, sampling
+from fl_jax.federated import client, round, sampling, scaffold
 from fl_jax.federated import secure_aggregation as secure
 from fl_jax.federated.aggregators import dp_fedavg, mean
 from fl_jax.federated.compression import base, quantise, rotation, sparsify
@@ -159,6 +159,13 @@ def test_bfloat16_models_stay_bfloat16(key):
     still = client.Client(moves, lambda size: size)
     sent, _ = base.compressed(still, rotation.eden(4)).train(narrow, {}, 0, 1, key, longest=1)
     assert {leaf.dtype for leaf in jax.tree.leaves(sent)} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_scaffold_is_refused(key):
+    local = base.compressed(toy.trainer(), quantise.uniform(2))
+    made = scaffold.make(client=local, rate=0.1, sampler=sampling.everyone(toy.PARTICIPANTS))
+    with pytest.raises(errors.ConfigError, match="not from what was read of them"):
+        made.step(made.init(toy.variables(key)), round.RoundData(toy.people()), key)
 
 
 def test_a_client_with_a_memory_of_its_own_is_refused():
