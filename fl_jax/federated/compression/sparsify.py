@@ -29,7 +29,8 @@ def top_k(share: float) -> Code:
         _, places = jax.lax.top_k(jnp.abs(x), kept(share, x.size))
         return jnp.zeros_like(x).at[places].set(x[places])
 
-    return Code(read, lambda d: float(kept(share, d) * (FLOAT + math.ceil(math.log2(d)))))
+    each = lambda d: FLOAT + math.ceil(math.log2(d))
+    return Code(read, lambda d: float(kept(share, d) * each(d)), contracts=True)
 
 
 def random_k(share: float, *, scaled: bool = True) -> Code:
@@ -54,7 +55,7 @@ def random_k(share: float, *, scaled: bool = True) -> Code:
         _, places = jax.lax.top_k(jax.random.uniform(key, (x.size,)), k)
         return jnp.zeros_like(x).at[places].set(x[places] * (x.size / k if scaled else 1))
 
-    return Code(read, lambda d: float(kept(share, d) * FLOAT))
+    return Code(read, lambda d: float(kept(share, d) * FLOAT), contracts=not scaled)
 
 
 def kept(share: float, d: int) -> int:
