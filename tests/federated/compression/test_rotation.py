@@ -13,7 +13,9 @@ X = np.random.default_rng(1).normal(size=100).astype(np.float32) ** 3  # far fro
 
 
 def test_a_rotation_is_signs_and_the_hadamard_matrix(key):
-    signs = np.asarray(jax.random.rademacher(key, (128,), jnp.float32))
+    words = np.asarray(jax.random.bits(key, (4, 1), jnp.uint32)).reshape(4)
+    signs = np.array([1 - 2 * (int(word) >> bit & 1) for word in words for bit in range(32)])
+    assert 40 < np.sum(signs > 0) < 88
     long = np.concatenate([X, np.zeros(28, np.float32)])
     expected = linalg.hadamard(128) @ (signs * long) / np.sqrt(128)
     turned = rotation.rotate(jnp.asarray(X), key)
