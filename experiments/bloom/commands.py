@@ -49,6 +49,13 @@ def generate(argv: list[str]) -> int:
     parser.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest token")
     parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest; 0 = all")
     parser.add_argument("--top-p", type=float, default=1.0, help="only what holds this much")
+    parser.add_argument("--min-p", type=float, default=0.0, help="only this share of the likeliest")
+    parser.add_argument(
+        "--repetition-penalty", type=float, default=1.0, help="on tokens that were said; 1 = none"
+    )
+    parser.add_argument("--no-repeat", type=int, default=0, help="no run of so many tokens twice")
+    parser.add_argument("--least", type=int, default=0, help="tokens before the model may end")
+    parser.add_argument("--adapter", help="a folder of PEFT's, merged into the model")
     parser.add_argument("--dtype", default="float32", help="to compute in; bfloat16 on a GPU, TPU")
     parser.add_argument("--seed", type=int, default=0)
     asked = arguments.read(parser, argv)
@@ -63,11 +70,23 @@ def generate(argv: list[str]) -> int:
 
     from fl_jax.bloom import convert as converter
     from fl_jax.bloom import generate as generator
+    from fl_jax.bloom import lora, peft
     from fl_jax.data import tokenizer
 
-    drawn = generator.Sampling(asked.temperature, asked.top_k, asked.top_p)
+    drawn = generator.Sampling(
+        asked.temperature,
+        asked.top_k,
+        asked.top_p,
+        asked.min_p,
+        asked.repetition_penalty,
+        asked.no_repeat,
+        asked.least,
+    )
     words = tokenizer.load(pathlib.Path(asked.folder) / "tokenizer.json")
     params, config = converter.load_hf(asked.folder)
+    if asked.adapter:
+        adapters, alpha = peft.load_peft(asked.adapter, config)
+        params = lora.merge(params, adapters, alpha=alpha)
     config = dataclasses.replace(config, dtype=asked.dtype, scan=False)
     texts = generator.complete(
         params,

@@ -35,12 +35,12 @@ class Config:
         """Refuses what cannot be built.
 
         Raises:
-            ConfigError: a size that is not above 0, heads that do not divide the width, a norm_eps
-                below 0 or infinite, a special token that the vocabulary has not, a dropout that is
-                not from 0 to below 1, or an unknown choice.
+            ConfigError: a size that is no whole number above 0, heads that do not divide the width,
+                a norm_eps below 0 or infinite, a special token that the vocabulary has not, a
+                dropout that is not from 0 to below 1, or an unknown choice.
         """
         for name in ("vocab", "hidden", "layers", "heads", "length"):
-            errors.positive(name, getattr(self, name))
+            errors.whole(name, getattr(self, name), 1)
         if self.hidden % self.heads:
             raise errors.ConfigError(
                 f"{self.heads} heads do not divide a hidden width of {self.hidden}; choose heads"

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import decode, model, sharding
+from fl_jax.bloom import decode, model, rules, sharding
 from fl_jax.bloom.config import Config
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
@@ -25,6 +25,10 @@ class Sampling:
     temperature: float = 0.0  # 0: the likeliest token
     top_k: int = 0  # only the k likeliest; 0 = all
     top_p: float = 1.0  # only the likeliest that hold this probability together
+    min_p: float = 0.0  # only those with this share of the likeliest one's probability
+    repetition_penalty: float = 1.0  # theta of CTRL, on what prompt and answer have; 1 = none
+    no_repeat: int = 0  # no run of so many tokens twice, the prompt's included; 0 = any
+    least: int = 0  # tokens before the model may end
 
     def __post_init__(self):
         """Refuses what nothing can be drawn by.
@@ -37,11 +41,26 @@ class Sampling:
                 f"temperature must be finite and 0 or above, got {self.temperature}; 0 takes the"
                 " likeliest token."
             )
-        errors.whole("top_k", self.top_k)
+        for name in ("top_k", "no_repeat", "least"):
+            errors.whole(name, getattr(self, name))
+        if not 0 < self.repetition_penalty < math.inf:
+            raise errors.ConfigError(
+                "repetition_penalty must be finite and above 0, got"
+                f" {self.repetition_penalty}; 1 changes nothing."
+            )
+        if not 0 <= self.min_p <= 1:
+            raise errors.ConfigError(
+                f"min_p must lie in [0, 1], got {self.min_p}; 0 keeps all tokens."
+            )
         if not 0 < self.top_p <= 1:
             raise errors.ConfigError(
                 f"top_p must be above 0 and at most 1, got {self.top_p}; 1 keeps all tokens."
             )
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the next token depends on the text in another way than through the model."""
+        return self.repetition_penalty != 1 or self.no_repeat > 0 or self.least > 0
 
 
 GREEDY = Sampling()
@@ -100,8 +119,10 @@ def sample(
 ) -> Int[Array, " batch"]:
     """One token for each row of logits.
 
-    Top-k is applied before top-p [Holtzman et al. 2020]. The likeliest token always stays, and so
-    do all that are as likely as the last of those kept. A row of NaN gives `vocab`, no id.
+    Top-k is applied before top-p [Holtzman et al. 2020], and min-p [Nguyen et al. 2024] last. The
+    rules that look back are not applied here, where no text is (`rules`). The likeliest token
+    always stays, and so do all that are as likely as the last of those kept. A row of NaN gives
+    `vocab`, no id.
     """
     broken = jnp.isnan(logits).any(axis=-1)
     known = lambda token: jnp.where(broken, logits.shape[-1], token).astype(jnp.int32)
@@ -123,6 +144,8 @@ def sample(
             kept = jnp.where(before < sampling.top_p, ordered, jnp.inf)
             least = jnp.maximum(least, jnp.min(kept, axis=-1))
         logits = jnp.where(logits < least[:, None], -jnp.inf, logits)
+    if sampling.min_p:
+        logits = jnp.where(logits < math.log(sampling.min_p), -jnp.inf, logits)
     return known(jax.random.categorical(key, logits, axis=-1))
 
 
@@ -181,6 +204,11 @@ def generate(
         raise errors.ConfigError("drawing tokens needs a key; give one, or temperature 0.")
     check_mask(mask, tokens)
     _check_edge(mask)
+    if isinstance(params, Ready) and (params.layers is not None) != _lean(config):
+        raise errors.ConfigError(
+            "the parameters were made ready for a config with another `scan` or `alibi`; give"
+            " `ready` and `generate` the same one."
+        )
     if not isinstance(params, Ready):
         return _alone(params, config, tokens, mask, key, count, sampling, capacity)
     if params.mesh is None:
@@ -236,9 +264,26 @@ def _generate(weights, config, tokens, mask, key, count, sampling, capacity, fir
         first = model.logits(params, config, x[:, -1:])[:, 0]
     cache, advance, greedy = _steps(params, layers, config, cache)
 
+    def held(i, logits, out):
+        """The logits under the rules that look back."""
+        text = jnp.concatenate([tokens.astype(jnp.int32), out], axis=1)
+        written = jnp.broadcast_to(jnp.arange(count)[None] < i, out.shape)
+        prompt = jnp.ones(tokens.shape, bool) if mask is None else mask.astype(bool)
+        there = jnp.concatenate([prompt, written], axis=1)
+        if sampling.repetition_penalty != 1:
+            logits = rules.penalise(logits, text, there, sampling.repetition_penalty)
+        banned = jnp.zeros(logits.shape, bool)
+        if sampling.no_repeat:
+            banned = rules.repeats(text, there, time + i, sampling.no_repeat, config.vocab)
+        if sampling.least and config.eos >= 0:
+            banned = banned.at[:, config.eos].max(i < sampling.least)
+        return rules.without(logits, banned)
+
     def draw(i, logits, out, done):
+        if sampling.looks_back:
+            logits = held(i, logits, out)
         if not sampling.temperature:
-            token = greedy(logits)
+            token = sample(None, logits, GREEDY) if sampling.looks_back else greedy(logits)
         else:
             keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(key, i), r))(
                 first_row + jnp.arange(batch, dtype=jnp.int32)

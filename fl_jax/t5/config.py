@@ -32,13 +32,13 @@ class Config:
         """Refuses what cannot be built.
 
         Raises:
-            ConfigError: a size that is not above 0, distances that need no shared bucket, a
-                norm_eps below 0, a dropout that is not from 0 to below 1, a pad that is no id, or
-                an unknown choice.
+            ConfigError: a size that is no whole number above 0, distances that need no shared
+                bucket, a norm_eps below 0, a dropout that is not from 0 to below 1, a pad that is
+                no id, or an unknown choice.
         """
         names = ("vocab", "width", "head_width", "heads", "hidden", "max_distance")
         for name in (*names, "encoder_layers", "decoder_layers"):
-            errors.positive(name, getattr(self, name))
+            errors.whole(name, getattr(self, name), 1)
         if self.buckets < 4 or self.buckets % 4:
             raise errors.ConfigError(
                 f"buckets must be a multiple of 4, got {self.buckets}: half of them are exact"

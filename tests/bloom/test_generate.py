@@ -120,6 +120,8 @@ def test_ready_weights_and_rows_over_devices(params, key):
     wanted, dealt = make(params), generate.ready(params, config, mesh)
     np.testing.assert_array_equal(make(generate.ready(params, config)), wanted)
     np.testing.assert_array_equal(make(dealt), wanted)
+    with pytest.raises(errors.ConfigError, match="made ready for a config with another `scan`"):
+        generate.generate(dealt, dataclasses.replace(config, scan=True), tokens, mask, count=3)
     with pytest.raises(errors.ConfigError, match="3 sequences cannot be split over 2 devices"):
         generate.generate(dealt, config, jnp.ones((3, 2), int), count=1)
 
@@ -134,6 +136,9 @@ def test_top_k_and_top_p_keep_what_they_should(key):
     kept = shares(generate.Sampling(1.0, top_p=0.81))
     np.testing.assert_allclose(kept, [0.526, 0.316, 0.158, 0], atol=0.04)
     np.testing.assert_array_equal(shares(generate.Sampling(1.0, top_p=1e-9)), [1, 0, 0, 0])
+    kept = shares(generate.Sampling(1.0, min_p=0.29))  # of 0.5: 0.15 is above it
+    np.testing.assert_allclose(kept, [0.526, 0.316, 0.158, 0], atol=0.04)
+    np.testing.assert_array_equal(shares(generate.Sampling(1.0, min_p=1.0)), [1, 0, 0, 0])
     both = shares(generate.Sampling(1.0, top_k=3, top_p=0.6))
     assert (both > 0).tolist() == [True, True, False, False]
 
@@ -178,6 +183,10 @@ def test_prompts_that_do_not_end_at_the_right_edge_are_refused(params, mask, mes
         ({"temperature": 1.0, "top_k": -1}, "top_k must be a whole number of 0 or more, got -1"),
         ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
         ({"temperature": 1.0, "top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
+        ({"min_p": -0.1}, r"min_p must lie in \[0, 1\], got -0.1"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be finite and above 0, got 0.0"),
+        ({"no_repeat": -1}, "no_repeat must be a whole number of 0 or more, got -1"),
+        ({"least": -1}, "least must be a whole number of 0 or more, got -1"),
     ],
 )
 def test_what_nothing_can_be_drawn_by_is_refused(given, message):

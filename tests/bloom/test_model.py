@@ -204,6 +204,10 @@ def test_what_cannot_be_is_refused(params):
         model.hidden(params, CONFIG, golden.TOKENS, cache=model.empty_cache(CONFIG, 1, 4))
     with pytest.raises(errors.ConfigError, match="7 heads do not divide"):
         with_(heads=7)
+    with pytest.raises(
+        errors.ConfigError, match="layers must be a whole number of 1 or more, got 0"
+    ):
+        with_(layers=0)
     for name, value in {"norm_eps": -1.0, "dropout": 1.0, "attention_dropout": -0.5}.items():
         with pytest.raises(errors.ConfigError, match=f"{name} must .*, got {value}"):
             with_(**{name: value})

@@ -97,6 +97,7 @@ def test_refuses_a_shape_that_cannot_be():
     with pytest.raises(errors.ConfigError, match="multiple of 4"):
         Config(buckets=6)
     for changes, message in [
+        ({"heads": 0}, "heads must be a whole number of 1 or more, got 0"),
         ({"norm_eps": -1.0}, "norm_eps must be 0 or more"),
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"pad": 32_128}, "pad, .*, is an id from 0 to 32127"),  # the last id began every sequence

@@ -5,7 +5,7 @@ import numpy as np
 
 from experiments import __main__ as experiments
 from fl_jax import bloom
-from fl_jax.bloom import generate
+from fl_jax.bloom import generate, lora
 from fl_jax.data import bpe, safetensors
 
 
@@ -46,6 +46,21 @@ def test_generate_continues_prompts(tmp_path, capsys):
     assert experiments.main(command) == 0
     first, second, _ = capsys.readouterr().out.split("\n\n")
     wanted = generate.complete(params, config, words, ["The cat", "on"], count=4)
+    assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
+    rules = generate.Sampling(repetition_penalty=1.5, no_repeat=2, least=3)
+    wanted = generate.complete(params, config, words, ["The cat", "on"], count=4, sampling=rules)
+    more = ["--repetition-penalty", "1.5", "--no-repeat", "2", "--least", "3"]
+    assert experiments.main([*command, *more]) == 0
+    first, second, _ = capsys.readouterr().out.split("\n\n")
+    assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
+    adapters = lora.init(jax.random.key(1), config, rank=2)
+    adapters = jax.tree.map(lambda a: a + 0.3, adapters)
+    bloom.save_peft(tmp_path / "adapter", adapters, config, alpha=4)
+    wanted = generate.complete(
+        lora.merge(params, adapters, alpha=4), config, words, ["The cat", "on"], count=4
+    )
+    assert experiments.main([*command, "--adapter", str(tmp_path / "adapter")]) == 0
+    first, second, _ = capsys.readouterr().out.split("\n\n")
     assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
     assert experiments.main([*command[:-1], "0"]) == 2
     assert "count must be above 0" in capsys.readouterr().err
