@@ -20,6 +20,7 @@ from fl_jax.core import rng
 from fl_jax.federated import client, evaluation, population, round, sampling
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.attacks import constrain_and_scale as scaling
+from fl_jax.federated.attacks.base import Attack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,20 @@ def run(chosen: Adapted) -> list[dict[str, Any]]:
     return rows
 
 
-def after(config: Config, task: tasks.Task, backdoor: str, models, keys):
-    """The models (seeds, ...) right after one of the cohort has replaced them."""
+def after(
+    config: Config,
+    task: tasks.Task,
+    backdoor: str,
+    models,
+    keys,
+    *,
+    local: client.Client | None = None,
+    attack: Attack | None = None,
+):
+    """The models (seeds, ...) right after one of the cohort has replaced them.
+
+    Participants and attacker are those of the main experiment unless given.
+    """
     poison = scaling.poison(
         stages.attackers_share(config, task),
         task.backdoors[backdoor].train,
@@ -74,12 +87,12 @@ def after(config: Config, task: tasks.Task, backdoor: str, models, keys):
         gamma=config.gamma or config.participants / config.eta,
     )
     algorithm = round.make(
-        client=stages.client_of(config, task),
+        client=local or stages.client_of(config, task),
         sampler=sampling.single_shot(
             config.participants, config.cohort, attackers=[stages.ATTACKER], rounds=[0]
         ),
         aggregator=mean.fedavg(eta=config.eta, participants=config.participants),
-        attack=stages.attack_of(config, task),
+        attack=attack or stages.attack_of(config, task),
     )
 
     @jax.jit

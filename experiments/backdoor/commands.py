@@ -198,8 +198,8 @@ def adapted(argv: list[str]) -> int:
 
 
 def compressed(argv: list[str]) -> int:
-    """The pre-training with updates in few bits: compressed.json."""
-    what = "What updates in few bits cost, on digits."
+    """Pre-training and replacement with updates in few bits: compressed.json."""
+    what = "What updates in few bits cost, on digits, and whether a backdoor gets through."
     asked, clock = _begin("compressed", what, argv)
 
     import json

@@ -1,7 +1,8 @@
 """What a federated model loses when updates are sent in few bits, and what the codes cost.
 
 The pre-training of the main experiment, from the same start and with the same cohorts, once for
-each code. Bits are those from participants to the server.
+each code. Bits are those from participants to the server. Then one participant replaces the model,
+its update sent in the code as everyone's.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.backdoor import stages, summary
+from experiments.backdoor import adapted, stages, summary
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import SMALL, SMOKE, Config
 from fl_jax.core import rng, tree
@@ -60,7 +61,8 @@ def run(chosen: Compressed) -> list[dict[str, Any]]:
     rows = []
     for name in chosen.codes:
         code, feedback = CODES[name]
-        accuracy, model = pretrain(config, task, keys, code, feedback)
+        accuracy, models = pretrain(config, task, keys, code, feedback)
+        model = jax.eval_shape(lambda many: jax.tree.map(lambda a: a[0], many), models)
         halfway = accuracy[:, accuracy.shape[1] // 2 - 1]
         spread = lambda v: [float(100 * v.mean()), summary.margin(100 * v)]
         rows.append(
@@ -69,6 +71,7 @@ def run(chosen: Compressed) -> list[dict[str, Any]]:
                 "bits": base.bits(code, model) / tree.size(model),
                 "halfway": spread(halfway),
                 "end": spread(accuracy[:, -1]),
+                **{k: spread(v) for k, v in attacked(config, task, models, keys, code).items()},
                 "milliseconds": 1000 * seconds(code, chosen.numbers),
             }
         )
@@ -76,7 +79,7 @@ def run(chosen: Compressed) -> list[dict[str, Any]]:
 
 
 def pretrain(config: Config, task: tasks.Task, keys, code: base.Code, feedback: bool):
-    """(main accuracy (seeds, rounds) in [0, 1], a model's variables as shapes)."""
+    """(main accuracy (seeds, rounds) in [0, 1], the models in the end, stacked over seeds)."""
     setting = stages.Setting(config, task, keys, cohort.Plan("scan"), None)
     local = base.compressed(stages.client_of(config, task), code, feedback=feedback)
     algorithm = stages.pretraining(setting, local)
@@ -88,10 +91,33 @@ def pretrain(config: Config, task: tasks.Task, keys, code: base.Code, feedback: 
 
     @jax.jit
     def all_seeds(keys):
-        one = lambda key: many(algorithm.init(start(key)), data, rng.fold(key, "pretrain"))[1]
-        return jax.lax.map(one, keys).metrics["main"]
+        def one(key):
+            state, info = many(algorithm.init(start(key)), data, rng.fold(key, "pretrain"))
+            return info.metrics["main"], state.variables
 
-    return np.asarray(all_seeds(keys)), jax.eval_shape(start, keys[0])
+        return jax.lax.map(one, keys)
+
+    accuracy, models = all_seeds(keys)
+    return np.asarray(accuracy), models
+
+
+def attacked(config: Config, task: tasks.Task, models, keys, code: base.Code):
+    """{"replaced, main", "replaced, backdoor"}: accuracies (seeds,) in [0, 1] after the round in
+    which one of the cohort sends what would replace the model, in the code."""
+    backdoor = "pixel pattern"
+    replaced = adapted.after(
+        config,
+        task,
+        backdoor,
+        models,
+        keys,
+        local=base.compressed(stages.client_of(config, task), code),
+        attack=base.of_code(stages.attack_of(config, task), code),
+    )
+    held = {"main": task.test, "backdoor": task.backdoors[backdoor].test}
+    evaluate, held = tasks.evaluate(task), jax.tree.map(jnp.asarray, held)
+    found = jax.jit(lambda models: jax.lax.map(lambda model: evaluate(model, held), models))
+    return {f"replaced, {k}": np.asarray(v) for k, v in found(replaced).items()}
 
 
 def seconds(code: base.Code, numbers: int) -> float:
@@ -112,10 +138,12 @@ def table(rows: list[dict[str, Any]], numbers: int) -> str:
     """The rows in Markdown."""
     show = lambda v: f"{v[0]:.1f}{summary.plus(v[1])}"
     lines = [
-        f"| updates | bits a number | main, halfway | main, end | CPU-ms of {numbers:,} numbers |",
-        "|---|---|---|---|---|",
+        "| updates | bits a number | main, halfway | main, end | replaced: main | backdoor |"
+        f" CPU-ms of {numbers:,} numbers |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = [row["code"], f"{row['bits']:.2f}", show(row["halfway"]), show(row["end"])]
+        measured = ("halfway", "end", "replaced, main", "replaced, backdoor")
+        cells = [row["code"], f"{row['bits']:.2f}", *(show(row[k]) for k in measured)]
         lines.append("| " + " | ".join([*cells, f"{row['milliseconds']:.0f}"]) + " |")
     return "\n".join(lines)

@@ -184,5 +184,5 @@ COMMANDS = {
     "private": "DP-FedAvg with its epsilon, attacked and through secure aggregation",
     "certified": "CRFL's votes: how many participants of a round cannot change them",
     "adapted": "whether a backdoor outlives the participants' own fine-tuning",
-    "compressed": "what updates in few bits cost",
+    "compressed": "what updates in few bits cost, and whether a backdoor gets through",
 }
