@@ -1,6 +1,7 @@
 """`python -m experiments backdoor grid` and the other commands beside the run."""
 
 import dataclasses
+import json
 from typing import Any
 
 from experiments import arguments
@@ -142,18 +143,13 @@ def private(argv: list[str]) -> int:
     what = "DP-FedAvg on digits: its epsilon, what it costs and what it stops."
     asked, clock = _begin("private", what, argv)
 
-    import json
-
     from experiments.backdoor import private as privacy
 
     chosen = {"smoke": privacy.SMOKE_PRIVATE, "small": privacy.SMALL_PRIVATE}[asked.preset]
     chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     rows = privacy.run(chosen)
     about = {"delta": chosen.delta, "rounds": chosen.rounds, "cohort": chosen.cohort, **clock()}
-    (asked.out / "private.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
-    print(privacy.table(rows))
-    print(f"\nprivate.json: {asked.out}")
-    return 0
+    return _finish("private", asked, {"rows": rows, **about}, privacy.table(rows))
 
 
 def certified(argv: list[str]) -> int:
@@ -184,25 +180,18 @@ def adapted(argv: list[str]) -> int:
     what = "Does a backdoor outlive local adaptation? On digits."
     asked, clock = _begin("adapted", what, argv)
 
-    import json
-
     from experiments.backdoor import adapted as adapting
 
     chosen = {"smoke": adapting.SMOKE_ADAPTED, "small": adapting.SMALL_ADAPTED}[asked.preset]
     chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     rows = adapting.run(chosen)
-    (asked.out / "adapted.json").write_text(json.dumps({"rows": rows, **clock()}, indent=1) + "\n")
-    print(adapting.table(rows))
-    print(f"\nadapted.json: {asked.out}")
-    return 0
+    return _finish("adapted", asked, {"rows": rows, **clock()}, adapting.table(rows))
 
 
 def compressed(argv: list[str]) -> int:
     """Pre-training and replacement with updates in few bits: compressed.json."""
     what = "What updates in few bits cost, on digits, and whether a backdoor gets through."
     asked, clock = _begin("compressed", what, argv)
-
-    import json
 
     from experiments.backdoor import compressed as compressing
 
@@ -211,10 +200,8 @@ def compressed(argv: list[str]) -> int:
     chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
     rows = compressing.run(chosen)
     about = {"numbers": chosen.numbers, **clock()}
-    (asked.out / "compressed.json").write_text(json.dumps({"rows": rows, **about}, indent=1) + "\n")
-    print(compressing.table(rows, chosen.numbers))
-    print(f"\ncompressed.json: {asked.out}")
-    return 0
+    table = compressing.table(rows, chosen.numbers)
+    return _finish("compressed", asked, {"rows": rows, **about}, table)
 
 
 def _curves_of_words(found, triggers):
@@ -279,6 +266,14 @@ def _begin(
         }
 
     return asked, clock
+
+
+def _finish(name: str, asked, found: dict[str, Any], table: str) -> int:
+    """Writes NAME.json and prints the table."""
+    (asked.out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(table)
+    print(f"\n{name}.json: {asked.out}")
+    return 0
 
 
 def _seeds(config, asked):
