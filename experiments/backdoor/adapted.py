@@ -95,16 +95,9 @@ def after(
         attack=attack or stages.attack_of(config, task),
     )
 
-    @jax.jit
-    def many(models, keys):
-        def seed(item):
-            model, key = item
-            data = round.RoundData(task.population, poison)
-            return algorithm.step(algorithm.init(model), data, rng.fold(key, "adapted"))[0]
-
-        return jax.lax.map(seed, (models, keys)).variables
-
-    return many(models, keys)
+    data = round.RoundData(task.population, poison)
+    keys = jax.vmap(lambda key: rng.fold(key, "adapted"))(keys)
+    return stages.one_round(algorithm, models, data, keys)
 
 
 def measure(

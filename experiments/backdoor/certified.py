@@ -106,16 +106,9 @@ def after(certified: Certified, task: tasks.Task, models, keys, *, attackers, bo
         defence=norm_clip.norm_clip(bound=bound),
     )
 
-    @jax.jit
-    def many(models, keys):
-        def seed(item):
-            model, key = item
-            data = round.RoundData(task.population, poison)
-            return algorithm.step(algorithm.init(model), data, rng.fold(key, "certified"))[0]
-
-        return jax.lax.map(seed, (models, keys)).variables
-
-    return many(models, keys)
+    data = round.RoundData(task.population, poison)
+    keys = jax.vmap(lambda key: rng.fold(key, "certified"))(keys)
+    return stages.one_round(algorithm, models, data, keys)
 
 
 def poll(certified: Certified, task: tasks.Task, models, keys, noise: float) -> dict[str, Any]:

@@ -70,12 +70,12 @@ def sweeps(argv: list[str]) -> int:
     from experiments.backdoor import sweeps as sweeping
     from experiments.kept import Kept
 
-    chosen = {
-        "smoke": sweeping.SMOKE_SWEEPS,
-        "small": sweeping.DIGITS,
-        "cifar10": sweeping.CIFAR10_SWEEPS,
-    }[asked.preset]
-    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    chosen = _chosen(
+        asked,
+        smoke=sweeping.SMOKE_SWEEPS,
+        small=sweeping.DIGITS,
+        cifar10=sweeping.CIFAR10_SWEEPS,
+    )
     arms.a_device_for_each_core()
     kept = Kept(asked.out / "kept.jsonl", chosen, resume=asked.resume)
     text = ""
@@ -145,8 +145,7 @@ def private(argv: list[str]) -> int:
 
     from experiments.backdoor import private as privacy
 
-    chosen = {"smoke": privacy.SMOKE_PRIVATE, "small": privacy.SMALL_PRIVATE}[asked.preset]
-    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    chosen = _chosen(asked, smoke=privacy.SMOKE_PRIVATE, small=privacy.SMALL_PRIVATE)
     rows = privacy.run(chosen)
     about = {"delta": chosen.delta, "rounds": chosen.rounds, "cohort": chosen.cohort, **clock()}
     return _finish("private", asked, {"rows": rows, **about}, privacy.table(rows))
@@ -159,9 +158,7 @@ def certified(argv: list[str]) -> int:
 
     from experiments.backdoor import certified as certifying
 
-    chosen = {"smoke": certifying.SMOKE_CERTIFIED, "small": certifying.SMALL_CERTIFIED}
-    chosen = chosen[asked.preset]
-    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    chosen = _chosen(asked, smoke=certifying.SMOKE_CERTIFIED, small=certifying.SMALL_CERTIFIED)
 
     def shown(row):
         print(
@@ -182,8 +179,7 @@ def adapted(argv: list[str]) -> int:
 
     from experiments.backdoor import adapted as adapting
 
-    chosen = {"smoke": adapting.SMOKE_ADAPTED, "small": adapting.SMALL_ADAPTED}[asked.preset]
-    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    chosen = _chosen(asked, smoke=adapting.SMOKE_ADAPTED, small=adapting.SMALL_ADAPTED)
     rows = adapting.run(chosen)
     return _finish("adapted", asked, {"rows": rows, **clock()}, adapting.table(rows))
 
@@ -195,9 +191,7 @@ def compressed(argv: list[str]) -> int:
 
     from experiments.backdoor import compressed as compressing
 
-    chosen = {"smoke": compressing.SMOKE_COMPRESSED, "small": compressing.SMALL_COMPRESSED}
-    chosen = chosen[asked.preset]
-    chosen = dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
+    chosen = _chosen(asked, smoke=compressing.SMOKE_COMPRESSED, small=compressing.SMALL_COMPRESSED)
     rows = compressing.run(chosen)
     about = {"numbers": chosen.numbers, **clock()}
     table = compressing.table(rows, chosen.numbers)
@@ -274,6 +268,12 @@ def _finish(name: str, asked, found: dict[str, Any], table: str) -> int:
     print(table)
     print(f"\n{name}.json: {asked.out}")
     return 0
+
+
+def _chosen(asked, **presets):
+    """The preset that was asked for, with the seeds that were."""
+    chosen = presets[asked.preset]
+    return dataclasses.replace(chosen, config=_seeds(chosen.config, asked))
 
 
 def _seeds(config, asked):

@@ -80,6 +80,17 @@ def pretraining(setting: Setting, local: client.Client | None = None) -> round.R
     )
 
 
+def one_round(algorithm: round.Round, models: Variables, data: round.RoundData, keys) -> Variables:
+    """The models (seeds, ...) after a round of each, with a key (seeds,) each."""
+
+    @jax.jit
+    def many(models, data, keys):
+        step = lambda item: algorithm.step(algorithm.init(item[0]), data, item[1])[0].variables
+        return jax.lax.map(step, (models, keys))
+
+    return many(models, data, keys)
+
+
 def pretrain(setting: Setting) -> Stage:
     """Benign training, one cell per seed; `start()` draws the initial models."""
     config, task, keys, _, _ = setting

@@ -3,7 +3,7 @@
 python -m experiments clrs                     six algorithms, one model, two cores; README.md
 python -m experiments clrs --preset thirty     all thirty, one model as wide, likewise
 python -m experiments clrs --preset paper      all thirty, the published settings; an accelerator
-python -m experiments clrs single              a model for every algorithm, an hour and a half
+python -m experiments clrs single              a model for every algorithm, minutes each
 """
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Lossy codes for what participants send: quantised, rotated, sparse; error feedback.
 
-local = base.compressed(client.make(...), rotation.eden(bits=1))
-learn = round.make(client=local, ...)
+A client that sends in one is a client like any other:
+
+    local = base.compressed(client.make(...), rotation.eden(bits=1))
+    learn = round.make(client=local, ...)
 """
