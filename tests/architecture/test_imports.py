@@ -35,6 +35,7 @@ ALLOWED = {
     "privacy.leakage": (*FLOOR, "fl_jax.federated"),
     "privacy.shuffle": (*FLOOR, "fl_jax.federated", "privacy.accounting"),
     "privacy.accounting": (),
+    "privacy.factorization": ("privacy.accounting",),
     "experiments": ("fl_jax", "algorithmic", "privacy"),
 }
 NEVER = {"pickle", "cloudpickle", "dill", "joblib", "tensorflow", "torch", "haiku", "yaml"}

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from privacy.accounting.errors import PrivacyError
+from privacy.factorization import sensitivity, toeplitz, tree, workload
+
+WORKLOADS = {
+    "prefix": workload.momentum(24),
+    "momentum": workload.momentum(24, 0.9),
+    "cooldown": workload.scheduled(np.linspace(1, 0, 24), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_error_and_its_derivative_are_those_of_the_matrices(name):
+    of = WORKLOADS[name]
+    c = np.array([1.2, 0.5, -0.2, 0.1])
+    brute = lambda c: np.sum((workload.matrix(of) @ np.linalg.inv(workload.matrix(c, 24))) ** 2)
+    error, slope = toeplitz._error(of, c)
+    assert error == pytest.approx(brute(c), rel=1e-10)
+    assert toeplitz.squared_error(of, c) == error
+    np.testing.assert_allclose(slope, optimize.approx_fprime(c, brute, 1e-7), rtol=2e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9])
+def test_the_square_root_squares_to_the_workload(beta):
+    of = workload.momentum(20, beta)
+    root = toeplitz.square_root(of, 20)
+    np.testing.assert_allclose(np.convolve(root, root)[:20], of, rtol=1e-12)
+    if not beta:
+        k = np.arange(20)
+        np.testing.assert_allclose(root, special.binom(2 * k, k) / 4.0**k, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rounds", [64, 512, 2048])
+def test_one_participation_is_within_the_published_bound(rounds):
+    """1 + log(n)/pi for the root, on the largest error and so on the mean [Fichtenberger et al.
+    2023, Theorem 1], and no factor is better than log(n)/pi less a constant."""
+    of = workload.momentum(rounds)
+    root = toeplitz.rmse(of, toeplitz.square_root(of, rounds), rounds)
+    best = toeplitz.rmse(of, toeplitz.optimise(of, min(rounds, 128), rounds), rounds)
+    assert best < toeplitz.rmse(of, toeplitz.square_root(of, min(rounds, 128)), rounds)
+    assert np.log(rounds) / np.pi - 0.3 < root < 1 + np.log(rounds) / np.pi
+
+
+@pytest.mark.parametrize("rounds", [64, 256, 1024, 2048])
+def test_optimised_bands_beat_independent_noise_and_trees(rounds):
+    of = workload.momentum(rounds)
+    for separation in (8, 16):
+        found = toeplitz.rmse(of, toeplitz.optimise(of, separation, separation), separation)
+        assert found < 0.75 * toeplitz.rmse(of, np.ones(1), separation)
+        assert found < 0.75 * tree.rmse(rounds, separation)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_no_neighbouring_coefficients_are_better_and_more_bands_never_worse(name):
+    of, draw = WORKLOADS[name], np.random.default_rng(1)
+    values = []
+    for bands in (1, 2, 4, 8):
+        c = toeplitz.optimise(of, bands, 8)
+        values.append(toeplitz.rmse(of, c, 8))
+        for _ in range(20 if bands > 1 else 0):
+            other = c + np.r_[0, 1e-3 * draw.normal(size=bands - 1)]
+            assert toeplitz.rmse(of, other, 8) > values[-1]
+    assert values == sorted(values, reverse=True)
+
+
+def test_coefficients_are_numbers_of_the_device():
+    c = toeplitz.optimise(np.ones(64), 8, 8)
+    np.testing.assert_array_equal(c, c.astype(np.float32))
+    assert c[0] == 1
+
+
+def test_an_error_is_the_spread_of_what_noise_adds_up_to():
+    """Unit noise through C^-1, summed over rounds, by drawing it."""
+    c, n, draw = toeplitz.optimise(np.ones(16), 4, 4), 16, np.random.default_rng(0)
+    inverse = np.linalg.inv(workload.matrix(c, n))
+    sums = np.cumsum(inverse @ draw.normal(size=(n, 200_000)), axis=0)
+    sens = sensitivity.toeplitz(c, n, 4)
+    assert toeplitz.rmse(np.ones(n), c, 4) == pytest.approx(sens * sums.std(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: toeplitz.optimise(np.ones(9), 4, 3), "4 bands and participations 3 rounds apart"),
+        (lambda: toeplitz.optimise(np.ones(9), 10, 10), "at most as many bands as rounds, 9"),
+        (lambda: toeplitz.square_root(np.eye(3), 2), "a Toeplitz root needs a workload"),
+        (lambda: toeplitz.square_root(np.ones(3), 0), "bands must be a whole number"),
+    ],
+)
+def test_bad_numbers_are_refused(call, said):
+    with pytest.raises(PrivacyError, match=said):
+        call()
