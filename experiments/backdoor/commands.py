@@ -140,7 +140,7 @@ def words(argv: list[str]) -> int:
 
 def private(argv: list[str]) -> int:
     """DP-FedAvg with its epsilon, attacked and through secure aggregation: private.json."""
-    what = "DP-FedAvg on digits: its epsilon, what it costs and what it stops."
+    what = "DP-FedAvg on digits: its epsilon, what it costs and stops; DP-FTRL beside it."
     asked, clock = _begin("private", what, argv)
 
     from experiments.backdoor import private as privacy

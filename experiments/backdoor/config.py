@@ -6,7 +6,7 @@ python -m experiments backdoor --preset paper      the published setting; an acc
 python -m experiments backdoor grid                every attack against every defence
 python -m experiments backdoor sweeps              gamma, early and late, repeated attacks
 python -m experiments backdoor words               word prediction, Shakespeare by speaker
-python -m experiments backdoor private             DP-FedAvg and its epsilon
+python -m experiments backdoor private             DP-FedAvg and its epsilon, DP-FTRL
 python -m experiments backdoor certified           CRFL's votes with their certificate
 """
 
@@ -181,7 +181,7 @@ COMMANDS = {
     "grid": "every attack against every defence, in one compiled program",
     "sweeps": "the paper's sweeps: gamma, early and late, repeated attacks",
     "words": "trigger sentences in the speech of Shakespeare's characters",
-    "private": "DP-FedAvg with its epsilon, attacked and through secure aggregation",
+    "private": "DP-FedAvg with its epsilon, attacked and through secure sums; DP-FTRL",
     "certified": "CRFL's votes: how many participants of a round cannot change them",
     "adapted": "whether a backdoor outlives the participants' own fine-tuning",
     "compressed": "what updates in few bits cost, and whether a backdoor gets through",

@@ -4,11 +4,13 @@ From the converged models of the main experiment, rounds of DP-FedAvg with each 
 once with honest participants alone, through secure aggregation (they clip themselves, the server
 sees their sum and adds the noise), once with compromised ones who replace whenever they are drawn.
 Epsilon is that of these rounds for a participant who is exchanged for another one: cohorts have a
-fixed size. The pre-training is not part of it.
+fixed size. The pre-training is not part of it. Beside it DP-FTRL at the same epsilon: cohorts come
+from blocks in turn, which amplifies nothing, and the noise is correlated over rounds.
 """
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +20,14 @@ from experiments.backdoor import grid, grid_config, stages, summary, sweeps
 from experiments.backdoor import task as tasks
 from experiments.backdoor.config import SMALL, SMOKE, Config
 from fl_jax.core import rng
-from fl_jax.federated import round, sampling, secure_aggregation
-from fl_jax.federated.aggregators import dp_fedavg
+from fl_jax.federated import correlated_noise, round, sampling, secure_aggregation
+from fl_jax.federated.aggregators import dp_fedavg, dp_ftrl
 from fl_jax.federated.attacks import constrain_and_scale as scaling
+from privacy.accounting import calibrate
 from privacy.accounting.bound import Adjacency, Bound
 from privacy.accounting.events import SampledGaussian
 from privacy.accounting.ledger import Ledger
+from privacy.factorization import sensitivity, toeplitz, workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Private:
     """What is compared."""
 
     config: Config = SMALL  # data, network, pre-training, the attack
-    multipliers: tuple[float, ...] = (0.1, 0.5, 2.0)  # z: noise of the sum over the bound
+    multipliers: tuple[float, ...] = (0.1, 0.5, 2.0, 8.0)  # z: noise of the sum over the bound
     cohort: int = 30  # m, participants a round
     attackers: int = 2  # of all participants
     rounds: int = 20
@@ -57,6 +61,32 @@ def spent(private: Private, multiplier: float) -> Bound:
     return Ledger(Adjacency.REPLACE).record(event, private.rounds).epsilon(private.delta)
 
 
+class Correlated(NamedTuple):
+    """DP-FTRL at a budget."""
+
+    coefficients: np.ndarray  # of C
+    multiplier: float  # deviation of z over the bound
+    noise: float  # of the model, root mean square over rounds, before it is divided by the cohort
+
+
+def correlated(private: Private, budget: float) -> Correlated:
+    """Bands that are optimised for as many blocks as cohorts fit, and the least noise.
+
+    Example:
+        >>> found = correlated(Private(cohort=10, rounds=20), 5.0)
+        >>> found.coefficients.shape, bool(found.noise < found.multiplier * np.sqrt(10.5))
+        ((10,), True)
+    """
+    blocks = private.config.participants // private.cohort
+    rounds = private.rounds
+    models = workload.momentum(rounds)  # a server that adds what it gets
+    c = toeplitz.optimise(models, min(blocks, rounds), blocks)
+    sens = sensitivity.toeplitz(c, rounds, blocks)
+    ledger = lambda z: Ledger(Adjacency.REPLACE).record(sensitivity.event(z, sens))
+    z, _ = calibrate.calibrate(ledger, budget, private.delta, 1e-3, 1e6, grows=False)
+    return Correlated(c, z, z * math.sqrt(toeplitz.squared_error(models, c) / rounds))
+
+
 def run(private: Private) -> list[dict[str, Any]]:
     """One row a noise multiplier; accuracies in percent, [mean over seeds, margin]."""
     config = private.config
@@ -68,6 +98,8 @@ def run(private: Private) -> list[dict[str, Any]]:
     compromised = sampling.uniform(
         config.participants, private.cohort, attackers=range(private.attackers)
     )
+    blocks = config.participants // private.cohort
+    in_turn = sampling.cyclic(config.participants, private.cohort, blocks)
     attack = stages.attack_of(config, task, attackers=private.attackers)
     rows = []
     for z in private.multipliers:
@@ -78,6 +110,15 @@ def run(private: Private) -> list[dict[str, Any]]:
         alone, info = follow(**common, sampler=honest, secure=sums)
         attacked, _ = follow(**common, sampler=compromised, attack=attack)
         epsilon = spent(private, z)
+        other = correlated(private, epsilon.upper)
+        common["rule"] = dp_ftrl.dp_ftrl(
+            bound=bound,
+            noise_multiplier=other.multiplier,
+            expected=private.cohort,
+            correlation=correlated_noise.banded(other.coefficients, private.rounds),
+        )
+        ftrl, _ = follow(**common, sampler=in_turn, secure=sums)
+        noise = z * math.sqrt((private.rounds + 1) / 2), other.noise
         spread = lambda v: [float(100 * v.mean()), summary.margin(100 * v)]
         rows.append(
             {
@@ -85,6 +126,9 @@ def run(private: Private) -> list[dict[str, Any]]:
                 "epsilon": [epsilon.lower, epsilon.upper],
                 "main before": spread(alone["main"][:, 0]),
                 "main": spread(alone["main"][:, -1]),
+                "main, DP-FTRL": spread(ftrl["main"][:, -1]),
+                "noise multiplier of DP-FTRL": other.multiplier,
+                "noise of the model over the bound": [v / private.cohort for v in noise],
                 "clipped": int(info.secure.clipped.sum()),
                 "recovered": bool(info.secure.recovered.all()),
                 "main, attacked": spread(attacked["main"][:, -1]),
@@ -135,11 +179,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     show = lambda v: f"{v[0]:.1f}{summary.plus(v[1])}"
     lines = [
-        "| z | epsilon | main, honest | main, attacked | backdoor before | backdoor |",
-        "|---|---|---|---|---|---|",
+        "| z | epsilon | main, honest | DP-FTRL | model noise / DP-FTRL | main, attacked"
+        " | backdoor before | backdoor |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        shown = [show(row[k]) for k in ("main", "main, attacked", "backdoor before", "backdoor")]
+        keys = "main", "main, DP-FTRL", "main, attacked", "backdoor before", "backdoor"
+        shown = [show(row[k]) for k in keys]
+        noise = row["noise of the model over the bound"]
+        shown.insert(2, f"{noise[0]:.3g} / {noise[1]:.3g}")
         lines.append(
             f"| {row['noise multiplier']:g} | {np.ceil(10 * row['epsilon'][1]) / 10:,.1f} | "
             + " | ".join(shown)

@@ -95,6 +95,112 @@ def poisson(participants: int, rate: float, *, attackers: Sequence[int] = ()) ->
     return Sampler(sample, participants, min(int(compromised.sum()), places))
 
 
+def cyclic(
+    participants: int,
+    cohort: int,
+    blocks: int,
+    *,
+    seed: int = 0,
+    attackers: Sequence[int] = (),
+) -> Sampler:
+    """`cohort` of block t mod `blocks` in round t, without replacement.
+
+    The participants are dealt over blocks as evenly as they go, at random and once for all, so that
+    each one's rounds are at least `blocks` apart: what DP-FTRL with that many bands is accounted
+    for.
+
+    Args:
+        participants, cohort: as in `uniform`; the cohort has to fit the smallest block.
+        blocks: rounds from one turn of a participant to its next.
+        seed: of the blocks.
+        attackers: act whenever they are drawn.
+
+    Raises:
+        ConfigError: a cohort above participants // blocks, or a number out of its range.
+    """
+    _check(participants, cohort, attackers, fit=False)
+    members, sizes, compromised = _blocks(participants, blocks, seed, attackers)
+    if cohort > participants // blocks:
+        raise errors.ConfigError(
+            f"a block holds {participants // blocks} of {participants} participants, but a round"
+            f" of m = {cohort} has to come from one; take a smaller cohort, or fewer than"
+            f" {blocks} blocks."
+        )
+
+    def sample(key, round):
+        block = round % blocks
+        places = members.shape[1]
+        last = jnp.arange(places) >= jnp.asarray(sizes)[block]  # nobody's places
+        order = jnp.argsort(jnp.where(last, 2.0, jax.random.uniform(key, (places,))))
+        ids = jnp.asarray(members)[block][order[:cohort]]
+        return Cohort(ids, jnp.asarray(compromised)[ids], jnp.ones(cohort, bool))
+
+    return Sampler(sample, participants, _most(members, sizes, compromised, cohort))
+
+
+def cyclic_poisson(
+    participants: int,
+    rate: float,
+    blocks: int,
+    *,
+    seed: int = 0,
+    attackers: Sequence[int] = (),
+) -> Sampler:
+    """Everyone of block t mod `blocks` by itself with probability `rate` in round t.
+
+    Blocks are as in `cyclic`. What banded DP-FTRL with amplification is accounted for
+    [Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Algorithm 2].
+
+    Raises:
+        ConfigError: a rate outside (0, 1], or more blocks than participants.
+    """
+    if not 0 < rate <= 1:
+        raise errors.ConfigError(f"a sampling rate must lie in (0, 1], got {rate}.")
+    errors.whole("participants", participants, least=1)
+    _check(participants, 1, attackers, fit=False)
+    members, sizes, compromised = _blocks(participants, blocks, seed, attackers)
+    below = private.threshold(rate)
+    places = private.capacity(members.shape[1], rate)
+
+    def sample(key, round):
+        block = round % blocks
+        draws = jax.random.uniform(key, members.shape[1:])
+        there = jnp.arange(members.shape[1]) < jnp.asarray(sizes)[block]
+        draws = jnp.where(there, draws, 2.0)
+        order = jnp.argsort(draws)[:places]
+        ids = jnp.asarray(members)[block][order]
+        return Cohort(ids, jnp.asarray(compromised)[ids], draws[order] < below)
+
+    return Sampler(sample, participants, _most(members, sizes, compromised, places))
+
+
+def _blocks(participants: int, blocks: int, seed: int, attackers: Sequence[int]):
+    """(ids (blocks, places), sizes of the blocks, who is compromised).
+
+    A smaller block's last place holds someone of another one, who is never active there.
+    """
+    errors.whole("blocks", blocks, least=1)
+    errors.whole("the seed of the blocks", seed)
+    if blocks > participants:
+        raise errors.ConfigError(
+            f"{participants} participants do not fill {blocks} blocks; take at most as many."
+        )
+    order = np.random.default_rng(seed).permutation(participants)
+    places = -(-participants // blocks)
+    members = np.resize(order, places * blocks).reshape(places, blocks).T.astype(np.int32)
+    sizes = np.full(blocks, places)
+    sizes[participants - (places - 1) * blocks :] -= 1
+    compromised = np.zeros(participants, bool)
+    compromised[list(attackers)] = True
+    return members, sizes, compromised
+
+
+def _most(members, sizes, compromised, places: int) -> int:
+    """The most compromised participants that a round of one block can hold."""
+    there = np.arange(members.shape[1]) < sizes[:, None]
+    return min(int(np.sum(compromised[members] & there, axis=1).max()), places)
+
+
 def single_shot(
     participants: int, cohort: int, *, attackers: Sequence[int], rounds: Sequence[int]
 ) -> Sampler:

@@ -48,12 +48,60 @@ def test_poisson_draws_everyone_by_itself():
     np.testing.assert_array_equal(drawn.malicious, np.isin(drawn.ids, [2, 3]))
 
 
+@pytest.mark.parametrize(("participants", "blocks"), [(12, 3), (13, 4), (9, 9)])
+def test_within_cyclic_blocks_turns_are_whole_cycles_apart(participants, blocks):
+    cohort = participants // blocks
+    for sampler in (
+        sampling.cyclic(participants, cohort, blocks),
+        sampling.cyclic_poisson(participants, 0.6, blocks),
+    ):
+        drawn = draws(sampler, 40 * blocks)
+        assert all(len(set(ids)) == drawn.ids.shape[1] for ids in drawn.ids.tolist())
+        turns = {}
+        for t, (ids, active) in enumerate(zip(drawn.ids, drawn.active, strict=True)):
+            for i in np.asarray(ids)[np.asarray(active)]:
+                turns.setdefault(int(i), []).append(t)
+        assert sorted(turns) == list(range(participants))
+        for rounds in turns.values():
+            assert len({t % blocks for t in rounds}) == 1
+            assert np.diff(rounds).min() >= blocks
+
+
+def test_within_a_block_everyone_is_drawn_as_often():
+    participants, blocks, rounds = 22, 4, 8000  # blocks of 6, 6, 5 and 5
+    drawn = draws(sampling.cyclic(participants, 3, blocks), rounds)
+    counts = np.sort(np.bincount(np.ravel(drawn.ids), minlength=participants))
+    np.testing.assert_allclose(counts[:12], 1000, rtol=0.1)
+    np.testing.assert_allclose(counts[12:], 1200, rtol=0.1)
+    assert bool(drawn.active.all())
+    drawn = draws(sampling.cyclic_poisson(participants, 0.3, blocks), rounds)
+    there = np.zeros((rounds, participants))
+    np.put_along_axis(there, np.asarray(drawn.ids), np.asarray(drawn.active), axis=1)
+    assert np.all(np.abs(there.sum(0) - 600) < 5 * np.sqrt(2000 * 0.3 * 0.7))
+    a, b = np.flatnonzero(there[::4].any(0))[:2]
+    assert (there[::4, a] * there[::4, b]).mean() == pytest.approx(0.09, abs=0.03)
+
+
+def test_cyclic_blocks_are_drawn_once_for_all():
+    blocks = lambda seed: draws(sampling.cyclic(12, 4, 3, seed=seed), 3).ids
+    whole = [{*ids} for ids in blocks(0).tolist()]
+    again = draws(sampling.cyclic(12, 4, 3), 6).ids.tolist()
+    assert [{*ids} for ids in again] == whole * 2
+    assert [{*ids} for ids in blocks(1).tolist()] != whole
+
+
 def test_a_sampler_knows_how_many_attackers_a_round_can_hold():
     assert sampling.uniform(20, 5, attackers=range(3)).attackers == 3
     assert sampling.uniform(20, 5, attackers=range(9)).attackers == 5
     assert sampling.single_shot(20, 5, attackers=[7, 4], rounds=[3]).attackers == 2
     assert sampling.dropout(sampling.poisson(20, 0.5, attackers=[1]), 0.3).attackers == 1
     assert sampling.everyone(4).attackers == 0
+    one_each = draws(sampling.cyclic(4, 1, 4), 4).ids.ravel().tolist()
+    assert sampling.cyclic(4, 1, 4, attackers=one_each[:2]).attackers == 1
+    assert sampling.cyclic(8, 4, 2, attackers=range(8)).attackers == 4
+    assert sampling.cyclic_poisson(8, 0.5, 2, attackers=range(8)).attackers == 4
+    drawn = draws(sampling.cyclic(9, 2, 3, attackers=[2, 3]), 60)
+    np.testing.assert_array_equal(drawn.malicious, np.isin(drawn.ids, [2, 3]))
 
 
 def test_everyone_is_everyone():
@@ -84,6 +132,12 @@ def test_everyone_is_everyone():
             lambda: sampling.single_shot(9, 2, attackers=[1], rounds=[-1]),
             "round with attackers must be a whole number of 0 or more, got -1",
         ),
+        (lambda: sampling.cyclic(10, 4, 3), "a block holds 3 of 10 participants"),
+        (lambda: sampling.cyclic(10, 1, 11), "10 participants do not fill 11 blocks"),
+        (lambda: sampling.cyclic(10, 1, 0), "blocks must be a whole number of 1 or more"),
+        (lambda: sampling.cyclic(10, 1, 2, attackers=[10]), "attacker 10 is not one"),
+        (lambda: sampling.cyclic_poisson(9, 1.5, 3), r"sampling rate must lie in \(0, 1\]"),
+        (lambda: sampling.cyclic_poisson(9, 0.5, 10), "9 participants do not fill 10 blocks"),
         (lambda: sampling.everyone(0), "participants must be a whole number of 1 or more, got 0"),
     ],
 )

@@ -31,6 +31,18 @@ def multiplier(*, sigma: float, eta: float, participants: int, bound: float) -> 
     return sigma * participants / (eta * bound)
 
 
+def check(**numbers: float) -> None:
+    """Refuses what is not above 0 and finite.
+
+    Raises:
+        ConfigError: such a number.
+    """
+    for name, value in numbers.items():
+        errors.positive(name, value)
+        if math.isinf(value):
+            raise errors.ConfigError(f"{name} must be finite, got inf.")
+
+
 def dp_fedavg(
     *,
     bound: float,
@@ -69,11 +81,7 @@ def dp_fedavg(
         McMahan et al. 2018, "Learning Differentially Private Recurrent Language Models";
         Andrew et al. 2021, "Differentially Private Learning with Adaptive Clipping", Algorithm 1.
     """
-    numbers = {"bound": bound, "noise_multiplier": noise_multiplier, "expected": expected}
-    for name, value in numbers.items():
-        errors.positive(name, value)
-        if math.isinf(value):
-            raise errors.ConfigError(f"{name} must be finite, got inf.")
+    check(bound=bound, noise_multiplier=noise_multiplier, expected=expected)
     z = noise_multiplier
     sigma_b = expected / 20 if count_noise is None else count_noise
     if quantile is not None:
