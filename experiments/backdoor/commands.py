@@ -151,6 +151,19 @@ def private(argv: list[str]) -> int:
     return _finish("private", asked, {"rows": rows, **about}, privacy.table(rows))
 
 
+def noise(argv: list[str]) -> int:
+    """Errors of factors, and of models at one epsilon: noise.json."""
+    what = "What noise leaves in a model: independent, correlated, sampled; no training."
+    asked, clock = _begin("noise", what, argv, seeds=False)
+
+    from experiments.backdoor import noise as noises
+
+    chosen = {"smoke": noises.SMOKE_NOISE, "small": noises.SMALL_NOISE}[asked.preset]
+    found = {"factors": noises.factors(chosen), "budgets": noises.budgets(chosen)}
+    about = {"delta": chosen.delta, **clock()}
+    return _finish("noise", asked, {**found, **about}, noises.table(*found.values()))
+
+
 def certified(argv: list[str]) -> int:
     """CRFL's votes with their certificate: certified.json, certified.png."""
     what = "CRFL on digits: what its votes are certified against, and what attackers reach."
@@ -224,19 +237,21 @@ def _begin(
     presets: tuple[str, ...] = ("smoke", "small"),
     options: dict[str, str] | None = None,
     resumes: bool = False,
+    seeds: bool = True,
 ):
     """(arguments with an existing `out`, a function that gives time spent and surroundings)."""
     parser = arguments.command("backdoor", name, what)
     parser.add_argument("--preset", default="small", help=" or ".join(presets))
     parser.add_argument("--out", default=f"runs/backdoor-{name}", help="folder to write")
-    parser.add_argument("--seeds", type=int, help="those of the preset unless given")
+    if seeds:
+        parser.add_argument("--seeds", type=int, help="those of the preset unless given")
     for option, meaning in (options or {}).items():
         parser.add_argument(option, default="", help=meaning)
     if resumes:
         parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     asked = arguments.read(parser, argv)
     errors.one_of("preset", asked.preset, presets)
-    if asked.seeds is not None:
+    if seeds and asked.seeds is not None:
         errors.whole("seeds", asked.seeds, 1)
 
     import pathlib

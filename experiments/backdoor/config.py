@@ -7,6 +7,7 @@ python -m experiments backdoor grid                every attack against every de
 python -m experiments backdoor sweeps              gamma, early and late, repeated attacks
 python -m experiments backdoor words               word prediction, Shakespeare by speaker
 python -m experiments backdoor private             DP-FedAvg and its epsilon, DP-FTRL
+python -m experiments backdoor noise               independent and correlated noise, one epsilon
 python -m experiments backdoor certified           CRFL's votes with their certificate
 """
 
@@ -182,6 +183,7 @@ COMMANDS = {
     "sweeps": "the paper's sweeps: gamma, early and late, repeated attacks",
     "words": "trigger sentences in the speech of Shakespeare's characters",
     "private": "DP-FedAvg with its epsilon, attacked and through secure sums; DP-FTRL",
+    "noise": "what independent and correlated noise leave in a model at the same epsilon",
     "certified": "CRFL's votes: how many participants of a round cannot change them",
     "adapted": "whether a backdoor outlives the participants' own fine-tuning",
     "compressed": "what updates in few bits cost, and whether a backdoor gets through",
