@@ -149,7 +149,7 @@ def cyclic_poisson(
     """Everyone of block t mod `blocks` by itself with probability `rate` in round t.
 
     Blocks are as in `cyclic`. What banded DP-FTRL with amplification is accounted for
-    [Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Algorithm 2].
+    [Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization"].
 
     Raises:
         ConfigError: a rate outside (0, 1], or more blocks than participants.

@@ -40,7 +40,7 @@ def optimise(of: np.ndarray, bands: int, *, steps: int = 500) -> np.ndarray:
         (n, n) float64, lower-triangular.
 
     References:
-        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", problem 7.
+        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", equation 6.
     """
     a = workload.matrix(workload.checked(of))
     n = a.shape[0]

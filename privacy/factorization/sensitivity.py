@@ -2,9 +2,10 @@
 
 It takes part at most k times, in rounds at least `separation` apart, each time with an update of
 norm 1 at most. Then C x + z is one Gaussian mechanism, also where updates depend on what was
-released before, because C is lower-triangular [Denisov et al. 2022, Theorem 2.1]. Neighbours of
+released before, because C is lower-triangular [Denisov et al. 2022]. Neighbours of
 `ADD_REMOVE` differ by a participant whose updates are nothing in all its rounds, the schedule
-being the same; `REPLACE` ones by its updates, which is twice as far.
+of the others being the same: who is in which block must not depend on who else there is.
+`REPLACE` ones differ by its updates, which is twice as far.
 """
 
 import math
@@ -53,7 +54,7 @@ def toeplitz(
 
     References:
         Kalinin, Lampert 2024, "Banded Square Root Matrix Factorization for Differentially Private
-        Model Training", Theorem 2.
+        Model Training".
 
     Example:
         >>> round(toeplitz(np.array([1.0, 0.5]), 4, 2), 6)  # 2 columns of norm sqrt(1.25)
@@ -89,7 +90,7 @@ def banded(matrix: np.ndarray, separation: int, participations: int | None = Non
         PrivacyError: no such matrix, or a number out of its range.
 
     References:
-        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Theorem 2.
+        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization".
     """
     c = np.asarray(matrix, float)
     if c.ndim != 2 or c.shape[0] != c.shape[1] or not c.size or not np.all(np.isfinite(c)):
@@ -142,7 +143,7 @@ def sampled(
         PrivacyError: more bands than blocks, or a number out of its range.
 
     References:
-        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Theorem 4.
+        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Theorem 5.
     """
     factor = np.asarray(factor, float)
     if factor.ndim == 1 and _coefficients(factor).size <= count("separation", separation):

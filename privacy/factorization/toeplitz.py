@@ -26,7 +26,7 @@ def square_root(of: np.ndarray, bands: int) -> np.ndarray:
 
     References:
         Fichtenberger, Henzinger, Upadhyay 2023, "Constant Matters: Fine-grained Error Bound on
-        Differentially Private Continual Observation"; Kalinin, Lampert 2024, section 3.
+        Differentially Private Continual Observation"; Kalinin, Lampert 2024.
 
     Example:
         >>> square_root(np.ones(4), 4).tolist()

@@ -21,7 +21,7 @@ def momentum(rounds: int, beta: float = 0.0) -> np.ndarray:
 
     References:
         Denisov, McMahan, Rush, Smith, Thakurta 2022, "Improved Differential Privacy for SGD via
-        Optimal Private Linear Operators on Adaptive Streams", section 4.
+        Optimal Private Linear Operators on Adaptive Streams".
 
     Example:
         >>> momentum(3, 0.5).tolist()

@@ -36,7 +36,7 @@ def test_the_square_root_squares_to_the_workload(beta):
 @pytest.mark.parametrize("rounds", [64, 512, 2048])
 def test_one_participation_is_within_the_published_bound(rounds):
     """1 + log(n)/pi for the root, on the largest error and so on the mean [Fichtenberger et al.
-    2023, Theorem 1], and no factor is better than log(n)/pi less a constant."""
+    2023], and no factor is better than log(n)/pi less a constant."""
     of = workload.momentum(rounds)
     root = toeplitz.rmse(of, toeplitz.square_root(of, rounds), rounds)
     best = toeplitz.rmse(of, toeplitz.optimise(of, min(rounds, 128), rounds), rounds)
