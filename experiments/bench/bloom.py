@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import measure, peers
-from fl_jax.bloom import convert, generate, model, recipe, train
+from fl_jax.bloom import convert, generate, layout, model, recipe, train
 from fl_jax.bloom.config import Config, size
 from fl_jax.nn import chunked_loss
 from fl_jax.nn.loss import cross_entropy
@@ -131,7 +131,7 @@ def training(config, params, given):
 def generation(config, params, given):
     """64 greedy tokens of each prompt, its weights laid out before, as the peer's are."""
     tokens = jnp.asarray(given, jnp.int32)
-    weights = generate.ready(params, config, meshes.MeshConfig(data=-1).make())
+    weights = layout.ready(params, config, meshes.MeshConfig(data=-1).make())
     return lambda: np.asarray(generate.generate(weights, config, tokens, count=NEW)).tolist()
 
 

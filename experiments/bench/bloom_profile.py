@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import bloom, measure, traced
-from fl_jax.bloom import generate, model, recipe, train
+from fl_jax.bloom import generate, layout, model, recipe, train
 from fl_jax.train import mesh as meshes
 
 SCOPES = ("prompt", "layers", "embedding", "attention", "mlp", "head", "draw", "optimizer")
@@ -39,9 +39,12 @@ def main() -> None:
     given = draw.integers(4, config.vocab, (bloom.PROMPTS, bloom.PROMPT))
     tokens = jnp.asarray(given, jnp.int32)
     capacity = bloom.PROMPT + bloom.NEW
-    weights = generate.ready(params, config, meshes.MeshConfig(data=-1).make())
-    asked = config, tokens, None, None, bloom.NEW, generate.GREEDY, capacity
-    program = generate._dealt.lower(weights.mesh, weights[:2], *asked)
+    weights = layout.ready(params, config, meshes.MeshConfig(data=-1).make())
+    asked = generate.Asked(bloom.NEW, generate.GREEDY, capacity)
+    given = layout.Given(tokens, None)
+    program = layout.dealt.lower(
+        generate._generate, weights.mesh, weights[:2], config, asked, given
+    )
     traced.table(
         f"generating {bloom.PROMPTS} x {bloom.NEW} tokens",
         bloom.generation(config, params, given),

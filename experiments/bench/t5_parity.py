@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import peers
+from fl_jax.nn import beams
 from fl_jax.t5 import convert, decode, loss, model
 from fl_jax.t5.config import Config
 
@@ -27,7 +28,7 @@ PUBLISHED = {  # too large to store what transformers gives: measured by `main` 
     "t5-v1_1-small": Config(**SMALL, hidden=1024, heads=6, encoder_layers=8, decoder_layers=8,
                             mlp="gated-gelu", tied=False),
 }  # fmt: skip
-COUNT, BEAMS = 8, 4
+COUNT, SEARCH = 8, beams.Search(beams=4)
 
 
 def initial(config: Config):
@@ -66,8 +67,8 @@ def inputs(config: Config) -> dict[str, np.ndarray]:
     tokens[mask == 0] = config.pad
     labels = draws.integers(3, config.vocab, (3, 6)).astype(np.int32)
     labels[2, 3:] = loss.IGNORED
-    count, beams = np.array(COUNT), np.array(BEAMS)
-    return {"tokens": tokens, "mask": mask, "labels": labels, "count": count, "beams": beams}
+    count, width = np.array(COUNT), np.array(SEARCH.beams)
+    return {"tokens": tokens, "mask": mask, "labels": labels, "count": count, "beams": width}
 
 
 def theirs(params, config: Config, given) -> dict[str, np.ndarray]:
@@ -92,8 +93,8 @@ def ours(params, config: Config, given) -> dict[str, np.ndarray]:
     (total, logits), grads = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
     found = {"logits": np.asarray(logits), "loss": float(total)}
     found["greedy"] = np.asarray(decode.greedy(params, config, tokens, mask, count=COUNT))
-    beams, scores = decode.beam(params, config, tokens, mask, count=COUNT, beams=BEAMS)
-    found["beams"], found["scores"] = np.asarray(beams), np.asarray(scores)
+    texts, scores = decode.beam(params, config, tokens, mask, count=COUNT, search=SEARCH)
+    found["beams"], found["scores"] = np.asarray(texts), np.asarray(scores)
     for name, gradient in convert.to_tensors(grads, config).items():
         found["gradient/" + name] = gradient
     return found

@@ -51,10 +51,21 @@ def generate(argv: list[str]) -> int:
     parser.add_argument("--top-p", type=float, default=1.0, help="only what holds this much")
     parser.add_argument("--min-p", type=float, default=0.0, help="only this share of the likeliest")
     parser.add_argument(
+        "--typical-p", type=float, default=1.0, help="only the most typical that hold this much"
+    )
+    parser.add_argument(
         "--repetition-penalty", type=float, default=1.0, help="on tokens that were said; 1 = none"
     )
     parser.add_argument("--no-repeat", type=int, default=0, help="no run of so many tokens twice")
     parser.add_argument("--least", type=int, default=0, help="tokens before the model may end")
+    parser.add_argument("--samples", type=int, default=1, help="continuations of each prompt")
+    parser.add_argument("--stop", action="append", default=[], help="ends a text; may be repeated")
+    parser.add_argument("--beams", type=int, default=0, help="search by so many; 0: no search")
+    parser.add_argument("--length-penalty", type=float, help="of a search; above 0: long texts, 1")
+    parser.add_argument("--early-stopping", help="of a search: no, yes or never (transformers')")
+    parser.add_argument(
+        "--likelihoods", action="store_true", help="say log p of each text, or what a beam scores"
+    )
     parser.add_argument("--adapter", help="a folder of PEFT's, merged into the model")
     parser.add_argument("--dtype", default="float32", help="to compute in; bfloat16 on a GPU, TPU")
     parser.add_argument("--seed", type=int, default=0)
@@ -62,6 +73,12 @@ def generate(argv: list[str]) -> int:
 
     errors.positive("count", asked.count)
     errors.one_of("dtype", asked.dtype, DTYPES)
+    if not asked.beams and (asked.length_penalty, asked.early_stopping) != (None, None):
+        raise errors.ConfigError(
+            "--length-penalty and --early-stopping are of a search; say --beams 4, say."
+        )
+    early = {"no": False, "yes": True, "never": "never"}
+    early = early[errors.one_of("early stopping", asked.early_stopping or "no", early)]
 
     import dataclasses
     import pathlib
@@ -69,26 +86,29 @@ def generate(argv: list[str]) -> int:
     import jax
 
     from fl_jax.bloom import convert as converter
-    from fl_jax.bloom import generate as generator
-    from fl_jax.bloom import lora, peft
+    from fl_jax.bloom import lora, peft, sampling, texts
     from fl_jax.data import tokenizer
+    from fl_jax.nn import beams
 
-    drawn = generator.Sampling(
+    drawn = sampling.Sampling(
         asked.temperature,
         asked.top_k,
         asked.top_p,
         asked.min_p,
+        asked.typical_p,
         asked.repetition_penalty,
         asked.no_repeat,
         asked.least,
     )
+    penalty = 1.0 if asked.length_penalty is None else asked.length_penalty
+    search = beams.Search(asked.beams, penalty, early) if asked.beams else None
     words = tokenizer.load(pathlib.Path(asked.folder) / "tokenizer.json")
     params, config = converter.load_hf(asked.folder)
     if asked.adapter:
         adapters, alpha = peft.load_peft(asked.adapter, config)
         params = lora.merge(params, adapters, alpha=alpha)
     config = dataclasses.replace(config, dtype=asked.dtype, scan=False)
-    texts = generator.complete(
+    found = texts.answers(
         params,
         config,
         words,
@@ -96,9 +116,15 @@ def generate(argv: list[str]) -> int:
         count=asked.count,
         sampling=drawn,
         key=jax.random.key(asked.seed),
+        samples=asked.samples,
+        search=search,
+        stop=asked.stop,
+        scored=asked.likelihoods,
     )
-    for prompt, text in zip(asked.prompts, texts, strict=True):
-        print(prompt + text, end="\n\n")
+    for prompt, answers in zip(asked.prompts, found, strict=True):
+        for answer in answers:
+            score = f"[{answer.score:.4g}] " if asked.likelihoods else ""
+            print(score + prompt + answer.text, end="\n\n")
     return 0
 
 

@@ -5,7 +5,7 @@ import statistics
 import jax
 
 from experiments.bloom.config import Config
-from fl_jax.bloom import generate, score
+from fl_jax.bloom import generate, score, texts
 from fl_jax.data import tokenizer
 
 PROMPTS = ("All human beings", "Tous les êtres humains", "def ", "ROMEO:\n", "Toda persona tiene")
@@ -51,7 +51,7 @@ def fertilities(words, corpus) -> dict[str, dict]:
 def samples(model, words, params, seed: int) -> dict[str, str]:
     """What the model writes after a few prompts."""
     drawn = generate.Sampling(temperature=0.7, top_p=0.95)
-    texts = generate.complete(
+    found = texts.complete(
         params, model, words, PROMPTS, count=48, sampling=drawn, key=jax.random.key(seed)
     )
-    return dict(zip(PROMPTS, texts, strict=True))
+    return dict(zip(PROMPTS, found, strict=True))

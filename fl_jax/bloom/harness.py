@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import generate, loss, score
+from fl_jax.bloom import generate, layout, loss, score
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
@@ -43,9 +43,9 @@ class Harness:
         self.prefix, self.seed = config.bos if prefix is None else prefix, seed
 
     @functools.cached_property
-    def ready(self) -> generate.Ready:
+    def ready(self) -> layout.Ready:
         """The parameters as generation reads them, laid out when it is first asked for."""
-        return generate.ready(self.params, self.config)
+        return layout.ready(self.params, self.config)
 
     def loglikelihood(self, requests) -> list[tuple[float, bool]]:
         """(log p(continuation | context), whether greedy decoding would produce it).

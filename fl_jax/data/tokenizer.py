@@ -190,9 +190,9 @@ class Tokenizer:
                 out += self._decoded.get(i, b"")
         return out.decode("utf-8", errors="replace")
 
-    def byte_length(self, token: int) -> int:
-        """Bytes of text that a token stands for; 0 for special ones."""
-        return len(self._decoded.get(token, b""))
+    def spelling(self, token: int) -> bytes:
+        """The bytes of text that a token stands for; none for special ones."""
+        return self._decoded.get(token, b"")
 
     def _merge(self, piece: str) -> tuple[int, ...]:
         """Merges by rank, the leftmost of equals first; n log n also for long pieces."""

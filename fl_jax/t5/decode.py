@@ -7,11 +7,10 @@ import jax.numpy as jnp
 
 from fl_jax.core import dtypes, errors
 from fl_jax.core.types import Array, Bool, Float, Int, PyTree
+from fl_jax.nn import beams
 from fl_jax.nn.tokens import check_mask, check_tokens
 from fl_jax.t5 import model
 from fl_jax.t5.config import Config
-
-NEVER = -jnp.inf  # the score of a beam that does not exist
 
 
 def greedy(
@@ -59,25 +58,22 @@ def beam(
     mask: Bool[Array, "batch time"] | None = None,
     *,
     count: int,
-    beams: int = 10,
-    length_penalty: float = 1.0,
+    search: beams.Search = beams.Search(beams=10),
 ) -> tuple[Int[Array, "batch beams count"], Float[Array, "batch beams"]]:
     """The best finished sequences of a beam search, and their scores.
 
-    A finished sequence scores log p / length^length_penalty, its length counting the start
-    token and not the end mark; of the 2 x beams best continuations, those that end are finished
-    if they are among the first `beams`, and the first `beams` others go on. What has not ended
-    after `count` tokens is finished as it is. Where there are fewer sequences than beams, what is
-    left over is pad and scores -inf.
+    What has not ended after `count` tokens is finished as it is. Where there are fewer sequences
+    than beams, what is left over is pad and scores -inf.
 
     Returns:
-        (token ids filled with pad, scores), best first.
+        (token ids filled with pad, scores), best first; -1 and NaN where the model's scores are
+        NaN.
 
     Raises:
-        DataError, ConfigError: as `greedy`, or beams below 1.
+        DataError, ConfigError: as `greedy`.
     """
-    _check(tokens, mask, config, count=count, beams=beams)
-    return _beam(params, config, tokens, mask, count, beams, length_penalty)
+    _check(tokens, mask, config, count=count)
+    return _beam(params, config, tokens, mask, count, search)
 
 
 def _check(tokens, mask, config, **sizes: int) -> None:
@@ -87,49 +83,28 @@ def _check(tokens, mask, config, **sizes: int) -> None:
         errors.whole(name, size, 1)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "count", "beams", "length_penalty"))
-def _beam(params, config, tokens, mask, count, beams, length_penalty):
-    batch = tokens.shape[0]
+@functools.partial(jax.jit, static_argnames=("config", "count", "search"))
+def _beam(params, config, tokens, mask, count, search):
+    batch, width = len(tokens), search.beams
     memory = _memory(params, config, tokens, mask)
-    each = lambda a: jnp.repeat(a, beams, axis=1)
-    memory = model.Memory(each(memory.k), each(memory.v), jnp.repeat(memory.mask, beams, axis=0))
-    cache = model.empty_cache(config, batch * beams, count)
-    wide = dtypes.wide(config.dtype)  # of the scores
-    live = jnp.where(jnp.arange(beams) == 0, 0.0, NEVER).astype(wide)
-    live = jnp.broadcast_to(live[None], (batch, beams))
-    fill = jnp.full((batch, beams, count), config.pad, jnp.int32)
-    best = jnp.full((batch, beams), NEVER, wide)
-    token = jnp.full((batch, beams), config.pad, jnp.int32)
+    each = lambda a: jnp.repeat(a, width, axis=1)
+    memory = model.Memory(each(memory.k), each(memory.v), jnp.repeat(memory.mask, width, axis=0))
+    cache = model.empty_cache(config, batch * width, count)
 
-    def step(carry, i):
-        token, live, sequences, cache, done, best = carry
+    def step(carry):
+        i, token, state, cache = carry
         scores, cache = _next(params, config, token.reshape(-1), memory, cache)
-        logs = jax.nn.log_softmax(scores, axis=-1).reshape(batch, beams, -1)
-        vocab = logs.shape[-1]
-        total, place = jax.lax.top_k((live[:, :, None] + logs).reshape(batch, -1), 2 * beams)
-        parent, new = place // vocab, (place % vocab).astype(jnp.int32)
-        grown = jnp.take_along_axis(sequences, parent[:, :, None], axis=1)
-        grown = jnp.where(
-            jnp.arange(count, dtype=jnp.int32)[None, None] == i, new[:, :, None], grown
-        )
-        ends = new == config.eos
-        last = i == count - 1
-        finishes = (ends | last) & (jnp.arange(2 * beams) < beams)[None]
-        length = (i + 1).astype(wide)
-        final = jnp.where(finishes, total / length**length_penalty, NEVER)
-        best, order = jax.lax.top_k(jnp.concatenate([best, final], axis=1), beams)
-        both = jnp.concatenate([done, grown], axis=1)
-        done = jnp.take_along_axis(both, order[:, :, None], axis=1)
-        live, order = jax.lax.top_k(jnp.where(ends, NEVER, total), beams)
-        pick = lambda a: jnp.take_along_axis(a, order, axis=1)
-        sequences = jnp.take_along_axis(grown, order[:, :, None], axis=1)
-        rows = (jnp.arange(batch, dtype=jnp.int32)[:, None] * beams + pick(parent)).reshape(-1)
-        cache = cache._replace(k=cache.k[:, rows], v=cache.v[:, rows])
-        return (pick(new), live, sequences, cache, done, best), None
+        logs = jax.nn.log_softmax(scores, axis=-1).reshape(batch, width, -1)
+        ends = lambda parent, token: token == config.eos
+        state, parent, token = beams.extend(search, state, logs, i, ends)
+        rows = beams.rows(parent)
+        return i + 1, token, state, cache._replace(k=cache.k[:, rows], v=cache.v[:, rows])
 
-    start = token, live, fill, cache, fill, best
-    end, _ = jax.lax.scan(step, start, jnp.arange(count, dtype=jnp.int32))
-    return end[4], end[5]
+    state = beams.start(search, batch, count, config.pad, dtypes.wide(config.dtype))
+    token = jnp.full((batch, width), config.pad, jnp.int32)
+    unfinished = lambda carry: (carry[0] < count) & jnp.any(carry[2].open)
+    carry = jax.lax.while_loop(unfinished, step, (jnp.int32(0), token, state, cache))
+    return beams.found(carry[2], config.pad)
 
 
 def _memory(params, config, tokens, mask):

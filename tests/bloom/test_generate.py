@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.bloom import generate, model
+from fl_jax.bloom import generate, model, stops, texts
 from fl_jax.core import errors
-from fl_jax.train import mesh as meshes
 from tests.bloom import golden
 
 CONFIG = dataclasses.replace(golden.CONFIG, eos=-1, pad=3)
@@ -57,7 +56,7 @@ def test_a_long_generation_whose_cache_grows(params):
         generate.generate(params, dataclasses.replace(CONFIG, scan=scan), tokens, mask, count=65)
         for scan in (True, False)
     ]
-    assert [end for end, _ in generate._stages(6, 65, 71)] == [33, 65]
+    assert [end for end, _ in generate.stages((None, []), 6, 65, 71)] == [33, 65]
     np.testing.assert_array_equal(*made)
 
 
@@ -109,50 +108,6 @@ def test_drawing_depends_on_key_and_row_alone(params, key, scan):
         make(prompt, None)
 
 
-def test_ready_weights_and_rows_over_devices(params, key):
-    """Laid out once, and dealt over two devices: the same draws."""
-    config = dataclasses.replace(CONFIG, scan=False)
-    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5]], CONFIG.pad)
-    mesh = meshes.MeshConfig(data=2).make(jax.devices()[:2])
-    make = lambda weights: generate.generate(
-        weights, config, tokens, mask, count=3, sampling=generate.Sampling(1.0), key=key
-    )
-    wanted, dealt = make(params), generate.ready(params, config, mesh)
-    np.testing.assert_array_equal(make(generate.ready(params, config)), wanted)
-    np.testing.assert_array_equal(make(dealt), wanted)
-    with pytest.raises(errors.ConfigError, match="made ready for a config with another `scan`"):
-        generate.generate(dealt, dataclasses.replace(config, scan=True), tokens, mask, count=3)
-    with pytest.raises(errors.ConfigError, match="3 sequences cannot be split over 2 devices"):
-        generate.generate(dealt, config, jnp.ones((3, 2), int), count=1)
-
-
-def test_top_k_and_top_p_keep_what_they_should(key):
-    logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
-    rows = jnp.tile(logits, (2000, 1))
-    shares = lambda sampling: np.bincount(generate.sample(key, rows, sampling), minlength=4) / 2000
-    np.testing.assert_allclose(shares(generate.Sampling(1.0)), [0.5, 0.3, 0.15, 0.05], atol=0.04)
-    kept = shares(generate.Sampling(1.0, top_k=2))
-    np.testing.assert_allclose(kept, [0.625, 0.375, 0, 0], atol=0.04)
-    kept = shares(generate.Sampling(1.0, top_p=0.81))
-    np.testing.assert_allclose(kept, [0.526, 0.316, 0.158, 0], atol=0.04)
-    np.testing.assert_array_equal(shares(generate.Sampling(1.0, top_p=1e-9)), [1, 0, 0, 0])
-    kept = shares(generate.Sampling(1.0, min_p=0.29))  # of 0.5: 0.15 is above it
-    np.testing.assert_allclose(kept, [0.526, 0.316, 0.158, 0], atol=0.04)
-    np.testing.assert_array_equal(shares(generate.Sampling(1.0, min_p=1.0)), [1, 0, 0, 0])
-    both = shares(generate.Sampling(1.0, top_k=3, top_p=0.6))
-    assert (both > 0).tolist() == [True, True, False, False]
-
-
-@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20])
-@pytest.mark.parametrize("more", [{}, {"top_p": 0.5}, {"top_k": 2}])
-def test_a_temperature_near_0_takes_the_likeliest(key, temperature, more):
-    """The logits over it are beyond float32, and a softmax of infinities is none."""
-    drawn = generate.sample(
-        key, jnp.array([[1.0, 3.0, 2.0, -5.0]]), generate.Sampling(temperature, **more)
-    )
-    assert drawn.tolist() == [1]
-
-
 def test_refusals(params):
     with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot hold 3"):
         generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=5, capacity=4)
@@ -175,25 +130,6 @@ def test_prompts_that_do_not_end_at_the_right_edge_are_refused(params, mask, mes
         generate.generate(params, CONFIG, tokens, jnp.array(mask, bool), count=2)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"temperature": -0.01}, "temperature must be finite and 0 or above, got -0.01"),
-        ({"temperature": float("nan")}, "temperature must be finite"),
-        ({"temperature": 1.0, "top_k": -1}, "top_k must be a whole number of 0 or more, got -1"),
-        ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
-        ({"temperature": 1.0, "top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
-        ({"min_p": -0.1}, r"min_p must lie in \[0, 1\], got -0.1"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be finite and above 0, got 0.0"),
-        ({"no_repeat": -1}, "no_repeat must be a whole number of 0 or more, got -1"),
-        ({"least": -1}, "least must be a whole number of 0 or more, got -1"),
-    ],
-)
-def test_what_nothing_can_be_drawn_by_is_refused(given, message):
-    with pytest.raises(errors.ConfigError, match=message):
-        generate.Sampling(**given)
-
-
 def test_no_tokens_are_refused(params):
     with pytest.raises(errors.ConfigError, match="count must be a whole number of 1 or more"):
         generate.generate(params, CONFIG, jnp.array([[5, 9, 2]]), count=0)
@@ -210,7 +146,7 @@ def test_logits_that_are_nan_end_a_row_and_are_said(params, key, scan, drawn):
     assert found.tolist() == [[-1, CONFIG.pad, CONFIG.pad]]
     words = types.SimpleNamespace(encode=lambda text: [5, 9, 2])
     with pytest.raises(errors.DataError, match="logits are NaN"):
-        generate.complete(broken, config, words, ["x"], count=3, sampling=drawn, key=key)
+        texts.complete(broken, config, words, ["x"], count=3, sampling=drawn, key=key)
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 3), (3,)])
@@ -226,3 +162,41 @@ def test_masks_of_another_shape_are_refused(params, shape):
 def test_no_prompts_give_no_tokens(params, scan):
     config = dataclasses.replace(CONFIG, scan=scan)
     assert generate.generate(params, config, jnp.zeros((0, 3), int), count=2).shape == (0, 2)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+@pytest.mark.parametrize("drawn", [generate.GREEDY, generate.Sampling(0.7, no_repeat=1)])
+def test_the_likelihoods_of_what_was_made(params, key, scan, drawn):
+    """Against the model over the whole text; 0 behind the end."""
+    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5, 6, 1]], CONFIG.pad)
+    free = generate.generate(params, CONFIG, tokens, mask, count=5, sampling=drawn, key=key)
+    config = dataclasses.replace(CONFIG, scan=scan, eos=int(free[0, 2]))
+    asked = {"count": 5, "sampling": drawn, "key": key}
+    made, logs = generate.likelihoods(params, config, tokens, mask, **asked)
+    np.testing.assert_array_equal(made, generate.generate(params, config, tokens, mask, **asked))
+    there = jnp.pad(mask, [(0, 0), (0, 5)], constant_values=True)
+    every = model.apply(params, CONFIG, jnp.concatenate([tokens, made], axis=1), there)
+    every = jax.nn.log_softmax(every[:, 5:-1], axis=-1)
+    wanted = np.array(jnp.take_along_axis(every, made[..., None], axis=-1)[..., 0])
+    for row, some in zip(np.asarray(made), wanted, strict=True):
+        if config.eos in row:
+            some[row.tolist().index(config.eos) + 1 :] = 0
+    assert (wanted[0] == 0).any()
+    np.testing.assert_allclose(logs, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_row_ends_with_the_first_stop(params, scan):
+    config = dataclasses.replace(CONFIG, scan=scan)
+    tokens, mask = generate.pad_left([[5, 9, 2], [7, 3, 4, 5, 6, 1]], CONFIG.pad)
+    free = np.asarray(generate.generate(params, config, tokens, mask, count=8)).tolist()
+    stop = stops.of_tokens([free[0][2:4], free[1][4:7]], CONFIG.vocab)
+    made = generate.generate(params, config, tokens, mask, count=8, stop=stop)
+    for row, whole in zip(made.tolist(), free, strict=True):
+        state, end = 0, 0
+        while end < 8 and state < len(stop) - 1:
+            state, end = int(stop[state, whole[end]]), end + 1
+        assert row == [*whole[:end], *(8 - end) * [CONFIG.pad]]
+    assert made[0, -1] == CONFIG.pad
+    with pytest.raises(errors.ConfigError, match="a vocabulary of 5 tokens, the model's has 32"):
+        generate.generate(params, config, tokens, mask, count=2, stop=jnp.zeros((2, 5), int))

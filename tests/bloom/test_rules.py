@@ -123,3 +123,21 @@ def test_drawn_tokens_keep_the_rules_too(key):
     )
     for prompt, row in zip(([5, 9], [7, 8]), found.tolist(), strict=True):
         assert len({*prompt, *row}) == 14
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_a_rule_of_ones_own_sees_the_text_and_has_the_last_word(scan):
+    """Only the token after the last one may follow, 2 if nothing was drawn yet."""
+    params = model.init(jax.random.key(3), CONFIG, std=0.7)
+
+    def rule(logits, text, there, i):
+        last = jnp.max(jnp.where(there, jnp.arange(text.shape[1])[None], -1), axis=1)
+        after = jnp.take_along_axis(text, last[:, None], axis=1) + 1
+        after = jnp.where(i == 0, 2, after)
+        return jnp.where(jnp.arange(logits.shape[1])[None] == after, logits, -jnp.inf)
+
+    tokens, mask = generate.pad_left([[5, 9, 2], [7]], CONFIG.pad)
+    config = dataclasses.replace(CONFIG, scan=scan)
+    sampling = generate.Sampling(rule=rule)
+    found = generate.generate(params, config, tokens, mask, count=4, sampling=sampling)
+    assert found.tolist() == 2 * [[2, 3, 4, 5]]

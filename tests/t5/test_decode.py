@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fl_jax.core import errors
+from fl_jax.nn import beams
 from fl_jax.t5 import decode, model
 from fl_jax.t5.config import Config
 
@@ -52,7 +53,7 @@ def test_a_full_cache_takes_no_more():
 
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():
-    beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=2, beams=8, length_penalty=0.0)
+    texts, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=2, search=beams.Search(8, 0.0))
     logs, ways = {}, list(itertools.product(range(8), repeat=2))
     given = jnp.array([[0, first] for first, _ in ways])
     tokens = jnp.tile(TOKENS[:1], (len(ways), 1))
@@ -61,17 +62,17 @@ def test_a_wide_beam_finds_the_best_of_all_sequences():
         key = (way[0], 0) if way[0] == CONFIG.eos else way
         logs[key] = float(p[0, way[0]] + (0 if way[0] == CONFIG.eos else p[1, way[1]]))
     best = max(logs, key=logs.get)
-    assert tuple(np.asarray(beams)[0, 0].tolist()) == best
+    assert tuple(np.asarray(texts)[0, 0].tolist()) == best
     np.testing.assert_allclose(scores[0, 0], logs[best], atol=1e-5)
     assert (np.diff(np.asarray(scores)[0]) <= 0).all()
 
 
 def test_beams_beyond_all_sequences_are_empty():
     """Eight tokens and thirteen beams: the others were sequences of beams that never were."""
-    beams, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=1, beams=13, length_penalty=2.0)
-    assert sorted(np.asarray(beams)[0, :8, 0].tolist()) == list(range(8))
+    texts, scores = decode.beam(PARAMS, CONFIG, TOKENS[:1], count=1, search=beams.Search(13, 2.0))
+    assert sorted(np.asarray(texts)[0, :8, 0].tolist()) == list(range(8))
     assert np.isfinite(scores[0, :8]).all()
-    np.testing.assert_array_equal(beams[0, 8:], np.full((5, 1), CONFIG.pad))
+    np.testing.assert_array_equal(texts[0, 8:], np.full((5, 1), CONFIG.pad))
     np.testing.assert_array_equal(scores[0, 8:], np.full(5, -np.inf, np.float32))
 
 
@@ -80,10 +81,10 @@ def test_decoding_where_64_bits_are_on():
     with jax.enable_x64(True):
         found = decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=3)
         config = dataclasses.replace(CONFIG, dtype="float64")
-        beams, scores = decode.beam(PARAMS, config, TOKENS, MASK, count=3, beams=1)
+        texts, scores = decode.beam(PARAMS, config, TOKENS, MASK, count=3, search=beams.Search(1))
     assert scores.dtype == jnp.float64
     np.testing.assert_array_equal(found, decode.greedy(PARAMS, CONFIG, TOKENS, MASK, count=3))
-    np.testing.assert_array_equal(beams[:, 0], found)
+    np.testing.assert_array_equal(texts[:, 0], found)
 
 
 @pytest.mark.parametrize("search", [decode.greedy, decode.beam])

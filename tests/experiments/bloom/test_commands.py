@@ -5,8 +5,9 @@ import numpy as np
 
 from experiments import __main__ as experiments
 from fl_jax import bloom
-from fl_jax.bloom import generate, lora
+from fl_jax.bloom import generate, lora, texts
 from fl_jax.data import bpe, safetensors
+from fl_jax.nn.beams import Search
 
 
 def test_convert_changes_dtype_and_sharding(tmp_path, capsys):
@@ -45,10 +46,10 @@ def test_generate_continues_prompts(tmp_path, capsys):
     command = ["bloom", "generate", str(tmp_path), "The cat", "on", "--count", "4"]
     assert experiments.main(command) == 0
     first, second, _ = capsys.readouterr().out.split("\n\n")
-    wanted = generate.complete(params, config, words, ["The cat", "on"], count=4)
+    wanted = texts.complete(params, config, words, ["The cat", "on"], count=4)
     assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
     rules = generate.Sampling(repetition_penalty=1.5, no_repeat=2, least=3)
-    wanted = generate.complete(params, config, words, ["The cat", "on"], count=4, sampling=rules)
+    wanted = texts.complete(params, config, words, ["The cat", "on"], count=4, sampling=rules)
     more = ["--repetition-penalty", "1.5", "--no-repeat", "2", "--least", "3"]
     assert experiments.main([*command, *more]) == 0
     first, second, _ = capsys.readouterr().out.split("\n\n")
@@ -56,12 +57,31 @@ def test_generate_continues_prompts(tmp_path, capsys):
     adapters = lora.init(jax.random.key(1), config, rank=2)
     adapters = jax.tree.map(lambda a: a + 0.3, adapters)
     bloom.save_peft(tmp_path / "adapter", adapters, config, alpha=4)
-    wanted = generate.complete(
+    wanted = texts.complete(
         lora.merge(params, adapters, alpha=4), config, words, ["The cat", "on"], count=4
     )
     assert experiments.main([*command, "--adapter", str(tmp_path / "adapter")]) == 0
     first, second, _ = capsys.readouterr().out.split("\n\n")
     assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
+    searched = ["--beams", "3", "--length-penalty", "0.5", "--early-stopping", "never"]
+    more = ["--samples", "2", "--stop", "a", "--stop", "o", "--likelihoods", "--typical-p", "0.9"]
+    assert experiments.main([*command, *searched, *more]) == 0
+    wanted = texts.answers(
+        params, config, words, ["The cat", "on"],
+        count=4, search=Search(3, 0.5, "never"), samples=2, stop=["a", "o"],
+    )  # fmt: skip
+    shown = [
+        f"[{answer.score:.4g}] {prompt}{answer.text}"
+        for prompt, answers in zip(["The cat", "on"], wanted, strict=True)
+        for answer in answers
+    ]
+    assert capsys.readouterr().out.split("\n\n")[:-1] == shown
+    assert experiments.main([*command, "--length-penalty", "2"]) == 2
+    assert "are of a search" in capsys.readouterr().err
+    assert experiments.main([*command, "--beams", "2", "--early-stopping", "maybe"]) == 2
+    assert "Known: no, yes, never" in capsys.readouterr().err
+    assert experiments.main([*command, "--beams", "2", "--temperature", "1"]) == 2
+    assert "a search by beams draws nothing" in capsys.readouterr().err
     assert experiments.main([*command[:-1], "0"]) == 2
     assert "count must be above 0" in capsys.readouterr().err
     assert experiments.main([*command, "--top-p", "0"]) == 2
