@@ -43,6 +43,11 @@ class Private:
     epochs: int = 3  # of the attackers
     delta: float = 1e-3
 
+    @property
+    def blocks(self) -> int:
+        """From which DP-FTRL takes its cohorts in turn: as many as hold one."""
+        return self.config.participants // self.cohort
+
 
 SMALL_PRIVATE = Private()
 SMOKE_PRIVATE = Private(SMOKE, multipliers=(1.0,), cohort=6, rounds=2, epochs=1)
@@ -70,18 +75,17 @@ class Correlated(NamedTuple):
 
 
 def correlated(private: Private, budget: float) -> Correlated:
-    """Bands that are optimised for as many blocks as cohorts fit, and the least noise.
+    """As many bands as blocks, optimised, and the least noise.
 
     Example:
         >>> found = correlated(Private(cohort=10, rounds=20), 5.0)
         >>> found.coefficients.shape, bool(found.noise < found.multiplier * np.sqrt(10.5))
         ((10,), True)
     """
-    blocks = private.config.participants // private.cohort
     rounds = private.rounds
     models = workload.momentum(rounds)  # a server that adds what it gets
-    c = toeplitz.optimise(models, min(blocks, rounds), blocks)
-    sens = sensitivity.toeplitz(c, rounds, blocks)
+    c = toeplitz.optimise(models, min(private.blocks, rounds), private.blocks)
+    sens = sensitivity.toeplitz(c, rounds, private.blocks)
     ledger = lambda z: Ledger(Adjacency.REPLACE).record(sensitivity.event(z, sens))
     z, _ = calibrate.calibrate(ledger, budget, private.delta, 1e-3, 1e6, grows=False)
     return Correlated(c, z, z * math.sqrt(toeplitz.squared_error(models, c) / rounds))
@@ -98,8 +102,7 @@ def run(private: Private) -> list[dict[str, Any]]:
     compromised = sampling.uniform(
         config.participants, private.cohort, attackers=range(private.attackers)
     )
-    blocks = config.participants // private.cohort
-    in_turn = sampling.cyclic(config.participants, private.cohort, blocks)
+    in_turn = sampling.cyclic(config.participants, private.cohort, private.blocks)
     attack = stages.attack_of(config, task, attackers=private.attackers)
     rows = []
     for z in private.multipliers:
@@ -116,6 +119,7 @@ def run(private: Private) -> list[dict[str, Any]]:
             noise_multiplier=other.multiplier,
             expected=private.cohort,
             correlation=correlated_noise.banded(other.coefficients, private.rounds),
+            separation=private.blocks,
         )
         ftrl, _ = follow(**common, sampler=in_turn, secure=sums)
         noise = z * math.sqrt((private.rounds + 1) / 2), other.noise

@@ -114,6 +114,7 @@ def make(
 
     Raises:
         ConfigError: more compromised participants in a round than the attack sends updates for;
+            participants who come back sooner than the aggregator's noise is meant for;
             secure aggregation together with something that looks at single updates, or with a
             range that cuts what the aggregator counts by. `init`:
             variables that are not floating-point. The step, when it is traced: a population of
@@ -132,6 +133,13 @@ def make(
         raise errors.ConfigError(
             f"{sampler.attackers} compromised participants can fall into one round, but the attack"
             f" was made for {attack.most}; make it with attackers={sampler.attackers}."
+        )
+    if sampler.separation < rule.separation:
+        raise errors.ConfigError(
+            f"the aggregator's noise is accounted for participants whose turns are at least"
+            f" {rule.separation} rounds apart, but this sampler may draw one again after"
+            f" {sampler.separation}; take sampling.cyclic or cyclic_poisson with"
+            f" {rule.separation} blocks."
         )
     if secure is not None:
         _check_secure(aggregator, defence, inspect, stacks, attack, secure)

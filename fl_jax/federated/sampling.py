@@ -28,6 +28,7 @@ class Sampler(NamedTuple):
     """(key, round) -> Cohort"""
     participants: int  # whom it draws from: ids are 0..participants - 1
     attackers: int = 0  # the most compromised participants that one round can hold
+    separation: int = 1  # rounds from one turn of a participant to its next, at least
 
 
 def _check(participants, cohort, attackers: Sequence[int], fit: bool = True) -> None:
@@ -135,7 +136,7 @@ def cyclic(
         ids = jnp.asarray(members)[block][order[:cohort]]
         return Cohort(ids, jnp.asarray(compromised)[ids], jnp.ones(cohort, bool))
 
-    return Sampler(sample, participants, _most(members, sizes, compromised, cohort))
+    return Sampler(sample, participants, _most(members, sizes, compromised, cohort), blocks)
 
 
 def cyclic_poisson(
@@ -171,7 +172,7 @@ def cyclic_poisson(
         ids = jnp.asarray(members)[block][order]
         return Cohort(ids, jnp.asarray(compromised)[ids], draws[order] < below)
 
-    return Sampler(sample, participants, _most(members, sizes, compromised, places))
+    return Sampler(sample, participants, _most(members, sizes, compromised, places), blocks)
 
 
 def _blocks(participants: int, blocks: int, seed: int, attackers: Sequence[int]):

@@ -69,6 +69,7 @@ class Aggregator(NamedTuple):
     """(one update, state) -> (what is summed or stacked, factor of its weight); None: as it is"""
     local: bool = False  # whether a client can do `arrive` itself: it needs no other update
     reach: float = 0.0  # the largest number that `arrive` sends beside the update
+    separation: int = 1  # rounds between two turns of a participant that its noise is meant for
     score: Callable[[PyTree, Stacked, PyTree], Float[Array, ""]] | None = None
     """(one update, the others, state) -> how suspicious the rule finds it; differentiable"""
     memory: str = "sum"  # a key of MEMORY

@@ -88,6 +88,7 @@ def choice(rules: Sequence[Aggregator]) -> Aggregator:
         begin=begin,
         broadcast=None if all(rule.broadcast is None for rule in rules) else broadcast,
         score=score,
+        separation=max(rule.separation for rule in rules),
         memory="gram",
     )
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fl_jax.core import errors, tree
-from fl_jax.core.types import Array, Float, Key
+from fl_jax.core.types import Array, Float, Key, PyTree
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed
 
 
@@ -41,6 +41,12 @@ def check(**numbers: float) -> None:
         errors.positive(name, value)
         if math.isinf(value):
             raise errors.ConfigError(f"{name} must be finite, got inf.")
+
+
+def beyond(update: PyTree, others: Stacked, state) -> Float[Array, ""]:
+    """What of the norm is beyond the bound, in bounds: the score of a rule that clips."""
+    del others
+    return jnp.maximum(tree.norm(update) / state.bound - 1, 0)
 
 
 def dp_fedavg(
@@ -122,11 +128,6 @@ def dp_fedavg(
         moved = state.bound * jnp.exp(-rate * (share - quantile))
         return out, state._replace(bound=moved.astype(jnp.float32))
 
-    def score(update, others: Stacked, state):
-        """What of the norm is beyond the bound, in bounds."""
-        del others
-        return jnp.maximum(tree.norm(update) / state.bound - 1, 0)
-
     return Aggregator(
         init,
         update,
@@ -134,5 +135,5 @@ def dp_fedavg(
         arrive=arrive,
         local=True,
         reach=0.0 if quantile is None else 0.5,
-        score=score,
+        score=beyond,
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from fl_jax.core import errors, tree
 from fl_jax.core.types import Array, Float, Int, Key, PyTree
 from fl_jax.federated.aggregators import dp_fedavg
-from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, only_if
+from fl_jax.federated.aggregators.base import Aggregator, Summed, only_if
 from fl_jax.federated.correlated_noise import Correlation
 
 
@@ -22,7 +22,12 @@ class Correlated(NamedTuple):
 
 
 def dp_ftrl(
-    *, bound: float, noise_multiplier: float, expected: float, correlation: Correlation
+    *,
+    bound: float,
+    noise_multiplier: float,
+    expected: float,
+    correlation: Correlation,
+    separation: int,
 ) -> Aggregator:
     """(sum_i x_i min(1, C / ||x_i||) + (F^-1 z)_t) / (q n), z ~ N(0, (zeta C)^2) independent.
 
@@ -35,15 +40,17 @@ def dp_ftrl(
     noise to their sum. The bound stays as it is: the accounting knows no bound that adapts.
 
     A ledger records the whole training once: `factorization.sensitivity.event(zeta, sens)`, with
-    `sens` of this factor for the schedule of `sampling.cyclic` with at least as many blocks as F
-    has bands; nothing is gained by who is drawn. With `sampling.cyclic_poisson` something is:
-    `factorization.sensitivity.sampled`.
+    `sens` of this factor and separation; nothing is gained by who is drawn. With
+    `sampling.cyclic_poisson` something is: `factorization.sensitivity.sampled`.
 
     Args:
         bound: C.
         noise_multiplier: zeta, deviation of z over the bound.
         expected: q n, participants a round on average.
         correlation: F, from `federated.correlated_noise`; its state holds `memory` models.
+        separation: rounds from one turn of a participant to its next at least, as they are
+            accounted for. A round refuses a sampler that does not keep to it: `sampling.cyclic` and
+            `cyclic_poisson` do with as many blocks; any one does where it is 1.
 
     Raises:
         ConfigError: a value out of range, or no correlation.
@@ -60,6 +67,8 @@ def dp_ftrl(
             "correlation is a Correlation, like correlated_noise.banded(coefficients, rounds), got"
             f" {type(correlation).__name__}."
         )
+
+    errors.whole("separation", separation, least=1)
 
     def init(variables):
         memory = correlation.init(tree.wide(variables))
@@ -81,9 +90,12 @@ def dp_ftrl(
         out = only_if(state.round < correlation.rounds, out)
         return out, state._replace(round=state.round + 1, noise=kept)
 
-    def score(update, others: Stacked, state):
-        """What of the norm is beyond the bound, in bounds."""
-        del others
-        return jnp.maximum(tree.norm(update) / state.bound - 1, 0)
-
-    return Aggregator(init, update, begin=begin, arrive=arrive, local=True, score=score)
+    return Aggregator(
+        init,
+        update,
+        begin=begin,
+        arrive=arrive,
+        local=True,
+        score=dp_fedavg.beyond,
+        separation=separation,
+    )

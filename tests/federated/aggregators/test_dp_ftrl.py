@@ -6,9 +6,10 @@ import pytest
 from fl_jax.core import errors
 from fl_jax.federated import correlated_noise, round, sampling
 from fl_jax.federated import secure_aggregation as secure
-from fl_jax.federated.aggregators import base, dp_fedavg, dp_ftrl
+from fl_jax.federated.aggregators import base, choice, dp_fedavg, dp_ftrl, mean
 from fl_jax.federated.aggregators.base import Stacked
-from fl_jax.train import cohort
+from fl_jax.train import checkpoint, cohort
+from fl_jax.train import mesh as meshes
 from privacy.factorization import toeplitz, tree, workload
 from tests.federated import toy
 
@@ -17,6 +18,7 @@ COEFFICIENTS = toeplitz.optimise(np.ones(ROUNDS), BLOCKS, BLOCKS)
 BANDED = correlated_noise.banded(COEFFICIENTS, ROUNDS)
 INDEPENDENT = correlated_noise.banded(np.ones(1), ROUNDS)
 SETTINGS = {"bound": 0.3, "noise_multiplier": 0.4, "expected": 4.0}
+APART = SETTINGS | {"separation": BLOCKS}
 PEOPLE = round.RoundData(toy.people())
 
 
@@ -47,7 +49,7 @@ def close(a, b, atol):
 
 def test_independent_noise_is_dp_fedavg():
     """To the bit, operation by operation; a compiled round is fused in another way."""
-    rules = dp_ftrl.dp_ftrl(**SETTINGS, correlation=INDEPENDENT), dp_fedavg.dp_fedavg(**SETTINGS)
+    rules = dp_ftrl.dp_ftrl(**APART, correlation=INDEPENDENT), dp_fedavg.dp_fedavg(**SETTINGS)
     seen = Stacked({"w": jax.random.normal(jax.random.key(2), (4, 50))}, jnp.ones(4))
     steps = []
     for rule in map(base.as_stacked, rules):
@@ -56,7 +58,7 @@ def test_independent_noise_is_dp_fedavg():
     same(*steps)
     ours, theirs = map(run, rules)
     close(ours.variables, theirs.variables, 1e-6)
-    other = run(dp_ftrl.dp_ftrl(**SETTINGS, correlation=BANDED)).variables
+    other = run(dp_ftrl.dp_ftrl(**APART, correlation=BANDED)).variables
     apart = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), ours.variables, other)
     assert max(jax.tree.leaves(apart)) > 1e-3  # the test can tell
 
@@ -68,7 +70,7 @@ def test_the_models_of_all_rounds_get_the_noise_of_the_matrices(name):
         "banded": (BANDED, workload.matrix(COEFFICIENTS, ROUNDS)),
         "tree": (correlated_noise.binary_tree(ROUNDS), tree.factor(ROUNDS)),
     }[name]
-    rule = base.as_stacked(dp_ftrl.dp_ftrl(**SETTINGS, correlation=correlation))
+    rule = base.as_stacked(dp_ftrl.dp_ftrl(**APART, correlation=correlation))
     seen = Stacked({"w": jnp.ones((4, 10)), "b": jnp.zeros((4, 2))}, jnp.ones(4))
     clipped = 4 * 0.3 / np.sqrt(10) / 4
 
@@ -91,22 +93,23 @@ def test_the_models_of_all_rounds_get_the_noise_of_the_matrices(name):
 
 
 @pytest.mark.parametrize("correlation", [BANDED, correlated_noise.binary_tree(ROUNDS)])
-def test_plans_resumption_and_seeds_side_by_side_give_the_same(correlation):
-    rule = dp_ftrl.dp_ftrl(**SETTINGS, correlation=correlation)
+def test_plans_resumption_and_seeds_side_by_side_give_the_same(correlation, tmp_path):
+    rule = dp_ftrl.dp_ftrl(**APART, correlation=correlation)
     whole = run(rule)
     close(whole.variables, run(rule, plan=cohort.Plan("vmap")).variables, 1e-6)
+    mesh = meshes.MeshConfig(clients=4).make(jax.devices()[:4])
+    close(whole.variables, run(rule, mesh=mesh).variables, 1e-6)
     made = algorithm(rule)
     step = jax.jit(made.step)
     state = made.init(toy.variables(jax.random.key(0)))
-    for _ in range(ROUNDS):  # round by round, through the host as a checkpoint would
+    for t in range(ROUNDS):
         state, _ = step(state, PEOPLE, jax.random.key(1))
-        keys = jax.random.wrap_key_data(
-            jnp.asarray(np.asarray(jax.random.key_data(state.aggregator.key)))
-        )
-        kept = state._replace(aggregator=state.aggregator._replace(key=()))
-        kept = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), kept)
-        state = kept._replace(aggregator=kept.aggregator._replace(key=keys))
+        with checkpoint.Checkpoints(tmp_path) as saved:  # every round is one of a new run
+            saved.save(t, state)
+        with checkpoint.Checkpoints(tmp_path) as saved:
+            _, state, _ = saved.restore(made.init(toy.variables(jax.random.key(9))))
     close(whole.variables, state.variables, 1e-6)
+    close(whole.aggregator.noise, state.aggregator.noise, 1e-6)
     start = made.init(toy.variables(jax.random.key(0)))
     two = jax.tree.map(lambda a: jnp.stack([a, a]), start)
     many = jax.jit(jax.vmap(round.repeat(made.step, ROUNDS), (0, None, 0)))
@@ -116,14 +119,14 @@ def test_plans_resumption_and_seeds_side_by_side_give_the_same(correlation):
 
 
 def test_beyond_its_rounds_it_moves_nothing():
-    rule = dp_ftrl.dp_ftrl(**SETTINGS, correlation=BANDED)
+    rule = dp_ftrl.dp_ftrl(**APART, correlation=BANDED)
     last, after = run(rule), run(rule, ROUNDS + 2)
     same(last.variables, after.variables)
     assert int(after.aggregator.round) == ROUNDS + 2
 
 
 def test_through_secure_aggregation_the_server_needs_the_sum_alone():
-    rule = dp_ftrl.dp_ftrl(**SETTINGS, correlation=BANDED)
+    rule = dp_ftrl.dp_ftrl(**APART, correlation=BANDED)
     assert not rule.inspects
     plain, masked = run(rule), run(rule, secure=secure.make(clip=1.0))
     close(plain.variables, masked.variables, 1e-5)
@@ -131,11 +134,33 @@ def test_through_secure_aggregation_the_server_needs_the_sum_alone():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_a_clipped_update_is_no_longer_than_the_bound(dtype):
-    rule = dp_ftrl.dp_ftrl(**SETTINGS, correlation=BANDED)
+    rule = dp_ftrl.dp_ftrl(**APART, correlation=BANDED)
     state = rule.init({"w": jnp.zeros(100, dtype)})
     assert state.noise["w"].dtype == jnp.float32
     sent, _ = rule.arrive({"w": jnp.full(100, 3.0, dtype)}, state)
     assert 0.29 < np.linalg.norm(np.asarray(sent["w"], np.float64)) <= 0.3 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "after"),
+    [
+        (sampling.uniform(toy.PARTICIPANTS, 4), 1),
+        (sampling.poisson(toy.PARTICIPANTS, 0.3), 1),
+        (sampling.everyone(toy.PARTICIPANTS), 1),
+        (sampling.dropout(sampling.cyclic(toy.PARTICIPANTS, 4, 2), 0.1), 2),
+        (sampling.cyclic_poisson(toy.PARTICIPANTS, 0.5, 2), 2),
+    ],
+)
+def test_participants_who_come_back_too_soon_are_refused(sampler, after):
+    """Their epsilon is another one than was accounted for."""
+    rule = dp_ftrl.dp_ftrl(**APART, correlation=BANDED)
+    said = f"at least 3 rounds apart, but this sampler may draw one again after {after}; .* 3 bl"
+    for other in (rule, base.as_stacked(rule), choice.choice([mean.mean(), rule])):
+        with pytest.raises(errors.ConfigError, match=said):
+            algorithm(other, sampler=sampler)
+    algorithm(rule, sampler=sampling.dropout(sampling.cyclic(toy.PARTICIPANTS, 3, 4), 0.1))
+    anyone = dp_ftrl.dp_ftrl(**(APART | {"separation": 1}), correlation=INDEPENDENT)
+    algorithm(anyone, sampler=sampler)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +169,9 @@ def test_a_clipped_update_is_no_longer_than_the_bound(dtype):
         ({"bound": 0.0}, "bound must be above 0"),
         ({"noise_multiplier": np.nan}, "noise_multiplier must be above 0"),
         ({"expected": np.inf}, "expected must be finite"),
+        ({"separation": 0}, "separation must be a whole number of 1 or more"),
     ],
 )
 def test_bad_settings_are_refused(changes, said):
     with pytest.raises(errors.ConfigError, match=said):
-        dp_ftrl.dp_ftrl(**(SETTINGS | changes), correlation=BANDED)
+        dp_ftrl.dp_ftrl(**(APART | changes), correlation=BANDED)
