@@ -3,8 +3,9 @@
 No training: deviations of a model coordinate, root mean square over rounds, of a server that adds
 what it gets. Cohorts are a share of the participants. `DP-FedAvg` draws them by Poisson sampling;
 `DP-FTRL` takes them in turn, which amplifies nothing, with as many bands as there are turns;
-`BandMF` draws within blocks in turn and takes the best of a few numbers of them, one block being
-DP-FedAvg. Neighbours add or remove a participant.
+`BandMF` draws within blocks in turn and takes the best of a few numbers of them, from one block,
+DP-FedAvg, to as many as there are turns, where everyone of a block is drawn. Neighbours add or
+remove a participant.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ class Noise:
     schedules: tuple[tuple[float, int], ...] = ((0.1, 100), (0.01, 1000))  # (share, rounds)
     epsilons: tuple[float, ...] = (0.5, 2.0, 8.0, 32.0)
     delta: float = 1e-6
-    blocks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # of BandMF, of at least a cohort
+    blocks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)  # of BandMF, beside as many as turns
 
 
 SMALL_NOISE = Noise()
@@ -48,6 +49,7 @@ def factors(noise: Noise) -> list[dict[str, Any]]:
                 "separation": s,
                 "independent": of(np.ones(1)),
                 "tree": tree.rmse(n, s),
+                "tree, refined": tree.rmse(n, s, refined=True),
                 "square root": of(toeplitz.square_root(models, n)),
                 "square root, banded": of(toeplitz.square_root(models, s)),
                 "banded Toeplitz": of(toeplitz.optimise(models, s, s)),
@@ -62,8 +64,9 @@ def budgets(noise: Noise) -> list[dict[str, Any]]:
     """Deviation of the model times the cohort, over the bound, at each epsilon."""
     rows = []
     for rate, n in noise.schedules:
+        counts = [b for b in (*noise.blocks, round(1 / rate)) if b * rate <= 1]
         for epsilon in noise.epsilons:
-            found = {b: blocks(noise, rate, n, epsilon, b) for b in noise.blocks if b * rate <= 1}
+            found = {b: blocks(noise, rate, n, epsilon, b) for b in counts}
             best = min(found, key=found.get)
             rows.append(
                 {

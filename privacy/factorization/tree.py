@@ -31,7 +31,9 @@ def factor(rounds: int) -> np.ndarray:
     return c
 
 
-def sensitivity(rounds: int, separation: int, participations: int | None = None) -> float:
+def sensitivity(
+    rounds: int, separation: int, participations: int | None = None, *, refined: bool = False
+) -> float:
     """What one participant can move the nodes by, at most; rounded up.
 
     Of k participations a node of 2^l rounds holds at most ceil(2^l / s), and all m nodes of its
@@ -42,6 +44,7 @@ def sensitivity(rounds: int, separation: int, participations: int | None = None)
         rounds: n.
         separation: s, rounds from one participation to the next at least.
         participations: k at most; None = as many as fit.
+        refined: of the whole tree, not of `factor` alone.
 
     Example:
         >>> round(sensitivity(8, 8), 6)  # the first round counts in the nodes of 1, 2, 4 and 8
@@ -50,13 +53,32 @@ def sensitivity(rounds: int, separation: int, participations: int | None = None)
     k = schedule(rounds, separation, participations)
     square = 0
     for level in range(int(rounds).bit_length()):
-        nodes = (int(rounds) // 2**level + 1) // 2
+        nodes = int(rounds) >> level
+        nodes = nodes if refined else (nodes + 1) // 2  # those that `factor` has: every other one
         holds = min(k, -(-(2**level) // int(separation)))
         square += holds * min(k, nodes * holds)
     return math.sqrt(square) * ROUNDED
 
 
-def rmse(rounds: int, separation: int, participations: int | None = None) -> float:
-    """As `toeplitz.rmse`, of prefix sums: t rounds have as many nodes as t has bits."""
-    bits = sum(t.bit_count() for t in range(1, count("rounds", rounds) + 1))
-    return sensitivity(rounds, separation, participations) * math.sqrt(bits / rounds)
+def rmse(
+    rounds: int, separation: int, participations: int | None = None, *, refined: bool = False
+) -> float:
+    """As `toeplitz.rmse`, of prefix sums: t rounds have as many nodes as t has bits.
+
+    Args:
+        rounds, separation, participations: as `sensitivity` has them.
+        refined: every node of the tree is released, and one of 2^l rounds is estimated from all
+            those below it too, so that its variance is 1 / (2 - 2^-l) and not 1: what Kairouz et
+            al. 2021 run, though `correlated_noise.binary_tree` does not.
+
+    References:
+        Honaker 2015, "Efficient Use of Differentially Private Binary Trees".
+    """
+    prefixes = np.arange(1, count("rounds", rounds) + 1)
+    total = sum(
+        np.count_nonzero(prefixes >> level & 1) / (2 - 0.5**level if refined else 1)
+        for level in range(int(rounds).bit_length())
+    )
+    return sensitivity(rounds, separation, participations, refined=refined) * math.sqrt(
+        total / rounds
+    )
