@@ -40,7 +40,8 @@ def banded(coefficients: np.ndarray, rounds: int) -> Correlation:
 
     References:
         Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Algorithm 9;
-        McMahan, Pillutla 2024, "Scaling up the Banded Matrix Factorization Mechanism".
+        McKenna 2024, "Scaling up the Banded Matrix Factorization Mechanism for Differentially
+        Private ML".
     """
     errors.whole("rounds", rounds, least=1)
     c = np.asarray(coefficients, np.float32)

@@ -21,6 +21,10 @@ def rmse(
     """
     a = workload.matrix(workload.checked(of))
     sens = sensitivity.banded(factor, separation, participations)
+    if np.shape(factor) != a.shape:
+        raise PrivacyError(
+            f"C is for {np.shape(factor)[0]} rounds, but the workload has {a.shape[0]}."
+        )
     b = linalg.solve_triangular(factor, a.T, trans="T", lower=True)
     return sens * math.sqrt(np.sum(b * b) / a.shape[0])
 
@@ -29,7 +33,7 @@ def optimise(of: np.ndarray, bands: int, *, steps: int = 500) -> np.ndarray:
     """C of least ||A C^-1||_F with columns of length 1, so that k participations cost sqrt(k).
 
     The best Toeplitz factor with its columns made equally long is the start; its entries are then
-    free. They are numbers of float32, in which rounds are run.
+    free.
 
     Args:
         of: A, (n,) or (n, n).
@@ -64,22 +68,21 @@ def optimise(of: np.ndarray, bands: int, *, steps: int = 500) -> np.ndarray:
 
     options = {"maxiter": count("steps", steps), "maxfun": 2 * steps, "maxcor": 20}
     found = optimize.minimize(objective, start[here], jac=True, method="L-BFGS-B", options=options)
-    return parts(found.x)[0].astype(np.float32).astype(float)
+    return parts(found.x)[0]
 
 
 def rows(factor: np.ndarray, bands: int) -> np.ndarray:
     """(n, bands): what stands at and left of the diagonal, C[t, t - k], as rounds want it.
 
     Raises:
-        PrivacyError: entries outside of the bands.
+        PrivacyError: no such matrix, or entries outside of the bands.
 
     Example:
         >>> rows(np.array([[1.0, 0.0], [0.5, 2.0]]), 2).tolist()
         [[1.0, 0.0], [2.0, 0.5]]
     """
-    c, bands = np.asarray(factor, float), count("bands", bands)
-    if np.any(np.triu(c, 1)) or np.any(np.tril(c, -bands)):
-        raise PrivacyError(f"C has entries outside of {bands} bands; give more bands.")
+    bands = count("bands", bands)
+    c = workload.within(factor, bands)
     out = np.zeros((c.shape[0], bands))
     for k in range(min(bands, c.shape[0])):
         out[k:, k] = np.diagonal(c, -k)

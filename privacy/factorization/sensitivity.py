@@ -14,9 +14,10 @@ import numpy as np
 
 from privacy.accounting.errors import PrivacyError, count, positive
 from privacy.accounting.events import Gaussian, SampledGaussian
+from privacy.factorization import workload
 
-ROUNDED = 1 + 1e-12
-"""Sums of squares of 64 bits are below the truth by less than this factor."""
+ROUNDED = 1 + 2**-23
+"""Rounds take C in float32, whose columns are longer than here by less than this factor."""
 
 
 def schedule(rounds: int, separation: int, participations: int | None = None) -> int:
@@ -39,8 +40,9 @@ def toeplitz(
     """Sensitivity of the Toeplitz C with this first column, zeros below; exact, rounded up.
 
     With no more coefficients than the separation, the columns of a participant do not overlap, and
-    it is the root of the sum of their squares, the first ones being the longest. With more it is
-    the length of the sum of columns 0, s, 2s, .. if the coefficients fall and are not negative.
+    it is the root of the sum of their squares, the first ones being the longest. With more, and
+    more than one participation, it is the length of the sum of columns 0, s, 2s, .. if the
+    coefficients fall and are not negative.
 
     Args:
         coefficients: (bands,) of C.
@@ -49,7 +51,7 @@ def toeplitz(
         participations: at most so many; None = as many as fit.
 
     Raises:
-        PrivacyError: a number out of its range; more coefficients than the separation that are
+        PrivacyError: a number out of its range; columns that overlap, of coefficients that are
             negative or rise.
 
     References:
@@ -60,10 +62,10 @@ def toeplitz(
         >>> round(toeplitz(np.array([1.0, 0.5]), 4, 2), 6)  # 2 columns of norm sqrt(1.25)
         1.581139
     """
-    c = _coefficients(coefficients)
+    rounds, separation = count("rounds", rounds), count("separation", separation)
+    c = workload.coefficients(coefficients)[:rounds]
     k = schedule(rounds, separation, participations)
-    c = c[:rounds]
-    if c.size > separation and (np.any(c < 0) or np.any(np.diff(c) > 0)):
+    if k > 1 and c.size > separation and (np.any(c < 0) or np.any(np.diff(c) > 0)):
         raise PrivacyError(
             f"with {c.size} coefficients and participations {separation} rounds apart, the"
             " sensitivity is known where coefficients fall and are not negative; use at most"
@@ -82,7 +84,7 @@ def banded(matrix: np.ndarray, separation: int, participations: int | None = Non
     distance, by going through the rounds once; exact, rounded up.
 
     Args:
-        matrix: (n, n), no entry `separation` or more below the diagonal.
+        matrix: (n, n), no entry `separation` or more below the diagonal, and no 0 on it.
         separation: rounds from one participation to the next at least.
         participations: k at most; None = as many as fit.
 
@@ -92,15 +94,9 @@ def banded(matrix: np.ndarray, separation: int, participations: int | None = Non
     References:
         Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization".
     """
-    c = np.asarray(matrix, float)
-    if c.ndim != 2 or c.shape[0] != c.shape[1] or not c.size or not np.all(np.isfinite(c)):
-        raise PrivacyError(f"a factor is a finite square matrix, got the shape {c.shape}.")
+    separation = count("separation", separation)
+    c = workload.within(matrix, separation)
     k = schedule(c.shape[0], separation, participations)
-    if np.any(np.triu(c, 1)) or np.any(np.tril(c, -separation)):
-        raise PrivacyError(
-            f"a factor for participations {separation} rounds apart is lower-triangular with at"
-            f" most {separation} bands, but this one has entries outside of them."
-        )
     squares = np.sum(c * c, axis=0)
     best = np.zeros(c.shape[0] + separation)  # of rounds j.., with one participation fewer
     for _ in range(k):
@@ -143,28 +139,18 @@ def sampled(
         PrivacyError: more bands than blocks, or a number out of its range.
 
     References:
-        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", Theorem 5.
+        Choquette-Choo et al. 2023, "(Amplified) Banded Matrix Factorization", section 5.
     """
-    factor = np.asarray(factor, float)
-    if factor.ndim == 1 and _coefficients(factor).size <= count("separation", separation):
-        longest = toeplitz(factor, rounds, separation, 1)
-    elif factor.ndim == 1:
-        raise PrivacyError(
-            f"sampling amplifies only where C has no more bands than there are blocks, but"
-            f" {factor.size} coefficients meet {separation} blocks; use `event`."
-        )
-    elif factor.shape[0] != rounds:
-        raise PrivacyError(f"C is for {factor.shape[0]} rounds, but there are {rounds}.")
-    else:
+    times = schedule(rounds, separation)
+    if np.ndim(factor) == 2:
         longest = banded(factor, separation, 1)
-    multiplier = event(noise_multiplier, longest).noise_multiplier
-    return SampledGaussian(multiplier, rate), schedule(rounds, separation)
-
-
-def _coefficients(coefficients) -> np.ndarray:
-    c = np.asarray(coefficients, float)
-    if c.ndim != 1 or not c.size or not np.all(np.isfinite(c)) or not c[0] > 0:
-        raise PrivacyError(
-            "the coefficients of C are a vector of finite numbers, the first one above 0."
-        )
-    return c
+        if np.shape(factor)[0] != rounds:
+            raise PrivacyError(f"C is for {np.shape(factor)[0]} rounds, but there are {rounds}.")
+    else:
+        longest = toeplitz(factor, rounds, separation, 1)
+        if np.size(factor) > separation:
+            raise PrivacyError(
+                f"sampling amplifies only where C has no more bands than there are blocks, but"
+                f" {np.size(factor)} coefficients meet {separation} blocks; use `event`."
+            )
+    return SampledGaussian(event(noise_multiplier, longest).noise_multiplier, rate), times

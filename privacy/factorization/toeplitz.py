@@ -50,7 +50,8 @@ def squared_error(of: np.ndarray, coefficients: np.ndarray) -> float:
         of: A, (n,) or (n, n).
         coefficients: (bands,) of C.
     """
-    return _error(workload.checked(of), np.asarray(coefficients, float))[0]
+    a = workload.checked(of)
+    return _error(a, workload.coefficients(coefficients)[: a.shape[0]])[0]
 
 
 def rmse(
@@ -82,8 +83,6 @@ def optimise(
 ) -> np.ndarray:
     """Coefficients of least `rmse`, from the square root on, the first one being 1.
 
-    They are numbers of float32, in which rounds are run: what is accounted for is what is used.
-
     Args:
         of: A, (n,) or (n, n).
         bands: b, at most `separation`, so that a participant's columns do not overlap.
@@ -96,8 +95,8 @@ def optimise(
         PrivacyError: more bands than the separation or than rounds.
 
     References:
-        McMahan, Pillutla 2024, "Scaling up the Banded Matrix Factorization Mechanism for
-        Differentially Private ML" (banded Toeplitz); Choquette-Choo et al. 2023.
+        McKenna 2024, "Scaling up the Banded Matrix Factorization Mechanism for Differentially
+        Private ML" (banded Toeplitz); Choquette-Choo et al. 2023.
     """
     a = workload.checked(of)
     n = a.shape[0]
@@ -127,7 +126,7 @@ def optimise(
     found = optimize.minimize(
         objective, (start / start[0])[1:], jac=True, method="L-BFGS-B", options=options
     )
-    return np.concatenate([[1.0], found.x.astype(np.float32).astype(float)])
+    return np.concatenate([[1.0], found.x])
 
 
 def _bands(bands: int, rounds: int) -> int:

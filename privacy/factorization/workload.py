@@ -56,11 +56,14 @@ def matrix(workload: np.ndarray, rounds: int | None = None) -> np.ndarray:
         workload: (n, n), or a first column, filled up with zeros.
         rounds: n; None = as many as there are numbers.
 
+    Raises:
+        PrivacyError: as `checked`.
+
     Example:
         >>> matrix(np.array([1.0, 0.5]), 3).tolist()
         [[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.5, 1.0]]
     """
-    workload = np.asarray(workload, float)
+    workload = checked(workload)
     if workload.ndim == 2:
         return workload
     rounds = workload.size if rounds is None else rounds
@@ -68,6 +71,40 @@ def matrix(workload: np.ndarray, rounds: int | None = None) -> np.ndarray:
     column[: workload.size] = workload[:rounds]
     apart = np.subtract.outer(np.arange(rounds), np.arange(rounds))
     return np.where(apart >= 0, column[np.maximum(apart, 0)], 0.0)
+
+
+def coefficients(factor: np.ndarray) -> np.ndarray:
+    """The first column of a Toeplitz factor C in float64.
+
+    Raises:
+        PrivacyError: not a vector of finite numbers that begins above 0.
+    """
+    c = np.asarray(factor, float)
+    if c.ndim != 1 or not c.size or not np.all(np.isfinite(c)) or not c[0] > 0:
+        raise PrivacyError(
+            "the coefficients of C are a vector of finite numbers, the first one above 0."
+        )
+    return c
+
+
+def within(factor: np.ndarray, bands: int) -> np.ndarray:
+    """A factor C (n, n) of at most so many bands in float64.
+
+    Raises:
+        PrivacyError: not a finite square matrix; entries outside of the bands, or 0 on the
+            diagonal.
+    """
+    c = np.asarray(factor, float)
+    if c.ndim != 2 or c.shape[0] != c.shape[1] or not c.size or not np.all(np.isfinite(c)):
+        raise PrivacyError(f"a factor is a finite square matrix, got the shape {c.shape}.")
+    if np.any(np.triu(c, 1)) or np.any(np.tril(c, -bands)):
+        raise PrivacyError(
+            f"a factor of at most {bands} bands is lower-triangular, but this one has entries"
+            " outside of them."
+        )
+    if not np.all(np.diagonal(c)):
+        raise PrivacyError("a factor with 0 on its diagonal has no inverse.")
+    return c
 
 
 def checked(workload: np.ndarray) -> np.ndarray:

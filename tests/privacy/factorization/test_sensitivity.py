@@ -21,17 +21,22 @@ SHAPES = [
 ]
 
 
+def above(found, want):
+    """The exact value, rounded up."""
+    return want <= found < want * (1 + 2e-7)
+
+
 @pytest.mark.parametrize(("rounds", "separation", "most"), SHAPES)
 def test_a_toeplitz_factor_costs_what_the_worst_of_all_schedules_does(rounds, separation, most):
     for bands in range(1, min(rounds, separation) + 1):  # columns apart: whatever the signs
         c = DRAW.normal(size=bands)
         c[0] = abs(c[0])
         want = brute.sensitivity(workload.matrix(c, rounds), separation, most)
-        assert sensitivity.toeplitz(c, rounds, separation, most) == pytest.approx(want, rel=1e-9)
+        assert above(sensitivity.toeplitz(c, rounds, separation, most), want)
     for _ in range(3):  # columns that overlap: falling and not negative
         c = np.sort(DRAW.uniform(size=rounds))[::-1]
         want = brute.sensitivity(workload.matrix(c), separation, most)
-        assert sensitivity.toeplitz(c, rounds, separation, most) == pytest.approx(want, rel=1e-9)
+        assert above(sensitivity.toeplitz(c, rounds, separation, most), want)
 
 
 @pytest.mark.parametrize(("rounds", "separation", "most"), SHAPES)
@@ -39,7 +44,29 @@ def test_a_banded_factor_costs_what_the_worst_of_all_schedules_does(rounds, sepa
     for _ in range(5):
         c = np.triu(np.tril(DRAW.normal(size=(rounds, rounds))), 1 - separation)
         want = brute.sensitivity(c, separation, most)
-        assert sensitivity.banded(c, separation, most) == pytest.approx(want, rel=1e-9)
+        assert above(sensitivity.banded(c, separation, most), want)
+
+
+def test_one_participation_costs_the_longest_column_whatever_the_coefficients():
+    c = np.array([1.0, -0.4, 2.0])
+    assert above(sensitivity.toeplitz(c, 9, 1, 1), np.linalg.norm(c))
+    assert above(sensitivity.toeplitz(c, 2, 1, 1), np.linalg.norm(c[:2]))
+
+
+def test_the_factor_of_the_rounds_in_float32_costs_no_more():
+    """Of 2,000 factors, whose entries move by up to 2^-24 when rounds take them."""
+    longer = 0
+    for _ in range(1000):
+        c = np.sort(DRAW.uniform(0.1, 1, size=3))[::-1]
+        used = c.astype(np.float32).astype(float)
+        exact = np.linalg.norm(workload.matrix(used, 8) @ [1, 0, 1, 0, 1, 0, 1, 0])
+        assert exact <= sensitivity.toeplitz(c, 8, 2)
+        free = np.diag(DRAW.uniform(0.1, 1, size=4)) + np.diag(DRAW.normal(size=3), -1)
+        used = free.astype(np.float32).astype(float)
+        longest = lambda m: np.linalg.norm(m, axis=0).max()
+        assert longest(used) <= sensitivity.banded(free, 2, 1)
+        longer += longest(used) > longest(free)
+    assert longer > 100  # rounding up is needed
 
 
 def test_the_first_rounds_are_not_the_worst_where_coefficients_rise():
@@ -55,7 +82,7 @@ def test_independent_noise_is_k_rounds_of_the_gaussian_mechanism():
     event = sensitivity.event(3.0, sensitivity.toeplitz(np.ones(1), 20, 4))
     once = Ledger(Adjacency.REPLACE).record(event).epsilon(1e-5)
     rounds = Ledger(Adjacency.REPLACE).record(Gaussian(3.0), 5).epsilon(1e-5)
-    assert once.upper == pytest.approx(rounds.upper, rel=1e-6)
+    assert rounds.lower <= once.upper == pytest.approx(rounds.upper, rel=1e-6)
 
 
 def test_sampling_within_blocks_at_rate_one_is_no_sampling():
@@ -106,9 +133,12 @@ def test_sampling_within_blocks_is_accounted_for_as_it_is():
         (lambda: sensitivity.toeplitz(np.ones((2, 2)), 9, 3), "a vector of finite numbers"),
         (lambda: sensitivity.banded(np.ones((2, 3)), 2), r"square matrix, got the shape \(2, 3\)"),
         (lambda: sensitivity.banded(np.tril(np.ones((3, 3))), 2), "at most 2 bands"),
+        (lambda: sensitivity.banded(np.diag([1.0, 0.0]), 2), "0 on its diagonal has no inverse"),
+        (lambda: sensitivity.banded(np.diag([1.0, np.nan]), 2), "finite square matrix"),
         (lambda: sensitivity.event(1.0, 0.0), "sensitivity must be > 0"),
         (lambda: sensitivity.sampled(1.0, np.ones(3), 9, 2, 0.1), "no more bands than there are"),
         (lambda: sensitivity.sampled(1.0, np.eye(3), 9, 2, 0.1), "for 3 rounds, but there are 9"),
+        (lambda: sensitivity.sampled(1.0, np.ones((2, 2, 2)), 2, 2, 0.1), "a vector of finite"),
         (lambda: sensitivity.sampled(1.0, np.ones(2), 9, 2, 1.5), r"must lie in \(0, 1\]"),
     ],
 )

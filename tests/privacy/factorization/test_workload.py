@@ -30,6 +30,7 @@ def test_a_workload_is_what_a_server_makes_of_the_sums():
         (lambda: workload.momentum(0), "rounds must be a whole number >= 1"),
         (lambda: workload.momentum(3, 1.0), r"momentum must lie in \[0, 1\), got 1"),
         (lambda: workload.scheduled(np.array([1.0, np.inf])), "one finite number a round"),
+        (lambda: workload.matrix(np.ones((2, 2, 2))), r"got an array of shape \(2, 2, 2\)"),
         (lambda: workload.checked(np.ones((2, 3))), r"got an array of shape \(2, 3\)"),
         (lambda: workload.checked(np.array([1.0, np.nan])), "must be finite"),
         (lambda: workload.checked(np.ones((2, 2))), "no model knows of later rounds"),
