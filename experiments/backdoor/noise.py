@@ -64,7 +64,7 @@ def budgets(noise: Noise) -> list[dict[str, Any]]:
     """Deviation of the model times the cohort, over the bound, at each epsilon."""
     rows = []
     for rate, n in noise.schedules:
-        counts = [b for b in (*noise.blocks, round(1 / rate)) if b * rate <= 1]
+        counts = [b for b in sorted({*noise.blocks, round(1 / rate)}) if b * rate <= 1]
         for epsilon in noise.epsilons:
             found = {b: blocks(noise, rate, n, epsilon, b) for b in counts}
             best = min(found, key=found.get)

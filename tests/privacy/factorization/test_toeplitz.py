@@ -108,6 +108,33 @@ def test_an_error_is_the_spread_of_what_noise_adds_up_to():
     assert toeplitz.rmse(np.ones(n), c, 4) == pytest.approx(sens * sums.std(), rel=0.01)
 
 
+@pytest.mark.oracle
+def test_jax_privacy_agrees():
+    """On what any factor costs, and on the error of the best bands."""
+    from experiments.bench import peers
+
+    draw = np.random.default_rng(2)
+    questions, given, ours = [], {}, {"toeplitz": [], "banded": []}
+    for i in range(20):
+        n, s, k = (int(v) for v in draw.integers((20, 1, 1), (60, 20, 6)))
+        falling = np.sort(draw.uniform(0.01, 1, draw.integers(1, n + 1)))[::-1]
+        free = np.triu(np.tril(draw.normal(size=(n, n))), 1 - s)
+        questions.append((n, s, k))
+        given |= {f"toeplitz_{i}": falling, f"banded_{i}": free}
+        ours["toeplitz"].append(sensitivity.toeplitz(falling, n, s, k))
+        ours["banded"].append(sensitivity.banded(free, s, k))
+    best = {n: toeplitz.optimise(np.ones(n), b, n, 1) for n, b in ((256, 8), (2000, 32))}
+    given |= {f"ours_{n}": c for n, c in best.items()}
+    theirs = peers.exchange(
+        "jax_privacy", "jax_privacy_factors.py", given | {"questions": questions}
+    )
+    for kind, values in ours.items():
+        np.testing.assert_allclose(values, theirs[kind], rtol=2e-7)
+    for n, c in best.items():
+        error = toeplitz.rmse(np.ones(n), c, n, 1)
+        np.testing.assert_allclose(theirs[f"error_{n}"], error, rtol=3e-7)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
