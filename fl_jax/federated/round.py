@@ -20,6 +20,7 @@ from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
 from fl_jax.federated import sampling
 from fl_jax.federated import secure_aggregation as secure_sums
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked, sent_out
+from fl_jax.federated.asynchronous.buffered import Buffered
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.client import Client
 from fl_jax.federated.defences.base import Defence
@@ -44,6 +45,7 @@ class RoundState(NamedTuple):
     attack: PyTree
     dropped: Int[Array, ""]  # updates left out so far: not finite, or as long as LONGEST
     clients: PyTree = ()  # what the participants keep, leaves (participants, ...)
+    late: PyTree = ()  # of late updates: who is training, and from which models
 
 
 class RoundData(NamedTuple):
@@ -66,6 +68,8 @@ class RoundInfo(NamedTuple):
     metrics: PyTree  # what `evaluate` returns
     inspection: PyTree = ()  # what `inspect` returns
     secure: PyTree = ()  # `SecureInfo` of a round with secure aggregation
+    age: PyTree = ()  # (cohort,) of late updates: server steps since they began
+    elapsed: PyTree = ()  # () of late updates: time since the last server step
 
 
 class Round(NamedTuple):
@@ -78,7 +82,7 @@ class Round(NamedTuple):
 def make(
     *,
     client: Client,
-    sampler: Sampler,
+    sampler: Sampler | Buffered,
     aggregator: Aggregator,
     attack: Attack | None = None,
     defence: Defence = Defence(),
@@ -93,7 +97,8 @@ def make(
 
     Args:
         client: local training, from `client.make`.
-        sampler: who takes part, from `sampling`.
+        sampler: who takes part, from `sampling`; or whose late updates a server step takes, from
+            `asynchronous.buffered`: a round then is such a step.
         aggregator: how updates become one step, from `aggregators`.
         attack: what compromised participants send, from `attacks`; None = they train honestly
             like everyone else.
@@ -115,8 +120,8 @@ def make(
     Raises:
         ConfigError: more compromised participants in a round than the attack sends updates for;
             participants who come back sooner than the aggregator's noise is meant for;
-            secure aggregation together with something that looks at single updates, or with a
-            range that cuts what the aggregator counts by. `init`:
+            secure aggregation together with something that looks at single updates, with late
+            updates, or with a range that cuts what the aggregator counts by. `init`:
             variables that are not floating-point. The step, when it is traced: a population of
             another size than the sampler's; a slot that returns something that is not like the
             model, or an attack whose state changes its form.
@@ -139,14 +144,22 @@ def make(
             f"the aggregator's noise is accounted for participants whose turns are at least"
             f" {rule.separation} rounds apart, but this sampler may draw one again after"
             f" {sampler.separation}; take sampling.cyclic or cyclic_poisson with"
-            f" {rule.separation} blocks."
+            f" {rule.separation} blocks, or arrivals of that separation."
         )
+    late = sampler if isinstance(sampler, Buffered) else None
     if secure is not None:
+        if late is not None:
+            raise errors.ConfigError(
+                "secure aggregation masks the updates of a cohort that is known before anyone"
+                " sends, but late updates fall into the buffer that is open when they arrive; leave"
+                " secure aggregation out, or take a sampler of synchronous rounds."
+            )
         _check_secure(aggregator, defence, inspect, stacks, attack, secure)
 
     parts = _Parts(
         client,
         sampler,
+        late,
         rule,
         attack,
         defence,
@@ -165,7 +178,8 @@ class _Parts(NamedTuple):
     """What a round is made of."""
 
     client: Client
-    sampler: Sampler
+    sampler: Sampler | Buffered
+    late: Buffered | None  # the sampler, if it is that
     rule: Aggregator  # that sees the stack wherever anything does
     attack: Attack | None
     defence: Defence
@@ -215,25 +229,28 @@ def _init(parts: _Parts, variables: Variables) -> RoundState:
         attack=() if parts.attack is None else parts.attack.init(variables),
         dropped=jnp.zeros((), jnp.int32),
         clients=jax.tree.map(many, kept),
+        late=() if parts.late is None else parts.late.init(variables),
     )
     # Rules, attacks and optimizers may begin with the model: nothing shared could be donated.
     return tree.apart(start)
 
 
 def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]):
-    sampler, rule, attack, secure = parts.sampler, parts.rule, parts.attack, parts.secure
-    sampling.check_population(data.population, sampler)
-    key = rng.fold(key, "round", state.round)
-    selected = sampler.draw(rng.fold(key, "sample"), state.round)
+    rule, attack, secure = parts.rule, parts.attack, parts.secure
+    sampling.check_population(data.population, parts.sampler.participants)
+    root, key = key, rng.fold(key, "round", state.round)
+    selected, age, elapsed, late = _select(parts, state, rng.fold(key, "sample"))
     session = None if secure is None else secure_sums.session(secure, selected.ids.shape[0])
     begun = rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
     state = state._replace(variables=sent_out(rule, state.variables, begun), aggregator=begun)
-    arrived = _train(parts, state, data.population, selected, session, key)
+    if parts.late is not None:
+        state = state._replace(late=parts.late.keep(late, state.variables, state.round))
+    arrived = _train(parts, state, data.population, selected, age, session, root)
     attack_state, attack_info = state.attack, ()
     if attack is not None:
         state = state._replace(attack=attack.observe(state.variables, state.attack))
         arrived, attack_state, attack_info = _strike(
-            parts, state, data, selected, arrived, session, key
+            parts, state, data, selected, age, arrived, session, key
         )
     seen, told = arrived.seen, ()
     if session is not None:
@@ -257,6 +274,7 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
         attack=attack_state,
         dropped=state.dropped + jnp.sum(~arrived.finite).astype(jnp.int32),
         clients=jax.tree.map(put, state.clients, arrived.kept),
+        late=state.late,
     )
     info = RoundInfo(
         ids=selected.ids,
@@ -268,38 +286,58 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
         metrics=parts.evaluate(variables, data.evaluation),
         inspection=inspection,
         secure=told,
+        age=age,
+        elapsed=elapsed,
     )
     return new, info
 
 
+def _select(parts: _Parts, state: RoundState, key):
+    """(cohort, age of its updates, time since the last step, who trains on): the last three are
+    empty where nobody is late."""
+    if parts.late is None:
+        return parts.sampler.draw(key, state.round), (), (), ()
+    (selected, age, elapsed), late = parts.late.draw(state.late, key, state.round)
+    return selected, age, elapsed, late
+
+
+def _begun(parts: _Parts, state: RoundState, age):
+    """(number of the round in which a participant began, the model that it was sent)."""
+    if parts.late is None:
+        return state.round, state.variables
+    number = state.round - age
+    return number, parts.late.version(state.late, number)
+
+
 def _train(
-    parts: _Parts, state: RoundState, population: Population, selected, session, key
+    parts: _Parts, state: RoundState, population: Population, selected, age, session, root
 ) -> _Arrived:
     """The honest updates, and what their clients report."""
     client = parts.client
 
-    def one(item, state, population, key):
-        place, ident, counts, arrives, own = item
+    def one(item, state, population, root):
+        place, ident, counts, arrives, own, age = item
         size = population.size[ident]
+        number, start = _begun(parts, state, age)
         trained, info, *kept = client.train(
-            state.variables,
+            start,
             population.examples,
             population.start[ident],
             jnp.where(counts & arrives, size, 0),  # steps that nobody will see are not taken
-            rng.fold(key, "client", ident),
+            rng.fold(root, "round", number, "client", ident),
             longest=population.longest,
             **({} if client.remember is None else {"own": own}),
         )
         _check_like("a client returns its local variables", trained, state.variables)
-        update = tree.sub(trained, state.variables)
+        update = tree.sub(trained, state.variables if _mixes(parts) else start)
         norm = tree.norm(update)
-        update, weight, finite = _weigh(parts, state, update, size, counts & arrives)
+        update, weight, finite = _weigh(parts, state, update, size, counts & arrives, age)
         kept = tree.where(weight > 0, kept[0], own) if kept else own
         report = (info.loss, norm, finite, weight, kept)
         if parts.stacks:
             return (), (report, update, jnp.int32(0))
         inward = parts.rule.arrive is not None
-        masks = rng.fold(key, "secure")
+        masks = rng.fold(root, "round", state.round, "secure")
         sent, clipped = _hand_over(update, weight, place, session, masks, inward)
         return sent, (report, (), clipped)
 
@@ -309,8 +347,8 @@ def _train(
     own = jax.tree.map(lambda a: a[selected.ids], state.clients)
     total, (report, updates, clipped) = cohort.sum(
         one,
-        (jnp.arange(selected.ids.shape[0]), selected.ids, honest, selected.active, own),
-        shared=(state._replace(clients=()), population, key),
+        (jnp.arange(selected.ids.shape[0]), selected.ids, honest, selected.active, own, age),
+        shared=(state._replace(clients=()), population, root),
         plan=parts.plan,
         mesh=parts.mesh,
         cost=client.steps(jnp.where(honest, population.size[selected.ids], 0)),
@@ -322,7 +360,14 @@ def _train(
 
 
 def _strike(
-    parts: _Parts, state: RoundState, data: RoundData, selected, arrived: _Arrived, session, key
+    parts: _Parts,
+    state: RoundState,
+    data: RoundData,
+    selected,
+    age,
+    arrived: _Arrived,
+    session,
+    key,
 ):
     """(arrived, attack's state, its info): what the compromised participants send is added."""
     attack = parts.attack
@@ -332,8 +377,13 @@ def _strike(
     length = malicious.shape[0]
     places = jnp.nonzero(malicious, size=attack.most, fill_value=length)[0]
     ids = selected.ids[jnp.minimum(places, length - 1)]
+    start, ages = state.variables, ()
+    if parts.late is not None:  # they share the newest model that any of them was sent
+        ages = age[jnp.minimum(places, length - 1)]
+        newest = jnp.min(jnp.where(places < length, ages, parts.late.versions))
+        _, start = _begun(parts, state, jnp.where(count > 0, newest, 0))
     view = View(
-        variables=state.variables,
+        variables=start,
         count=count,
         round=state.round,
         benign=arrived.seen if session is None else (),  # masked: nobody can read it
@@ -359,12 +409,15 @@ def _strike(
 
     sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
     sent = tree.cast(sent, state.variables)
+    if _mixes(parts):
+        away = tree.sub(start, state.variables)
+        sent = jax.tree.map(lambda a, b: a + b[None], sent, away)
     # Of a training that diverged the server drops the update; no later round may stand on it.
     sound = tree.all_finite(attack_state) | ~tree.all_finite(state.attack)
     attack_state = tree.where(sound, attack_state, state.attack)
     norms = jax.vmap(tree.norm)(sent)
-    weigh = lambda update, size, counts: _weigh(parts, state, update, size, counts)
-    sent, weights, finite = jax.vmap(weigh)(sent, data.population.size[ids], places < length)
+    weigh = lambda *each: _weigh(parts, state, *each)
+    sent, weights, finite = jax.vmap(weigh)(sent, data.population.size[ids], places < length, ages)
     put = lambda all, new: all.at[places].set(new, mode="drop")
     seen, clipped = arrived.seen, arrived.clipped
     if parts.stacks:
@@ -386,11 +439,18 @@ def _strike(
     return arrived, attack_state, info
 
 
-def _weigh(parts: _Parts, state: RoundState, update, size, counts):
+def _mixes(parts: _Parts) -> bool:
+    """Whether what counts is how far a client's model is from the server's."""
+    return parts.late is not None and parts.late.mixing
+
+
+def _weigh(parts: _Parts, state: RoundState, update, size, counts, age):
     """(update or zeros, weight, finite) of one sender: what is not counted leaves no trace."""
     rule = parts.rule
     update = parts.defence.client(update, state.defence)
     _check_like("a defence's `client` returns an update", update, state.variables)
+    if parts.late is not None:
+        update = tree.scale(parts.late.discount(age), update)
     finite = tree.squared_norm(update) < LONGEST**2  # False of NaN
     base = size.astype(jnp.float32) if rule.weight == "examples" else jnp.float32(1)
     weight = jnp.where(finite & counts, base, 0.0)

@@ -245,16 +245,16 @@ def everyone(participants: int) -> Sampler:
     return Sampler(sample, participants)
 
 
-def check_population(people: Population, sampler: Sampler) -> None:
-    """Refuses a population that is not the sampler's: indexing would clamp its ids in silence.
+def check_population(people: Population, participants: int) -> None:
+    """Refuses a population of another size than the sampler's: indexing would clamp its ids.
 
     Raises:
         ConfigError: another number of participants.
     """
     (count,) = people.size.shape
-    if count != sampler.participants:
+    if count != participants:
         raise errors.ConfigError(
-            f"the sampler draws from {sampler.participants} participants, but the population has"
+            f"the sampler draws from {participants} participants, but the population has"
             f" {count}; make both for the same number."
         )
 

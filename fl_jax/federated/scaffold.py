@@ -17,6 +17,7 @@ from fl_jax.core.types import PyTree
 from fl_jax.federated import round
 from fl_jax.federated.aggregators import mean
 from fl_jax.federated.aggregators.base import Aggregator, Stacked
+from fl_jax.federated.asynchronous.buffered import Buffered
 from fl_jax.federated.attacks.base import Attack, View
 from fl_jax.federated.client import Client
 from fl_jax.federated.defences.base import Defence
@@ -29,7 +30,7 @@ def make(
     *,
     client: Client,
     rate: float,
-    sampler: Sampler,
+    sampler: Sampler | Buffered,
     server_rate: float = 1.0,
     aggregator: Aggregator | None = None,
     attack: Attack | None = None,
@@ -66,7 +67,7 @@ def make(
 
     Raises:
         ConfigError: the control variates do not fit `memory` (when the state is made); a rule that
-            weighs by examples; otherwise as `round.make`.
+            weighs by examples; late updates; otherwise as `round.make`.
 
     References:
         Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated
@@ -74,6 +75,11 @@ def make(
     """
     errors.positive("rate", rate)
     errors.positive("server_rate", server_rate)
+    if isinstance(sampler, Buffered):
+        raise errors.ConfigError(
+            "SCAFFOLD's server keeps the mean of the participants' control variates, which late and"
+            " discounted updates would not be; take a sampler of synchronous rounds."
+        )
     rule = mean.mean(weight="uniform") if aggregator is None else aggregator
     if rule.weight != "uniform":
         raise errors.ConfigError(
