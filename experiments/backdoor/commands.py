@@ -211,6 +211,19 @@ def compressed(argv: list[str]) -> int:
     return _finish("compressed", asked, {"rows": rows, **about}, table)
 
 
+def asynchronous(argv: list[str]) -> int:
+    """Late updates: their training, and a backdoor through them: asynchronous.json."""
+    what = "What late updates cost, on digits, and what they change for a backdoor."
+    asked, clock = _begin("asynchronous", what, argv)
+
+    from experiments.backdoor import asynchronous as late
+
+    chosen = _chosen(asked, smoke=late.SMOKE_ASYNCHRONOUS, small=late.SMALL_ASYNCHRONOUS)
+    found = late.run(chosen)
+    about = {"clip": chosen.clip, "steps": chosen.steps, **clock()}
+    return _finish("asynchronous", asked, {**found, **about}, late.table(found))
+
+
 def _curves_of_words(found, triggers):
     """Panels of cells: a sentence a cell, then everything else, seeds and sentences pooled."""
     import numpy as np

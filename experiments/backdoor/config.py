@@ -187,4 +187,5 @@ COMMANDS = {
     "certified": "CRFL's votes: how many participants of a round cannot change them",
     "adapted": "whether a backdoor outlives the participants' own fine-tuning",
     "compressed": "what updates in few bits cost, and whether a backdoor gets through",
+    "asynchronous": "late updates (FedBuff, FedAsync): what they cost, and a backdoor through them",
 }

@@ -4,7 +4,9 @@ from experiments import __main__ as command
 from experiments.backdoor import commands
 
 
-@pytest.mark.parametrize("name", ["grid", "sweeps", "words", "private", "certified"])
+@pytest.mark.parametrize(
+    "name", ["grid", "sweeps", "words", "private", "certified", "asynchronous"]
+)
 def test_bad_words_are_one_sentence(name, capsys, tmp_path):
     out = ["--out", str(tmp_path)]
     for words, said in {
