@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from fl_jax.core import errors, rng, tree
 from fl_jax.core.types import Array, Bool, Float, Int, Key, PyTree
-from fl_jax.federated import sampling
+from fl_jax.federated import checks, sampling
 from fl_jax.federated import secure_aggregation as secure_sums
 from fl_jax.federated.aggregators.base import Aggregator, Stacked, Summed, as_stacked, sent_out
 from fl_jax.federated.asynchronous.buffered import Buffered
@@ -132,30 +132,17 @@ def make(
         )
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
+    checks.parts(
+        sampler=sampler,
+        aggregator=aggregator,
+        attack=attack,
+        defence=defence,
+        inspect=inspect,
+        secure=secure,
+        stacks=stacks,
+    )
     rule = as_stacked(aggregator) if stacks else aggregator
-    errors.one_of("weight of an aggregator", aggregator.weight, ("uniform", "examples"))
-    if attack is not None and attack.most < sampler.attackers:
-        raise errors.ConfigError(
-            f"{sampler.attackers} compromised participants can fall into one round, but the attack"
-            f" was made for {attack.most}; make it with attackers={sampler.attackers}."
-        )
-    if sampler.separation < rule.separation:
-        raise errors.ConfigError(
-            f"the aggregator's noise is accounted for participants whose turns are at least"
-            f" {rule.separation} rounds apart, but this sampler may draw one again after"
-            f" {sampler.separation}; take sampling.cyclic or cyclic_poisson with"
-            f" {rule.separation} blocks, or arrivals of that separation."
-        )
     late = sampler if isinstance(sampler, Buffered) else None
-    if secure is not None:
-        if late is not None:
-            raise errors.ConfigError(
-                "secure aggregation masks the updates of a cohort that is known before anyone"
-                " sends, but late updates fall into the buffer that is open when they arrive; leave"
-                " secure aggregation out, or take a sampler of synchronous rounds."
-            )
-        _check_secure(aggregator, defence, inspect, stacks, attack, secure)
-
     parts = _Parts(
         client,
         sampler,
@@ -205,17 +192,7 @@ class _Arrived(NamedTuple):
 
 
 def _init(parts: _Parts, variables: Variables) -> RoundState:
-    whole = [
-        (name, leaf.dtype)
-        for name, leaf in tree.named_leaves(variables).items()
-        if not jnp.issubdtype(leaf.dtype, jnp.floating)
-    ]
-    if whole:
-        raise errors.ConfigError(
-            "a round averages parameters and batch statistics, which must be floating-point"
-            f" numbers, but {whole[0][0]} is {whole[0][1]}; leave counters out of the variables or"
-            " make them float32."
-        )
+    checks.averaged(variables)
     many = lambda a: jnp.broadcast_to(a[None], (parts.sampler.participants, *a.shape))
     kept = () if parts.client.remember is None else parts.client.remember(variables)
     # The state may be donated, and whoever made the model wants to begin from it again.
@@ -257,11 +234,11 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
         seen, told = _reveal(parts, state, arrived, session, key)
     inspection = () if parts.inspect is None else parts.inspect(seen)
     aggregate, aggregator_state = rule.update(seen, state.aggregator)
-    _check_like("an aggregator returns one update", aggregate, state.variables)
+    checks.alike("an aggregator returns one update", aggregate, state.variables)
     aggregate, defence_state = parts.defence.server(
         aggregate, state.defence, rng.fold(key, "defence")
     )
-    _check_like("a defence's `server` returns the aggregate", aggregate, state.variables)
+    checks.alike("a defence's `server` returns the aggregate", aggregate, state.variables)
     aggregate = tree.cast(aggregate, state.variables)
     variables, server_state = _advance(state, aggregate, parts.server)
     put = lambda all, new: all.at[selected.ids].set(new)
@@ -328,7 +305,7 @@ def _train(
             longest=population.longest,
             **({} if client.remember is None else {"own": own}),
         )
-        _check_like("a client returns its local variables", trained, state.variables)
+        checks.alike("a client returns its local variables", trained, state.variables)
         update = tree.sub(trained, state.variables if _mixes(parts) else start)
         norm = tree.norm(update)
         update, weight, finite = _weigh(parts, state, update, size, counts & arrives, age)
@@ -398,13 +375,13 @@ def _strike(
 
     def quiet(view):
         updates, after, info = jax.eval_shape(attacked, view)
-        _check_like(
+        checks.alike(
             f"an attack returns `most` = {attack.most} updates stacked on a leading axis",
             updates,
             state.variables,
             (attack.most,),
         )
-        _check_memory(after, state.attack)
+        checks.same_form(after, state.attack)
         return tree.zeros_like(updates), state.attack, tree.zeros_like(info)
 
     sent, attack_state, info = jax.lax.cond(count > 0, attacked, quiet, view)
@@ -448,7 +425,7 @@ def _weigh(parts: _Parts, state: RoundState, update, size, counts, age):
     """(update or zeros, weight, finite) of one sender: what is not counted leaves no trace."""
     rule = parts.rule
     update = parts.defence.client(update, state.defence)
-    _check_like("a defence's `client` returns an update", update, state.variables)
+    checks.alike("a defence's `client` returns an update", update, state.variables)
     if parts.late is not None:
         update = tree.scale(parts.late.discount(age), update)
     finite = tree.squared_norm(update) < LONGEST**2  # False of NaN
@@ -487,87 +464,6 @@ def _reveal(parts: _Parts, state: RoundState, arrived: _Arrived, session, key):
         one = jax.eval_shape(lambda update: rule.arrive(update, state.aggregator)[0], variables)
     seen = Summed(secure_sums.decode(session, total, one), arrived.seen.weight)
     return seen, secure_sums.SecureInfo(arrived.clipped.astype(jnp.int32), recovered)
-
-
-def _check_like(what: str, got: PyTree, variables: Variables, lead: tuple[int, ...] = ()) -> None:
-    """Refuses what a slot of the round returns if it is not like the model."""
-    shown = lambda tree_, lead: {
-        name: (*lead, *jnp.shape(leaf)) for name, leaf in tree.named_leaves(tree_).items()
-    }
-    got, wanted = shown(got, ()), shown(variables, lead)
-    wrong = [name for name in {**wanted, **got} if got.get(name) != wanted.get(name)]
-    if wrong:
-        raise errors.ConfigError(
-            f"{what}, like the variables (parameters and batch statistics), but {wrong[0]} should"
-            f" be {wanted.get(wrong[0], 'absent')} and is {got.get(wrong[0], 'absent')}."
-        )
-
-
-def _check_memory(after: PyTree, before: PyTree) -> None:
-    """Refuses an attack whose state changes its form: rounds without attackers keep it as it is."""
-    dtype = lambda leaf: getattr(leaf, "dtype", None) or jnp.result_type(leaf)
-    form = lambda state: {
-        name: f"{dtype(leaf)} of shape {jnp.shape(leaf)}"
-        for name, leaf in tree.named_leaves(state).items()
-    }
-    got, wanted = form(after), form(before)
-    wrong = [name for name in {**wanted, **got} if got.get(name) != wanted.get(name)]
-    if wrong:
-        raise errors.ConfigError(
-            "an attack's state keeps the form that its `init` gave it, but"
-            f" {wrong[0] or 'it'} was {wanted.get(wrong[0], 'absent')} and is"
-            f" {got.get(wrong[0], 'absent')} after `update`."
-        )
-
-
-def _check_secure(
-    aggregator: Aggregator,
-    defence: Defence,
-    inspect,
-    stacks: bool,
-    attack: Attack | None,
-    secure: secure_sums.SecureAggregation,
-) -> None:
-    """Refuses whatever needs to see an update by itself where the server cannot, and a range that
-    cuts what the rule counts."""
-    looks = [
-        name
-        for name, does in {
-            "the aggregator": aggregator.inspects,
-            "the defence": defence.inspects,
-            "`inspect`": inspect is not None,
-            "the attack": stacks,
-        }.items()
-        if does
-    ]
-    if looks:
-        raise errors.ConfigError(
-            "secure aggregation hides single updates from the server, but"
-            f" {looks[0]} looks at each of them; use a rule on sums (mean, fedavg), or leave"
-            " secure aggregation out."
-        )
-    if aggregator.weight != "uniform":
-        raise errors.ConfigError(
-            "under secure aggregation every update weighs the same, but the aggregator weighs by"
-            " examples; use mean(weight='uniform') or fedavg."
-        )
-    if attack is not None and aggregator.arrive is not None:
-        raise errors.ConfigError(
-            "under secure aggregation each client clips its own update, and nobody can make a"
-            " compromised one do so; leave out the attack, or secure aggregation."
-        )
-    if aggregator.reach > secure.clip:
-        raise errors.ConfigError(
-            f"secure aggregation cuts every number to [-{secure.clip:g}, {secure.clip:g}], but the"
-            f" aggregator counts by numbers of {aggregator.reach:g} that go through it with the"
-            f" update; take a clip range of {aggregator.reach:g} at least."
-        )
-    if secure.bits is not None and aggregator.reach * 2**secure.bits % 1:
-        raise errors.ConfigError(
-            f"secure aggregation with bits={secure.bits} rounds the {aggregator.reach:g} that the"
-            " aggregator counts by to a multiple of"
-            f" {0.5**secure.bits:g}; take more bits, or None for as many as there is room for."
-        )
 
 
 def _advance(state: RoundState, aggregate: PyTree, server: optax.GradientTransformation | None):

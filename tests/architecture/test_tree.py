@@ -48,6 +48,7 @@ TESTED_BY = {
         "algorithmic/neighbors/test_search.py"
     ),
     r"fl_jax/bloom/config": "bloom/test_model.py",
+    r"fl_jax/federated/checks": "federated/test_round.py",
     r"fl_jax/geocoding/embedded": "geocoding/test_gazetteer.py",
     r"fl_jax/geocoding/settings": "geocoding/test_train.py",
     r"fl_jax/geocoding/service/\w+": "geocoding/service/test_app.py",
