@@ -17,7 +17,7 @@ import numpy as np
 from privacy.accounting import calibrate
 from privacy.accounting.bound import Adjacency
 from privacy.accounting.ledger import Ledger
-from privacy.factorization import banded, sensitivity, toeplitz, tree, workload
+from privacy.factorization import banded, buffered, sensitivity, toeplitz, tree, workload
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ def factors(noise: Noise) -> list[dict[str, Any]]:
                 "tree, refined": tree.rmse(n, s, refined=True),
                 "square root": of(toeplitz.square_root(models, n)),
                 "square root, banded": of(toeplitz.square_root(models, s)),
+                "one buffer": of(buffered.coefficients(buffered.optimise(models, 1, s), n)),
                 "banded Toeplitz": of(toeplitz.optimise(models, s, s)),
             }
             if n <= noise.free:

@@ -70,6 +70,42 @@ def banded(coefficients: np.ndarray, rounds: int) -> Correlation:
     return Correlation(lambda like: _places(kept, like), step, rounds, kept)
 
 
+def buffered(weights: np.ndarray, decays: np.ndarray, rounds: int) -> Correlation:
+    """y_t = z_t - sum_j s_j, then s_j <- decays_j s_j + weights_j y_t: as many models as buffers.
+
+    The C of `factorization.buffered`, with all n bands.
+
+    Args:
+        weights, decays: (buffers,); used in float32.
+        rounds: n.
+
+    Raises:
+        ConfigError: another shape, weights that are not finite, or a decay outside [0, 1).
+
+    References:
+        Dvijotham et al. 2024, "Efficient and Near-Optimal Noise Generation for Streaming
+        Differential Privacy".
+    """
+    errors.whole("rounds", rounds, least=1)
+    weights, decays = np.asarray(weights, np.float32), np.asarray(decays, np.float32)
+    if weights.ndim != 1 or weights.shape != decays.shape or not weights.size:
+        raise errors.ConfigError(
+            f"a buffer has one weight and one decay, got arrays of shapes {weights.shape} and"
+            f" {decays.shape}."
+        )
+    if not np.all(np.isfinite(weights)) or not np.all((decays >= 0) & (decays < 1)):
+        raise errors.ConfigError("weights must be finite, and decays lie in [0, 1).")
+
+    def step(drawn, round, state):
+        del round
+        out = tree.sub(drawn, jax.tree.map(lambda a: jnp.sum(a, axis=0), state))
+        along = lambda v, a: jnp.asarray(v, a.dtype).reshape(-1, *[1] * (a.ndim - 1))
+        after = lambda a, y: along(decays, a) * a + along(weights, a) * y[None]
+        return out, jax.tree.map(after, state, out)
+
+    return Correlation(lambda like: _places(weights.size, like), step, rounds, weights.size)
+
+
 def binary_tree(rounds: int) -> Correlation:
     """Round t, counted from 1, completes a node: its draw takes the place of those it covers.
 

@@ -71,10 +71,16 @@ def toeplitz(
             " sensitivity is known where coefficients fall and are not negative; use at most"
             f" {separation} coefficients, or such ones."
         )
-    total = np.zeros(rounds)
-    for first in range(0, k * separation, separation):
-        total[first : first + c.size] += c[: rounds - first]
+    total = moved(c, rounds, separation, k)
     return math.sqrt(total @ total) * ROUNDED
+
+
+def moved(c: np.ndarray, rounds: int, separation: int, participations: int) -> np.ndarray:
+    """(rounds,): the sum of the first columns of a Toeplitz C that are `separation` apart."""
+    total = np.zeros(rounds)
+    for first in range(0, participations * separation, separation):
+        total[first : first + c.size] += c[: rounds - first]
+    return total
 
 
 def banded(matrix: np.ndarray, separation: int, participations: int | None = None) -> float:

@@ -51,7 +51,7 @@ def squared_error(of: np.ndarray, coefficients: np.ndarray) -> float:
         coefficients: (bands,) of C.
     """
     a = workload.checked(of)
-    return _error(a, workload.coefficients(coefficients)[: a.shape[0]])[0]
+    return error_and_slope(a, workload.coefficients(coefficients)[: a.shape[0]])[0]
 
 
 def rmse(
@@ -114,7 +114,7 @@ def optimise(
 
     def objective(rest):
         c = np.concatenate([[1.0], rest])
-        error, slope = _error(a, c)
+        error, slope = error_and_slope(a, c)
         if not np.isfinite(error):  # C^-1 grows without bound there
             return 1e300, np.zeros_like(rest)
         square = reached @ (c * c)
@@ -136,8 +136,8 @@ def _bands(bands: int, rounds: int) -> int:
     return bands
 
 
-def _error(a, c):
-    """(||A C^-1||_F^2, its derivative by the coefficients)."""
+def error_and_slope(a: np.ndarray, c: np.ndarray) -> tuple[float, np.ndarray]:
+    """(||A C^-1||_F^2, its derivative by the coefficients (bands,)), of checked arguments."""
     n = a.shape[0]
     divide = lambda x: signal.lfilter([1.0], c, x, axis=-1)  # by the power series of C
     with np.errstate(over="ignore", invalid="ignore"):

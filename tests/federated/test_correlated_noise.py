@@ -5,11 +5,12 @@ import pytest
 
 from fl_jax.core import errors
 from fl_jax.federated import correlated_noise
-from privacy.factorization import banded, toeplitz, tree, workload
+from privacy.factorization import banded, buffered, toeplitz, tree, workload
 
 ROUNDS = 11
 FREE = banded.optimise(np.ones(ROUNDS), 4)
 COEFFICIENTS = toeplitz.optimise(np.ones(ROUNDS), 4, 4)
+BUFFERS = buffered.optimise(np.ones(ROUNDS), 2, ROUNDS)
 # name: (correlation, the factor C, models that are kept)
 FACTORS = {
     "independent": (correlated_noise.banded(np.ones(1), ROUNDS), np.eye(ROUNDS), 0),
@@ -24,6 +25,11 @@ FACTORS = {
         3,
     ),
     "banded": (correlated_noise.banded(banded.rows(FREE, 4), ROUNDS), FREE, 3),
+    "buffered": (
+        correlated_noise.buffered(*BUFFERS, ROUNDS),
+        workload.matrix(buffered.coefficients(BUFFERS, ROUNDS)),
+        2,
+    ),
     "tree": (correlated_noise.binary_tree(ROUNDS), tree.factor(ROUNDS), 3),
     "tree of 8": (correlated_noise.binary_tree(8), tree.factor(8), 3),
     "tree of 1": (correlated_noise.binary_tree(1), tree.factor(1), 0),
@@ -67,11 +73,19 @@ def test_noise_has_the_covariance_of_the_inverse(name):
     assert np.abs(want - np.diag(np.diag(want))).max() > 0.3  # the test can tell
 
 
-def test_a_long_recursion_stays_as_exact_as_its_numbers():
+@pytest.mark.parametrize("kind", ["banded", "buffered"])
+def test_a_long_recursion_stays_as_exact_as_its_numbers(kind):
     rounds = 3000
-    c = toeplitz.optimise(np.ones(rounds), 16, 16)
+    if kind == "banded":
+        c = toeplitz.optimise(np.ones(rounds), 16, 16)
+        correlation = correlated_noise.banded(c, rounds)
+    else:
+        found = buffered.optimise(np.ones(rounds), 2, rounds)
+        assert found.decays.max() > 0.995
+        c = buffered.coefficients(found, rounds)
+        correlation = correlated_noise.buffered(*found, rounds)
     draws = np.random.default_rng(0).normal(size=(rounds, 2)).astype(np.float32)
-    got = through(correlated_noise.banded(c, rounds), draws)
+    got = through(correlation, draws)
     want = np.linalg.solve(workload.matrix(c, rounds), draws.astype(float))
     np.testing.assert_allclose(got, want, atol=2e-5)
 
@@ -84,6 +98,10 @@ def test_a_long_recursion_stays_as_exact_as_its_numbers():
         (lambda: correlated_noise.banded(np.array([0.0, 1.0]), 4), "its diagonal above 0"),
         (lambda: correlated_noise.banded(np.array([1.0, np.nan]), 4), "must be finite"),
         (lambda: correlated_noise.banded(np.ones(1), 0), "rounds must be a whole number of 1"),
+        (lambda: correlated_noise.buffered(np.ones(2), np.ones(1), 4), r"shapes \(2,\) and \(1,\)"),
+        (lambda: correlated_noise.buffered(np.ones(1), np.ones(1), 4), r"decays lie in \[0, 1\)"),
+        (lambda: correlated_noise.buffered(np.zeros(1), np.full(1, np.nan), 4), "weights must be"),
+        (lambda: correlated_noise.buffered(np.ones(1), np.zeros(1), 0), "rounds must be a whole"),
         (lambda: correlated_noise.binary_tree(0), "rounds must be a whole number of 1"),
     ],
 )

@@ -9,6 +9,7 @@ def test_optimised_factors_come_first():
     (row,) = noise.factors(noise.SMOKE_NOISE)
     others = ("independent", "tree, refined", "square root", "square root, banded")
     assert row["tree, refined"] < row["tree"]
+    assert row["one buffer"] < row["square root"]
     assert row["banded"] <= row["banded Toeplitz"] < min(row[k] for k in others)
 
 

@@ -10,12 +10,15 @@ from fl_jax.federated.aggregators import base, choice, dp_fedavg, dp_ftrl, mean
 from fl_jax.federated.aggregators.base import Stacked
 from fl_jax.train import checkpoint, cohort
 from fl_jax.train import mesh as meshes
-from privacy.factorization import toeplitz, tree, workload
+from privacy.factorization import buffered, toeplitz, tree, workload
 from tests.federated import toy
 
 ROUNDS, BLOCKS = 6, 3
 COEFFICIENTS = toeplitz.optimise(np.ones(ROUNDS), BLOCKS, BLOCKS)
 BANDED = correlated_noise.banded(COEFFICIENTS, ROUNDS)
+BUFFERS = buffered.optimise(np.ones(ROUNDS), 1, BLOCKS)
+BUFFERED = correlated_noise.buffered(*BUFFERS, ROUNDS)
+TREE = correlated_noise.binary_tree(ROUNDS)
 INDEPENDENT = correlated_noise.banded(np.ones(1), ROUNDS)
 SETTINGS = {"bound": 0.3, "noise_multiplier": 0.4, "expected": 4.0}
 APART = SETTINGS | {"separation": BLOCKS}
@@ -63,12 +66,13 @@ def test_independent_noise_is_dp_fedavg():
     assert max(jax.tree.leaves(apart)) > 1e-3  # the test can tell
 
 
-@pytest.mark.parametrize("name", ["banded", "tree"])
+@pytest.mark.parametrize("name", ["banded", "buffered", "tree"])
 def test_the_models_of_all_rounds_get_the_noise_of_the_matrices(name):
     """Over many seeds, and nothing else: the updates are the same in each."""
     correlation, factor = {
         "banded": (BANDED, workload.matrix(COEFFICIENTS, ROUNDS)),
-        "tree": (correlated_noise.binary_tree(ROUNDS), tree.factor(ROUNDS)),
+        "buffered": (BUFFERED, workload.matrix(buffered.coefficients(BUFFERS, ROUNDS))),
+        "tree": (TREE, tree.factor(ROUNDS)),
     }[name]
     rule = base.as_stacked(dp_ftrl.dp_ftrl(**APART, correlation=correlation))
     seen = Stacked({"w": jnp.ones((4, 10)), "b": jnp.zeros((4, 2))}, jnp.ones(4))
@@ -92,7 +96,7 @@ def test_the_models_of_all_rounds_get_the_noise_of_the_matrices(name):
     assert np.all(np.abs(models.mean(1)) < 5 * np.sqrt(np.diag(want) / models.shape[1]))
 
 
-@pytest.mark.parametrize("correlation", [BANDED, correlated_noise.binary_tree(ROUNDS)])
+@pytest.mark.parametrize("correlation", [BANDED, BUFFERED, TREE])
 def test_plans_resumption_and_seeds_side_by_side_give_the_same(correlation, tmp_path):
     rule = dp_ftrl.dp_ftrl(**APART, correlation=correlation)
     whole = run(rule)

@@ -17,7 +17,7 @@ def test_the_error_and_its_derivative_are_those_of_the_matrices(name):
     of = WORKLOADS[name]
     c = np.array([1.2, 0.5, -0.2, 0.1])
     brute = lambda c: np.sum((workload.matrix(of) @ np.linalg.inv(workload.matrix(c, 24))) ** 2)
-    error, slope = toeplitz._error(of, c)
+    error, slope = toeplitz.error_and_slope(of, c)
     assert error == pytest.approx(brute(c), rel=1e-10)
     assert toeplitz.squared_error(of, c) == error
     np.testing.assert_allclose(slope, optimize.approx_fprime(c, brute, 1e-7), rtol=2e-5)
@@ -54,7 +54,7 @@ def test_the_largest_error_grows_by_the_published_constant():
 def test_thousands_of_rounds_stay_at_a_stationary_point(rounds, beta):
     of = workload.momentum(rounds, beta)
     c = toeplitz.optimise(of, 32, 32)
-    error, slope = toeplitz._error(of, c)
+    error, slope = toeplitz.error_and_slope(of, c)
     counts = [len(range(i, rounds, 32)) for i in range(32)]  # columns that reach so far down
     gradient = slope / error + 2 * c * counts / (counts @ (c * c))  # of the logarithm
     assert np.abs(gradient).max() < 1e-3
