@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import bloom_parity, peers
-from fl_jax.bloom import beam, convert, generate, sampling
+from fl_jax.bloom import beam, convert, generate, sampling, stops
 from fl_jax.bloom.config import Config
 from fl_jax.bloom.sampling import Sampling
 from fl_jax.nn.beams import Search
@@ -21,6 +21,7 @@ CONFIG = Config(vocab=96, hidden=48, layers=2, heads=6, attention="einsum", eos=
 COUNT, PROMPT = 16, 10
 RULES = {"repetition_penalty": "repetition_penalty", "no_repeat": "no_repeat_ngram_size",
          "least": "min_new_tokens"}  # fmt: skip
+ENDS = (17, 30, 45, 61, *range(70, 90))  # so many that most of the likeliest tokens may end
 ASKED = [  # searches, and the rules that hold for them; one beam is greedy
     (Search(4), Sampling()),
     (Search(4, 2.0, True), Sampling()),
@@ -33,6 +34,7 @@ ASKED = [  # searches, and the rules that hold for them; one beam is greedy
     (Search(1), Sampling(no_repeat=2)),
     (Search(1), Sampling(repetition_penalty=0.8, no_repeat=3, least=9)),
 ]
+MANY = [Search(3), Search(4, 2.0, "never")]  # with all of `ENDS`
 FILTERS = [  # each alone, at temperature 1
     ("TopKLogitsWarper", "top_k", 7),
     ("TopPLogitsWarper", "top_p", 0.6),
@@ -53,17 +55,19 @@ def inputs() -> dict[str, np.ndarray]:
     return {"tokens": tokens, "mask": mask, "count": np.array(COUNT), "logits": logits}
 
 
+def _named(search):
+    """A search in the names of transformers."""
+    own = {"length_penalty": search.length_penalty, "early_stopping": search.early_stopping}
+    return {"num_beams": search.beams, **(own if search.beams > 1 else {})}
+
+
 def theirs(params, given) -> dict[str, np.ndarray]:
     """What transformers makes of our export."""
     searches = []
     for search, rules in ASKED:
         own = {name: getattr(rules, ours) for ours, name in RULES.items() if getattr(rules, ours)}
-        if search.beams > 1:
-            own |= {
-                "length_penalty": search.length_penalty,
-                "early_stopping": search.early_stopping,
-            }
-        searches.append({"num_beams": search.beams, **own})
+        searches.append(_named(search) | own)
+    searches += [{**_named(search), "eos_token_id": list(ENDS)} for search in MANY]
     settings = {
         "searches": searches,
         "warpers": [(name, value) for name, _, value in FILTERS],
@@ -91,6 +95,10 @@ def ours(params, given) -> dict[str, np.ndarray]:
         made, scores = beam.search(
             params, CONFIG, tokens, mask, count=COUNT, by=search, rules=rules
         )
+        found |= {f"{k}/tokens": np.asarray(made), f"{k}/scores": np.asarray(scores)}
+    ends = stops.of_tokens([[end] for end in ENDS], CONFIG.vocab)
+    for k, search in enumerate(MANY, len(ASKED)):
+        made, scores = beam.search(params, CONFIG, tokens, mask, count=COUNT, by=search, stop=ends)
         found |= {f"{k}/tokens": np.asarray(made), f"{k}/scores": np.asarray(scores)}
     for k, (_, name, value) in enumerate(FILTERS):
         kept = sampling.kept(jnp.asarray(given["logits"]), Sampling(1.0, **{name: value}))
@@ -128,6 +136,6 @@ def main() -> None:
     params, given = bloom_parity.random_params(CONFIG), inputs()
     their = theirs(params, given)
     sizes = [v.size for k, v in their.items() if k.endswith("/tokens")]
-    print(f"{len(ASKED)} searches, {sum(sizes)} tokens", flush=True)
+    print(f"{len(ASKED + MANY)} searches, {sum(sizes)} tokens", flush=True)
     for what, value in differences(ours(params, given), their).items():
         print(f"{what}: {value:.1e}" if isinstance(value, float) else f"{what}: {value}")

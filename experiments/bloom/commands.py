@@ -77,6 +77,13 @@ def generate(argv: list[str]) -> int:
         raise errors.ConfigError(
             "--length-penalty and --early-stopping are of a search; say --beams 4, say."
         )
+    drawing = {"--top-k": asked.top_k > 0, "--top-p": asked.top_p < 1, "--min-p": asked.min_p > 0,
+               "--typical-p": asked.typical_p < 1}  # fmt: skip
+    if not asked.temperature and any(drawing.values()):
+        raise errors.ConfigError(
+            f"{', '.join(name for name, said in drawing.items() if said)} would change nothing at"
+            " temperature 0, which takes the likeliest token; say --temperature 1, say."
+        )
     early = {"no": False, "yes": True, "never": "never"}
     early = early[errors.one_of("early stopping", asked.early_stopping or "no", early)]
 

@@ -95,12 +95,9 @@ def _search(weights, config, asked, given, first_row):
             text, there = generate.written(tokens, mask, out, i)
             logs = samplings.hold(rules, logs, text, there, count, i, config.eos)
 
-        def ends(parent, token):
-            over = token == config.eos
-            if stop is None:
-                return over
-            return over | (stop[jnp.take_along_axis(place, parent, axis=1), token] == len(stop) - 1)
-
+        ends = (jnp.arange(config.vocab) == config.eos)[None, None]
+        if stop is not None:
+            ends |= stop[place] == len(stop) - 1
         logs = logs.reshape(batch, width, -1)
         state, parent, token = beams.extend(by, state, logs, i, ends)
         if stop is not None:

@@ -1,16 +1,17 @@
 """BLOOM under lm-evaluation-harness: its three types of request, answered in batches."""
 
 import functools
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fl_jax.bloom import generate, layout, loss, score
+from fl_jax.bloom import beam, generate, layout, loss, score, stops
 from fl_jax.bloom.config import Config
 from fl_jax.core import errors
 from fl_jax.core.types import PyTree
+from fl_jax.nn.beams import Search
 
 
 class Harness:
@@ -103,23 +104,24 @@ class Harness:
         return sums.tolist()
 
     def generate_until(self, requests) -> list[str]:
-        """Texts that continue the contexts, up to the first of the stops.
+        """Texts that continue the contexts, up to the first of the stops, where a row ends.
 
-        Greedy, unless a request says `do_sample`: then by its temperature (1), top_k and top_p.
-        A context that is too long loses its beginning, whatever other requests ask for.
+        Greedy, unless a request says `num_beams`, or `do_sample`: then by its temperature (1),
+        top_k, top_p, min_p and typical_p. The rules of transformers hold for each of them. A
+        context that is too long loses its beginning, whatever other requests ask for.
 
         Raises:
-            ConfigError: max_gen_toks that leave no room for a prompt, or an option that would
-                change the text and is not known here.
+            ConfigError: max_gen_toks that leave no room for a prompt, beams that are to draw, or
+                an option that would change the text and is not known here.
             DataError: logits that are NaN.
         """
         kinds = [_kind(request.args[1]) for request in requests]
         prompts = []
-        for request, (count, _) in zip(requests, kinds, strict=True):
-            room = self.config.length - count
+        for request, kind in zip(requests, kinds, strict=True):
+            room = self.config.length - kind.count
             if room < 1:
                 raise errors.ConfigError(
-                    f"max_gen_toks {count} leaves no room for a prompt in {self.config.length}"
+                    f"max_gen_toks {kind.count} leaves no room for a prompt in {self.config.length}"
                     " tokens; ask for fewer."
                 )
             prompts.append((self.tokenizer.encode(request.args[0]) or [self.prefix])[-room:])
@@ -128,53 +130,78 @@ class Harness:
             # Alike in length, since a batch is as wide as its longest.
             own = [i for i, other in enumerate(kinds) if other == kind]
             own.sort(key=lambda i: -len(prompts[i]))
+            until, vocab = kind.until, self.config.vocab
+            stop = stops.of_texts(until, self.tokenizer, vocab) if until else None
             for start in range(0, len(own), self.batch):
                 some = own[start : start + self.batch]
-                made = self._continue([prompts[i] for i in some], *kind, first=some[0])
+                made = self._continue([prompts[i] for i in some], kind, stop, first=some[0])
                 for i, row in zip(some, made, strict=True):
                     out[i] = self.tokenizer.decode(row)
-                    for stop in _stops(requests[i].args[1]):
-                        out[i] = out[i].partition(stop)[0]
+                    for text in until:
+                        out[i] = out[i].partition(text)[0]
         return out
 
-    def _continue(self, prompts, count, sampling, first) -> np.ndarray:
+    def _continue(self, prompts, kind, stop, first) -> np.ndarray:
         """(prompts, count) tokens; `first`, of the requests, tells the batches' draws apart."""
         tokens, mask = generate.pad_left(prompts, self.config.pad, multiple=64)
-        key = jax.random.fold_in(jax.random.key(self.seed), first)
-        made = np.asarray(
-            generate.generate(
-                self.ready, self.config, tokens, mask, count=count, sampling=sampling, key=key
-            )
-        )
+        given, count = (self.ready, self.config, tokens, mask), kind.count
+        if kind.search is not None:
+            asked = {"by": kind.search, "rules": kind.sampling}
+            made = beam.search(*given, count=count, stop=stop, **asked)[0][:, 0]
+        else:
+            key = jax.random.fold_in(jax.random.key(self.seed), first)
+            asked = {"sampling": kind.sampling, "key": key}
+            made = generate.generate(*given, count=count, stop=stop, **asked)
+        made = np.asarray(made)
         generate.check_drawn(made)
         return made
 
 
-_NEUTRAL = (None, False, 1)  # of options that are not known here, as num_beams
+class _Kind(NamedTuple):
+    """What a request asks for beside its context."""
+
+    count: int
+    sampling: generate.Sampling
+    search: Search | None
+    until: tuple[str, ...]
 
 
-def _kind(options) -> tuple[int, generate.Sampling]:
-    """(tokens to add, how they are drawn) of one request."""
-    known = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p")
-    other = [name for name, value in options.items() if name not in known and value not in _NEUTRAL]
+_RULES = {"repetition_penalty": "repetition_penalty", "no_repeat_ngram_size": "no_repeat",
+          "min_new_tokens": "least"}  # fmt: skip
+_DRAWS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+_BEAMS = ("num_beams", "length_penalty", "early_stopping")
+_KNOWN = ("until", "max_gen_toks", "do_sample", *_DRAWS, *_RULES, *_BEAMS)
+_NEUTRAL = (None, False, 1)  # of options that are not known here, as num_return_sequences
+
+
+def _kind(options) -> _Kind:
+    """The options of one request, which are transformers'."""
+    given = {name: value for name, value in options.items() if value is not None}
+    other = [name for name in given if name not in _KNOWN and given[name] not in _NEUTRAL]
     if other:
         raise errors.ConfigError(
-            f"this adapter does not know {', '.join(other)}, only {', '.join(known)}; change the"
+            f"this adapter does not know {', '.join(other)}, only {', '.join(_KNOWN)}; change the"
             " task's generation_kwargs."
         )
-    count = int(options.get("max_gen_toks", 256))
-    if not options.get("do_sample"):
-        return count, generate.GREEDY
-    given = lambda name, default: default if options.get(name) is None else options[name]
-    return count, generate.Sampling(
-        float(given("temperature", 1.0)), given("top_k", 0), float(given("top_p", 1.0))
-    )
+    rules = {ours: given[name] for name, ours in _RULES.items() if name in given}
+    width, drawn = given.get("num_beams", 1), bool(given.get("do_sample"))
+    if drawn:
+        rules |= {"temperature": 1.0} | {name: given[name] for name in _DRAWS if name in given}
+    search = None
+    if width != 1:
+        if drawn:
+            raise errors.ConfigError(
+                f"num_beams {width} with do_sample would draw beams, which is not done here; ask"
+                " for one of them."
+            )
+        search = Search(width, **{name: given[name] for name in _BEAMS[1:] if name in given})
+    return _Kind(int(given.get("max_gen_toks", 256)), generate.Sampling(**rules), search,
+                 _until(given.get("until") or ()))  # fmt: skip
 
 
-def _stops(options) -> list[str]:
+def _until(until) -> tuple[str, ...]:
     """`until` may be one text, several, or nothing."""
-    until: Any = options.get("until") or []
-    return [until] if isinstance(until, str) else [stop for stop in until if stop]
+    return (until,) if isinstance(until, str) else tuple(stop for stop in until if stop)
 
 
 def make(params: PyTree, config: Config, tokenizer, **settings):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -70,49 +69,64 @@ def extend(
     state: State,
     logs: Float[Array, "batch beams vocab"],
     i: Int[Array, ""],
-    ends: Callable[[Int[Array, "batch wide"], Int[Array, "batch wide"]], Bool[Array, "batch wide"]],
+    ends: Bool[Array, "#batch #beams vocab"],
 ) -> tuple[State, Int[Array, "batch beams"], Int[Array, "batch beams"]]:
     """One more token for every beam.
 
-    Of the 2 x beams best continuations of a text, those that end are finished if they are among
-    the first `beams`, and the first `beams` others go on. The last token finishes what has it.
+    Of the `beams` best continuations of a text, those that end are finished; the `beams` best that
+    do not end go on. The last token finishes what has it.
 
     Args:
         search: how wide, and when to end.
         state: from `start` or the call before.
         logs: log p of the token at place `i` behind each beam, -inf where it may not stand.
         i: tokens that beams have.
-        ends: of parents and their tokens, whether a sequence ends with that token.
+        ends: whether a sequence ends with that token behind that beam.
 
     Returns:
         (state, for each beam which one of the old it continues, and with which token).
     """
-    batch, beams, vocab = logs.shape
+    batch, beams, _ = logs.shape
     count = state.tokens.shape[-1]
-    broken = jnp.any(jnp.isnan(logs), axis=(1, 2))
-    together = (state.logs[:, :, None] + logs.astype(state.logs.dtype)).reshape(batch, -1)
-    total, place = jax.lax.top_k(together, 2 * beams)
-    parent, token = (a.astype(jnp.int32) for a in (place // vocab, place % vocab))
-    here = jnp.arange(count, dtype=jnp.int32)[None, None] == i
-    grown = jnp.where(here, token[:, :, None], _pick(state.tokens, parent))
-    over = ends(parent, token)
-    finishes = (over | (i == count - 1)) & (jnp.arange(2 * beams) < beams)[None]
+    there = state.logs > NEVER
+    together = state.logs[:, :, None] + logs.astype(state.logs.dtype)
+    together = jnp.where(there[..., None], together, NEVER)
+    broken = state.open & jnp.any(jnp.isnan(together), axis=(1, 2))
+    total, parent, token = _best(together, beams)
+    grown = _grow(state.tokens, parent, token, i)
+    over = jnp.broadcast_to(ends, logs.shape)[
+        jnp.arange(batch, dtype=jnp.int32)[:, None], parent, token
+    ]
     length = lambda n: jnp.asarray(n, total.dtype) ** search.length_penalty
-    final = jnp.where(finishes, total / length(i + 1), NEVER)
+    final = jnp.where(over | (i == count - 1), total / length(i + 1), NEVER)
     scores, order = jax.lax.top_k(jnp.concatenate([state.scores, final], axis=1), beams)
     done = _pick(jnp.concatenate([state.done, grown], axis=1), order)
-    going, order = jax.lax.top_k(jnp.where(over, NEVER, total), beams)
     kept = state.open[:, None]
     scores = jnp.where(kept, scores, state.scores)
     done = jnp.where(kept[..., None], done, state.done)
+    going, parent, token = _best(jnp.where(ends, NEVER, together), beams)
     longest = count if search.early_stopping == "never" and search.length_penalty > 0 else i + 1
     worst = scores[:, -1]
     better = going[:, 0] / length(longest) > worst
     if search.early_stopping and search.early_stopping != "never":
         better &= worst == NEVER
+    tokens = _grow(state.tokens, parent, token, i)
     broken |= state.broken
-    state = State(going, _pick(grown, order), scores, done, state.open & better & ~broken, broken)
-    return state, _pick(parent, order), _pick(token, order)
+    state = State(going, tokens, scores, done, state.open & better & ~broken, broken)
+    return state, parent, token
+
+
+def _best(logs, beams):
+    """The greatest of a text's, and which beam and token they are of."""
+    total, place = jax.lax.top_k(logs.reshape(len(logs), -1), beams)
+    place = place.astype(jnp.int32)
+    return total, place // logs.shape[-1], place % logs.shape[-1]
+
+
+def _grow(tokens, parent, token, i):
+    """The sequences of these parents, with these tokens at place `i`."""
+    here = jnp.arange(tokens.shape[-1], dtype=jnp.int32)[None, None] == i
+    return jnp.where(here, token[:, :, None], _pick(tokens, parent))
 
 
 def found(

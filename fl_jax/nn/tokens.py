@@ -18,6 +18,11 @@ def check_tokens(tokens, vocab: int) -> None:
         DataError: with the first id that is none. Traced tokens cannot be looked at and pass.
             What is no array of integers (batch, time) is refused in any case.
     """
+    if not hasattr(tokens, "dtype"):
+        raise errors.DataError(
+            f"tokens are an array of integers (batch, time), got a {type(tokens).__name__}; pad"
+            " lists of tokens to one length, as `fl_jax.bloom.generate.pad_left` does."
+        )
     if tokens.ndim < 2 or not tokens.shape[-1] or not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise errors.DataError(
             f"tokens are integers of shape (batch, time), one at least, got {tokens.dtype} of shape"

@@ -95,7 +95,7 @@ def _beam(params, config, tokens, mask, count, search):
         i, token, state, cache = carry
         scores, cache = _next(params, config, token.reshape(-1), memory, cache)
         logs = jax.nn.log_softmax(scores, axis=-1).reshape(batch, width, -1)
-        ends = lambda parent, token: token == config.eos
+        ends = (jnp.arange(config.vocab) == config.eos)[None, None]
         state, parent, token = beams.extend(search, state, logs, i, ends)
         rows = beams.rows(parent)
         return i + 1, token, state, cache._replace(k=cache.k[:, rows], v=cache.v[:, rows])

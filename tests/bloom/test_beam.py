@@ -45,7 +45,7 @@ def wanted(params, search, prompt, change=lambda logs, said, i: logs, eos=CONFIG
     def logs(said):
         return change(next_logs(id(params), (*prompt, *said)).copy(), [*prompt, *said], len(said))
 
-    found = slow(search, logs, COUNT, eos)
+    found = slow(search, logs, COUNT, (eos,))
     return [[*said, *(COUNT - len(said)) * [CONFIG.pad]] for _, said in found], [
         score for score, _ in found
     ]

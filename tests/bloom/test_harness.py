@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fl_jax.bloom import generate, harness, model
+from fl_jax.bloom import generate, harness, model, texts
 from fl_jax.core import errors
 from fl_jax.data import bpe
+from fl_jax.nn.beams import Search
 
 TEXTS = ["The cat sat on the mat.", "Ein kürzerer Satz", "x" * 90]
 ask = lambda *args: SimpleNamespace(args=args)
@@ -113,10 +114,40 @@ def test_generation_stops_where_it_should(held):
     stop = free[1]
     assert make(max_gen_toks=8, until=[stop])[0] == free.partition(stop)[0]
     assert make(max_gen_toks=8, until=stop)[1] == other.partition(stop)[0]
-    with pytest.raises(errors.ConfigError, match="does not know repetition_penalty"):
-        make(repetition_penalty=1.2, num_beams=1)
+    with pytest.raises(errors.ConfigError, match="does not know penalty_alpha, only until"):
+        make(penalty_alpha=0.6, num_return_sequences=1)
+    with pytest.raises(errors.ConfigError, match="num_beams 2 with do_sample would draw beams"):
+        make(num_beams=2, do_sample=True)
     with pytest.raises(errors.ConfigError, match="leaves no room for a prompt in 64"):
         make(max_gen_toks=64)
+
+
+def test_a_row_ends_where_the_stop_is(held, monkeypatch):
+    """What came behind it was generated and thrown away."""
+    adapter, seen = harness.Harness(*held), []
+    ends = lambda made: seen.append(np.asarray(made).copy())
+    monkeypatch.setattr(generate, "check_drawn", ends)
+    (free,) = adapter.generate_until([ask("The cat", {"max_gen_toks": 20})])
+    until = {"max_gen_toks": 20, "until": [free[1:3], "never said"]}
+    assert adapter.generate_until([ask("The cat", until)]) == [free.partition(free[1:3])[0]]
+    whole, made = seen
+    assert (made == held[1].pad).sum() > (whole == held[1].pad).sum() + 5
+
+
+def test_beams_and_rules_are_those_of_transformers_names(held):
+    params, config, words = held
+    asked = {"max_gen_toks": 8, "num_beams": 3, "length_penalty": 0.5, "early_stopping": True,
+             "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "min_new_tokens": 2}  # fmt: skip
+    prompts = ["The cat", "Ein"]
+    found = harness.Harness(*held).generate_until([ask(prompt, asked) for prompt in prompts])
+    rules = generate.Sampling(repetition_penalty=1.3, no_repeat=2, least=2)
+    given = {"count": 8, "sampling": rules}
+    search = Search(3, 0.5, True)
+    wanted = texts.complete(params, config, words, prompts, search=search, **given)
+    assert found == wanted
+    del asked["num_beams"], asked["length_penalty"], asked["early_stopping"]
+    greedy = harness.Harness(*held).generate_until([ask(prompt, asked) for prompt in prompts])
+    assert greedy == texts.complete(params, config, words, prompts, **given)
 
 
 def test_a_request_does_not_depend_on_what_others_ask_for(held):

@@ -13,17 +13,18 @@ from fl_jax.nn import beams
 VOCAB, COUNT, EOS, PAD = 5, 6, 1, 0
 
 
-def slow(search, logs, count, eos):
-    """[(score, tokens)] of one text, best first; `logs(tokens)` is log p of the next token."""
+def slow(search, logs, count, ends):
+    """[(score, tokens)] of one text, best first; `logs(tokens)` is log p of the next token, and
+    those of `ends` end a sequence."""
     running, finished = [(0.0, ())], []
     for i in range(count):
         grown = [(p + log, (*said, t)) for p, said in running for t, log in enumerate(logs(said))]
-        grown = sorted(grown, key=lambda one: -one[0])[: 2 * search.beams]
+        grown = sorted(grown, key=lambda one: -one[0])
         for p, said in grown[: search.beams]:
-            if said[-1] == eos or i == count - 1:
+            if said[-1] in ends or i == count - 1:
                 finished.append((p / (i + 1) ** search.length_penalty, said))
         finished = sorted(finished, key=lambda one: -one[0])[: search.beams]
-        running = [one for one in grown if one[1][-1] != eos][: search.beams]
+        running = [one for one in grown if one[1][-1] not in ends][: search.beams]
         if len(finished) == search.beams:
             if search.early_stopping is True:
                 break
@@ -40,8 +41,9 @@ def tables(key, batch, sharp=2.0):
     return jax.nn.log_softmax(sharp * jax.random.normal(key, shape), axis=-1)
 
 
-def fast(search, table):
+def fast(search, table, ends=(EOS,)):
     batch = len(table)
+    ends = jnp.isin(jnp.arange(VOCAB), jnp.array(ends))[None, None]
 
     @jax.jit
     def run(table):
@@ -49,7 +51,6 @@ def fast(search, table):
         last = jnp.full((batch, search.beams), VOCAB)
         for i in range(COUNT):
             logs = jnp.take_along_axis(table[:, i], last[:, :, None], axis=1)
-            ends = lambda parent, token: token == EOS
             state, _, last = beams.extend(search, state, logs, jnp.int32(i), ends)
         return *beams.found(state, PAD), state.open
 
@@ -66,13 +67,14 @@ SEARCHES = [
 ]
 
 
+@pytest.mark.parametrize("ends", [(EOS,), (EOS, 3, 4)])
 @pytest.mark.parametrize("search", SEARCHES)
-def test_every_text_of_a_batch_gets_what_a_search_by_lists_finds(key, search):
+def test_every_text_of_a_batch_gets_what_a_search_by_lists_finds(key, search, ends):
     table = tables(key, 16)
-    tokens, scores, _ = fast(search, table)
+    tokens, scores, _ = fast(search, table, ends)
     for row, found, told in zip(np.asarray(table, np.float64), tokens, scores, strict=True):
         logs = lambda said, row=row: row[len(said), said[-1] if said else VOCAB]
-        wanted = slow(search, logs, COUNT, EOS)
+        wanted = slow(search, logs, COUNT, ends)
         fill = [[*said, *(COUNT - len(said)) * [PAD]] for _, said in wanted]
         assert found.tolist() == fill
         np.testing.assert_allclose(told, [score for score, _ in wanted], rtol=1e-5)
@@ -91,7 +93,7 @@ def test_a_beam_as_wide_as_there_are_sequences_finds_them_all_in_order(key, pena
 
     def extend(state, i, last):
         logs = jnp.take_along_axis(table[:, i], last[:, :, None], axis=1)
-        return beams.extend(search, state, logs, jnp.int32(i), lambda parent, token: token == EOS)
+        return beams.extend(search, state, logs, jnp.int32(i), (jnp.arange(3) == EOS)[None, None])
 
     state, last = beams.start(search, 1, 3, PAD, jnp.float32), jnp.full((1, 40), 3)
     for i in range(3):
@@ -117,6 +119,17 @@ def test_nan_ends_a_text_and_no_other(key):
     assert not open_[0]
     np.testing.assert_array_equal(tokens[1], whole[0][1])
     np.testing.assert_array_equal(scores[1], whole[1][1])
+
+
+def test_nan_behind_the_end_is_not_looked_at(key):
+    """A text's row goes on while others do."""
+    table = tables(key, 2).at[0, 0, VOCAB].set(jnp.log(jnp.array([0.03, 0.9, 0.03, 0.02, 0.02])))
+    table = table.at[0, 1:, :, EOS].add(20)
+    search = beams.Search(2, early_stopping=True)
+    whole, broken = fast(search, table), fast(search, table.at[0, 3:].set(jnp.nan))
+    for found, wanted in zip(broken, whole, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert (whole[0][0] == PAD).any() and not np.isnan(broken[1]).any()
 
 
 def test_rows_of_parents():

@@ -13,6 +13,11 @@ def test_tokens_of_another_form_are_refused(tokens):
         check_tokens(tokens, 10)
 
 
+def test_lists_are_no_array_of_tokens():
+    with pytest.raises(errors.DataError, match="got a list; pad lists of tokens to one length"):
+        check_tokens([[1, 2], [3]], 10)
+
+
 @pytest.mark.parametrize("bad", [-1, 10])
 def test_ids_outside_the_vocabulary_are_named(bad):
     with pytest.raises(errors.DataError, match=f"ids from 0 to 9, but there is a {bad};"):

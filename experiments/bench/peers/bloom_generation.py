@@ -34,9 +34,8 @@ def main(folder: pathlib.Path) -> None:
                 num_return_sequences=search["num_beams"],
                 return_dict_in_generate=True,
                 output_scores=True,
-                eos_token_id=settings["eos"],
                 pad_token_id=settings["pad"],
-                **search,
+                **{"eos_token_id": settings["eos"], **search},
             )
         made = out.sequences[:, prompts.shape[1] :].numpy()
         fill = [(0, 0), (0, count - made.shape[1])]

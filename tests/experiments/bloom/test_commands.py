@@ -64,7 +64,7 @@ def test_generate_continues_prompts(tmp_path, capsys):
     first, second, _ = capsys.readouterr().out.split("\n\n")
     assert (first, second) == ("The cat" + wanted[0], "on" + wanted[1])
     searched = ["--beams", "3", "--length-penalty", "0.5", "--early-stopping", "never"]
-    more = ["--samples", "2", "--stop", "a", "--stop", "o", "--likelihoods", "--typical-p", "0.9"]
+    more = ["--samples", "2", "--stop", "a", "--stop", "o", "--likelihoods"]
     assert experiments.main([*command, *searched, *more]) == 0
     wanted = texts.answers(
         params, config, words, ["The cat", "on"],
@@ -84,7 +84,9 @@ def test_generate_continues_prompts(tmp_path, capsys):
     assert "a search by beams draws nothing" in capsys.readouterr().err
     assert experiments.main([*command[:-1], "0"]) == 2
     assert "count must be above 0" in capsys.readouterr().err
-    assert experiments.main([*command, "--top-p", "0"]) == 2
+    assert experiments.main([*command, "--top-p", "0.9", "--min-p", "0.1"]) == 2
+    assert "--top-p, --min-p would change nothing at temperature 0" in capsys.readouterr().err
+    assert experiments.main([*command, "--top-p", "0", "--temperature", "1"]) == 2
     assert "top_p must be above 0" in capsys.readouterr().err
     assert experiments.main([*command, "--dtype", "float64"]) == 2
     assert "Known: float32, bfloat16" in capsys.readouterr().err
