@@ -219,9 +219,10 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
     selected, age, elapsed, late = _select(parts, state, rng.fold(key, "sample"))
     session = None if secure is None else secure_sums.session(secure, selected.ids.shape[0])
     begun = rule.begin(state.variables, state.aggregator, rng.fold(key, "aggregator"))
-    state = state._replace(variables=sent_out(rule, state.variables, begun), aggregator=begun)
-    if parts.late is not None:
-        state = state._replace(late=parts.late.keep(late, state.variables, state.round))
+    sent = sent_out(rule, state.variables, begun)
+    if parts.late is not None and rule.broadcast is not None:
+        late = parts.late.keep(late, sent, state.round)
+    state = state._replace(variables=sent, aggregator=begun, late=late)
     arrived = _train(parts, state, data.population, selected, age, session, root)
     attack_state, attack_info = state.attack, ()
     if attack is not None:
@@ -251,7 +252,8 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
         attack=attack_state,
         dropped=state.dropped + jnp.sum(~arrived.finite).astype(jnp.int32),
         clients=jax.tree.map(put, state.clients, arrived.kept),
-        late=state.late,
+        # Made of what the others read, it is written after that and in place.
+        late=() if parts.late is None else parts.late.keep(late, variables, state.round + 1),
     )
     info = RoundInfo(
         ids=selected.ids,

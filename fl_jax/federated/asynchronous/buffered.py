@@ -51,7 +51,7 @@ class Buffered(NamedTuple):
         return self.arrivals.separation
 
     def init(self, variables: Variables) -> Late:
-        """Nobody is training yet, and there is no version.
+        """Nobody is training yet, and the first version is there.
 
         Raises:
             ConfigError: versions that do not fit `memory`.
@@ -63,7 +63,8 @@ class Buffered(NamedTuple):
                 f" {self.memory:,}; raise it, or keep fewer."
             )
         places = lambda a: jnp.zeros((self.versions, *a.shape), a.dtype)
-        return Late(self.arrivals.init(), jax.tree.map(places, variables))
+        late = Late(self.arrivals.init(), jax.tree.map(places, variables))
+        return self.keep(late, variables, 0)
 
     def draw(self, late: Late, key: Key[Array, ""], step) -> tuple[Buffer, Late]:
         """The arrivals of a step; those that began before the oldest version are not active."""
@@ -72,9 +73,9 @@ class Buffered(NamedTuple):
         found = found._replace(cohort=found.cohort._replace(active=known))
         return found, late._replace(flights=flights)
 
-    def keep(self, late: Late, variables: Variables, step) -> Late:
-        """With the model that whoever begins in this step is sent."""
-        put = lambda all, new: all.at[step % self.versions].set(new)
+    def keep(self, late: Late, variables: Variables, number) -> Late:
+        """With the model that is sent to whoever begins after so many steps."""
+        put = lambda all, new: all.at[number % self.versions].set(new)
         return late._replace(history=jax.tree.map(put, late.history, variables))
 
     def version(self, late: Late, number) -> Variables:

@@ -19,10 +19,8 @@ def observed(steps=60, delay=None, key=KEY, n=20, **settings):
     "settings",
     [
         {"concurrency": 6, "buffer": 1},
-        {"concurrency": 6, "buffer": 4},
         {"concurrency": 4, "buffer": 9},
         {"concurrency": 20, "buffer": 5},
-        {"concurrency": 20, "buffer": 20},
         {"concurrency": 8, "buffer": 3, "separation": 6},
     ],
     ids=str,
@@ -37,8 +35,9 @@ def test_it_equals_a_heap_of_events_in_plain_python(settings):
         assert clock[step] == pytest.approx(now, rel=1e-4)
 
 
-@pytest.mark.parametrize("buffer", [1, 3, 7])
-@pytest.mark.parametrize("delay", [delays.exponential(), delays.half_normal()], ids=["exp", "half"])
+@pytest.mark.parametrize(
+    ("buffer", "delay"), [(1, delays.half_normal()), (7, delays.exponential())], ids=["1", "7"]
+)
 def test_ages_add_up_to_those_who_fly_over_a_step(buffer, delay):
     """M - 1 places fly over every step, whatever the delays, and each grows older by one: the mean
     age is (M - 1) / K but for what has not arrived at the end."""

@@ -7,11 +7,17 @@ import optax
 import pytest
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.federated import correlated_noise, round, sampling, scaffold, secure_aggregation
+from fl_jax.federated import (
+    client,
+    correlated_noise,
+    round,
+    sampling,
+    scaffold,
+    secure_aggregation,
+)
 from fl_jax.federated.aggregators import dp_fedavg, dp_ftrl, krum, mean, median
 from fl_jax.federated.asynchronous import arrivals, buffered, delays, staleness
-from fl_jax.federated.attacks import constrain_and_scale as scaling
-from fl_jax.federated.attacks.base import View
+from fl_jax.federated.attacks.base import Attack
 from fl_jax.federated.compression import base as codes
 from fl_jax.federated.compression import sparsify
 from fl_jax.federated.defences import norm_clip
@@ -82,9 +88,7 @@ def by_hand(buffer, exponent, rule="mean", mixing=False, versions=10**9, steps=8
 @pytest.mark.parametrize(
     ("buffer", "exponent", "settings"),
     [
-        (1, 0.5, {}),
-        (3, 0.0, {}),
-        (3, 0.5, {}),
+        (1, 0.0, {}),
         (3, 0.5, {"rule": "median"}),
         (1, 0.5, {"mixing": True}),
         (3, 0.5, {"versions": 2}),
@@ -92,7 +96,8 @@ def by_hand(buffer, exponent, rule="mean", mixing=False, versions=10**9, steps=8
     ids=str,
 )
 def test_it_equals_an_event_loop_in_plain_python_step_by_step(buffer, exponent, settings):
-    own = {"versions": 12} | {k: v for k, v in settings.items() if k != "rule"}
+    least = buffered.needed(coming(buffer), KEY, 8)
+    own = {"versions": least} | {k: v for k, v in settings.items() if k != "rule"}
     rule = median.median() if "rule" in settings else mean.mean(weight="uniform")
     sampler = late(coming(buffer), discount=staleness.polynomial(exponent), **own)
     whole = lambda variables, data: variables
@@ -109,38 +114,49 @@ def test_fresh_buffers_are_synchronous_rounds_bit_for_bit():
     together = sampling.Sampler(table, toy.PARTICIPANTS)
     parts = {"aggregator": mean.mean(), "server": optax.sgd(0.7, momentum=0.5)}
     want, told = run(6, together, **parts)
-    for discount in (staleness.polynomial(2.0), staleness.constant()):
-        state, info = run(6, late(who, versions=1, discount=discount), **parts)
-        assert (info.age == 0).all() and (info.elapsed == 1).all()
-        close((state.variables, state.server), (want.variables, want.server), rtol=0, atol=0)
-        close((info.loss, info.norm), (told.loss, told.norm), rtol=0, atol=0)
+    state, info = run(6, late(who, versions=1), **parts)
+    assert (info.age == 0).all() and (info.elapsed == 1).all()
+    close((state.variables, state.server), (want.variables, want.server), rtol=0, atol=0)
+    close((info.loss, info.norm), (told.loss, told.norm), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("rule", ["mean", "median", "krum"])
-def test_the_order_of_a_buffer_does_not_matter(rule):
-    rules = {"mean": mean.mean(), "median": median.median(), "krum": krum.krum(attackers=1)}
-    who = coming(buffer=5)
+def test_the_order_of_a_buffer_does_not_matter():
+    rule, who = krum.multi_krum(attackers=1), coming(buffer=5)
 
     def backwards(flights, key, step):
         found, flights = who.draw(flights, key, step)
         turned = sampling.Cohort(*(a[::-1] for a in found.cohort))
         return found._replace(cohort=turned, age=found.age[::-1]), flights
 
-    state, info = run(sampler=late(who), aggregator=rules[rule])
-    other, told = run(sampler=late(who._replace(draw=backwards)), aggregator=rules[rule])
+    state, info = run(sampler=late(who), aggregator=rule)
+    other, told = run(sampler=late(who._replace(draw=backwards)), aggregator=rule)
     close(other.variables, state.variables, rtol=1e-4, atol=1e-5)
     close(told.norm[:, ::-1], info.norm, rtol=1e-4, atol=1e-5)
 
 
+def test_everyone_begins_from_the_model_that_was_sent_out():
+    """Clients that forget all they were sent say by their updates what it was."""
+
+    def forget(variables, *share, **settings):
+        return tree.scale(-0.1, variables), client.ClientInfo(jnp.float32(0))
+
+    _, info = run(
+        client=client.Client(forget, lambda size: size),
+        sampler=late(discount=staleness.constant()),
+        aggregator=toy.elsewhere(0.5),
+        evaluate=lambda variables, data: variables,
+        inspect=lambda seen: seen.updates,
+    )
+    models = jax.tree.map(lambda a, b: np.stack([a, *b]) + 0.5, start(), info.metrics)
+    began = np.arange(8)[:, None] - np.asarray(info.age)
+    close(info.inspection, jax.tree.map(lambda a: -1.1 * a[began], models))
+
+
 def test_plans_and_devices_give_the_same():
-    state, _ = run()
-    for parts in (
-        {"plan": cohort.Plan("vmap")},
-        {"plan": cohort.Plan("chunk", 2)},
-        {"mesh": meshes.MeshConfig(clients=3).make(jax.devices()[:3])},
-    ):
-        other, _ = run(**parts)
-        close(other.variables, state.variables, rtol=1e-5, atol=1e-5)
+    mesh = meshes.MeshConfig(clients=3).make(jax.devices()[:3])
+    for parts in ({"plan": cohort.Plan("vmap")}, {"mesh": mesh}):
+        state, _ = run(**parts)
+        close(state.variables, by_hand(3, 0.5)[-1], rtol=1e-4, atol=1e-5)
 
 
 def test_a_saved_run_goes_on_bit_for_bit_and_compiles_once(tmp_path):
@@ -162,10 +178,6 @@ def test_a_saved_run_goes_on_bit_for_bit_and_compiles_once(tmp_path):
 
 
 def test_what_is_remembered_is_the_sender_s_own():
-    """Error feedback of a code that loses nothing is no memory, and late updates are as without."""
-    local = codes.compressed(LOCAL, sparsify.top_k(1.0), feedback=True)
-    state, _ = run(client=local)
-    close(state.variables, by_hand(3, 0.5)[-1])
     local = codes.compressed(LOCAL, sparsify.top_k(0.1), feedback=True)
     state, info = run(4, client=local)
     there = np.isin(np.arange(toy.PARTICIPANTS), np.asarray(info.ids))
@@ -173,65 +185,52 @@ def test_what_is_remembered_is_the_sender_s_own():
     assert ((np.asarray(kept) > 0) == there).all()
 
 
-WANTED = {"x": toy.examples(1)["x"][:4], "y": np.full(4, 2, np.int32)}
-REPLACE = scaling.constrain_and_scale(toy.LOSS, optax.sgd(1.0), batch_size=4)
+def collapse(factor, sees=None):
+    """An attacker who wants X = 0 and sends factor (X - G), of the G that it was sent."""
+    send = lambda view: jax.tree.map(lambda a: -factor * a[None], view.variables)
+    return Attack(lambda variables: (), lambda view, state, key: (send(view), state, ()), 1, sees)
 
 
-def poison(gamma):
-    settings = {"per_batch": 2, "epochs": 3, "rate": 0.1, "gamma": gamma}
-    return scaling.poison(toy.examples(2, 20), WANTED, **settings)
-
-
-@pytest.mark.parametrize("mixing", [False, True])
-@pytest.mark.parametrize("age", [0, 2])
+@pytest.mark.parametrize(("age", "mixing"), [(0, False), (2, False), (2, True)])
 def test_an_attacker_replaces_what_it_was_sent(age, mixing):
     """What counts of it is s gamma (X - G^5-age), or of FedAsync, gamma = 1, s (X - G^5)."""
     k, gamma = (1, 1.0) if mixing else (3, 3.0)
     who = arrivals.single_shot(coming(buffer=k, concurrency=4), attackers=[0], steps=[5], age=age)
-    data = round.RoundData(PEOPLE, poison(gamma))
-    whole = lambda variables, data: variables
-    look = lambda seen: seen.updates
-    sampler = late(who, mixing=mixing)
-    _, info = run(6, sampler, data, attack=REPLACE, evaluate=whole, inspect=look)
+    _, info = run(
+        6,
+        late(who, mixing=mixing),
+        attack=collapse(gamma),
+        evaluate=lambda variables, data: variables,
+        inspect=lambda seen: seen.updates,
+    )
     assert info.malicious.tolist() == [[False] * k] * 5 + [[True] + [False] * (k - 1)]
     models = [start(), *(jax.tree.map(lambda a, r=r: a[r], info.metrics) for r in range(6))]
-    old, now = models[5 - age], models[5]
-    view = View(old, jnp.int32(1), jnp.int32(5), None, poison(1.0))
-    moved, _, _ = jax.jit(REPLACE.update)(view, (), rng.fold(KEY, "round", 5, "attack"))
-    local = tree.add(old, jax.tree.map(lambda a: a[0], moved))  # X
-    assert float(tree.norm(tree.sub(local, old))) > 0.1
-    worth = (1 + age) ** -0.5
-    want = tree.scale(worth * gamma, tree.sub(local, now if mixing else old))
-    close(jax.tree.map(lambda a: a[5, 0], info.inspection), want)
+    seen = models[5] if mixing else models[5 - age]
+    close(
+        jax.tree.map(lambda a: a[5, 0], info.inspection),
+        tree.scale(-gamma * (1 + age) ** -0.5, seen),
+    )
     step = jax.tree.map(lambda a: a[5].mean(axis=0), info.inspection)
-    close(tree.sub(models[6], now), step, atol=1e-6)
-    if mixing and not age:
-        close(models[6], local)
+    close(tree.sub(models[6], models[5]), step, atol=1e-6)
 
 
 def test_bounds_hold_whatever_the_age():
-    """The server clips before it discounts: a stale update of any length moves by s S / K."""
+    """The server clips before it discounts: a stale update of any length moves by s S / K. The rule
+    clips after."""
     who = arrivals.single_shot(coming(), attackers=[0], steps=[5], age=3)
-    parts = {
-        "client": toy.STILL,
-        "attack": REPLACE,
-        "data": round.RoundData(PEOPLE, poison(1e4)),
-        "evaluate": lambda variables, data: variables,
-    }
-    rules = {
-        "defence": ({"defence": norm_clip.norm_clip(bound=0.3)}, 0.3 * 4**-0.5 / 3),
-        "rule": (
-            {"aggregator": dp_fedavg.dp_fedavg(bound=0.3, noise_multiplier=1e-6, expected=3)},
-            0.1,
-        ),
-    }
-    for settings, want in rules.values():
-        _, info = run(6, late(who), **parts, **settings)
+    parts = {"client": toy.STILL, "attack": collapse(1e4)}
+    whole = lambda variables, data: variables
+    private = dp_fedavg.dp_fedavg(bound=0.3, noise_multiplier=1e-6, expected=3)
+    for settings, want in (
+        ({"defence": norm_clip.norm_clip(bound=0.3)}, 0.3 * 4**-0.5 / 3),
+        ({"aggregator": private}, 0.3 / 3),
+    ):
+        _, info = run(6, late(who), evaluate=whole, **parts, **settings)
         before, after = (jax.tree.map(lambda a, r=r: a[r], info.metrics) for r in (4, 5))
         assert float(tree.norm(tree.sub(after, before))) == pytest.approx(want, rel=1e-4)
 
 
-def test_enough_versions_lose_no_update():
+def test_what_loses_updates_is_refused_beforehand():
     who = coming(buffer=1)
     least = buffered.needed(who, KEY, 40)
     ages = jax.jit(lambda key: arrivals.observe(who, key, 40).age)(KEY)
@@ -240,10 +239,6 @@ def test_enough_versions_lose_no_update():
     buffered.check(late(who, versions=least), KEY, 40)
     with pytest.raises(errors.ConfigError, match=f"an update arrives that is {least - 1} versions"):
         buffered.check(late(who, versions=least - 1), KEY, 40)
-    parts = {"aggregator": mean.fedavg(eta=1.0, participants=1)}
-    want, _ = run(40, late(who, versions=40), **parts)
-    state, _ = run(40, late(who, versions=least), **parts)
-    close(state.variables, want.variables, rtol=0, atol=0)
 
 
 def test_what_cannot_work_is_one_sentence():
@@ -263,7 +258,7 @@ def test_what_cannot_work_is_one_sentence():
         made.init(start())
     with pytest.raises(errors.ConfigError, match="2 compromised participants can fall into one"):
         who = late(coming(attackers=[1, 2]))
-        round.make(client=LOCAL, sampler=who, aggregator=mean.mean(), attack=REPLACE)
+        round.make(client=LOCAL, sampler=who, aggregator=mean.mean(), attack=collapse(1.0))
 
 
 def test_correlated_noise_needs_participants_who_rest_as_long():
@@ -280,4 +275,4 @@ def test_correlated_noise_needs_participants_who_rest_as_long():
     often = {"attackers": [0], "steps": [5, 1, 3], "age": 0}
     for who in (coming(separation=2), arrivals.single_shot(coming(separation=3), **often)):
         with pytest.raises(errors.ConfigError, match=r"at least 3 rounds apart, but .* after 2;"):
-            run(6, late(who), aggregator=rule, attack=REPLACE)
+            run(6, late(who), aggregator=rule, attack=collapse(1.0))
