@@ -3,7 +3,8 @@
 The pre-training of the main experiment at equal client updates: in synchronous rounds, and in
 server steps of K arrivals while M participants train. Then one update replaces the model that came
 of it, sent by an attacker who is fresh or as stale as it likes, against a few defences. Last, an
-attacker who replaces whenever it arrives, as fast as the others or a thousand times faster.
+attacker who replaces whenever it arrives, as fast as the others or a thousand times faster; and
+what noise is worth in epsilon when nobody is sampled.
 """
 
 import dataclasses
@@ -26,6 +27,9 @@ from fl_jax.federated.defences import base, norm_clip
 from fl_jax.train import optimizer
 from fl_jax.train import schedule as schedules
 from fl_jax.train.state import Variables
+from privacy.accounting.bound import Adjacency
+from privacy.accounting.events import Gaussian, SampledGaussian
+from privacy.accounting.ledger import Ledger
 
 BACKDOOR = "pixel pattern"
 
@@ -73,6 +77,13 @@ class Asynchronous:
     speeds: tuple[tuple[int, int], ...] = ((30, 1), (90, 1), (90, 5))  # (M, separation), K = 10
     steps: int = 60  # of those arms
     epochs: int = 3  # of an attacker who attacks again and again
+    multipliers: tuple[float, ...] = (
+        1.0,
+        2.0,
+        4.0,
+        8.0,
+    )  # z of DP-FedAvg
+    delta: float = 1e-3  # of the epsilons
 
 
 SMALL_ASYNCHRONOUS = Asynchronous()
@@ -97,7 +108,7 @@ class Trained(NamedTuple):
 
 
 def run(chosen: Asynchronous) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the three tables; accuracies in percent, [mean over seeds, margin]."""
+    """Rows of the four tables; accuracies in percent, [mean over seeds, margin]."""
     config = chosen.config
     task = tasks.make(config)
     keys = jnp.stack([jax.random.key(config.seed + s) for s in range(config.seeds)])
@@ -130,7 +141,8 @@ def run(chosen: Asynchronous) -> dict[str, list[dict[str, Any]]]:
         for m, separation in chosen.speeds
         for fast in (False, True)
     ]
-    return {"training": training, "single": single, "repeated": repeated}
+    epsilon = [budget(chosen, z) for z in chosen.multipliers]
+    return {"training": training, "single": single, "repeated": repeated, "epsilon": epsilon}
 
 
 def steps_of(config: Config, arm: Arm) -> int:
@@ -342,6 +354,31 @@ def speed(
     }
 
 
+def budget(chosen: Asynchronous, multiplier: float) -> dict[str, float]:
+    """Epsilon of the pre-training's rounds, add-or-remove-one neighbours (of a schedule, zeros).
+
+    Late updates at the least separation and at the largest that fills buffers of a cohort's size,
+    and synchronous rounds of as many that are drawn by Poisson sampling.
+
+    Example:
+        >>> found = budget(SMALL_ASYNCHRONOUS, 4.0)
+        >>> found["sampled"] < found["separated"] < found["late"]
+        True
+    """
+    config = chosen.config
+    steps, most = config.pretrain_rounds, config.participants // config.cohort
+    spent = lambda event, times: (
+        Ledger(Adjacency.ADD_REMOVE).record(event, times).epsilon(chosen.delta).upper
+    )
+    return {
+        "noise multiplier": multiplier,
+        "late": spent(Gaussian(multiplier), steps),
+        "separation": most,
+        "separated": spent(Gaussian(multiplier), -(-steps // most)),
+        "sampled": spent(SampledGaussian(multiplier, config.cohort / config.participants), steps),
+    }
+
+
 def _measure(task: tasks.Task, test):
     """Models (seeds, ...) -> their accuracies in percent, [mean, margin]."""
     evaluate = tasks.evaluate(task)
@@ -355,7 +392,7 @@ def _measure(task: tasks.Task, test):
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The three tables in Markdown."""
+    """The four tables in Markdown."""
     show = lambda v: f"{v[0]:.1f}{summary.plus(v[1])}"
     both = lambda row: [show(row["found"]["main"]), show(row["found"]["backdoor"])]
     training = [
@@ -385,12 +422,24 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         ]
         for row in found["repeated"]
     ]
+    up = lambda v: f"{np.ceil(10 * v) / 10:,.1f}"
+    epsilon = [
+        [
+            f"{row['noise multiplier']:g}",
+            up(row["late"]),
+            str(row["separation"]),
+            up(row["separated"]),
+            up(row["sampled"]),
+        ]
+        for row in found["epsilon"]
+    ]
     return "\n\n".join(
         _markdown(head, rows)
         for head, rows in (
             ("training|mean age|oldest|time|main, halfway|main, end|CPU-ms an update", training),
             ("server|defence|attacker|norm|main|backdoor", single),
             ("server|separation|attacker|share of updates|its age|main|backdoor", repeated),
+            ("z|late|late, separation|epsilon then|Poisson sampled", epsilon),
         )
     )
 

@@ -220,7 +220,7 @@ def asynchronous(argv: list[str]) -> int:
 
     chosen = _chosen(asked, smoke=late.SMOKE_ASYNCHRONOUS, small=late.SMALL_ASYNCHRONOUS)
     found = late.run(chosen)
-    about = {"clip": chosen.clip, "steps": chosen.steps, **clock()}
+    about = {"clip": chosen.clip, "steps": chosen.steps, "delta": chosen.delta, **clock()}
     return _finish("asynchronous", asked, {**found, **about}, late.table(found))
 
 

@@ -12,6 +12,9 @@ from experiments.backdoor.asynchronous import Arm
 from experiments.backdoor.config import SMOKE
 from fl_jax.core import rng
 from fl_jax.federated.asynchronous import arrivals
+from privacy.accounting.bound import Adjacency
+from privacy.accounting.events import Gaussian
+from privacy.accounting.ledger import Ledger
 
 CHOSEN = dataclasses.replace(
     asynchronous.SMOKE_ASYNCHRONOUS, config=dataclasses.replace(SMOKE, pretrain_rounds=100)
@@ -60,19 +63,32 @@ def test_the_tables_have_a_line_a_row():
                 {"arm": str(Arm(10, 30)), "separation": 5, "attacker": "fast", "share": 8.66}
                 | {"age": None, "found": found}
             ],
+            "epsilon": [
+                {"noise multiplier": 2.0, "late": 1234.51, "separation": 10, "separated": 3.0}
+                | {"sampled": 0.12}
+            ],
         }
     ).splitlines()
     assert lines[2::4] == [
         "| FedAsync, M = 30, a = 0.5 | 29.0 | 99 | 1,234 | 90.0 ± 1.0 | 95.0 | 0.51 |",
         "| synchronous, 10 a round | mean | fresh | 2,000x | 95.0 ± 1.0 | 100.0 |",
         "| K = 10, M = 30, a = 0 | 5 | fast | 8.7 | - | 95.0 ± 1.0 | 100.0 |",
+        "| 2 | 1,234.6 | 10 | 3.0 | 0.2 |",
     ]
+
+
+def test_epsilon_of_late_updates_is_that_of_gaussians_added_up():
+    """P steps of noise z are one of z / sqrt(P)."""
+    found = asynchronous.budget(asynchronous.SMALL_ASYNCHRONOUS, 4.0)
+    for name, steps in (("late", 120), ("separated", 12)):
+        one = Ledger(Adjacency.ADD_REMOVE).record(Gaussian(4 / steps**0.5))
+        assert found[name] == pytest.approx(one.epsilon(1e-3).upper, rel=1e-3)
 
 
 @pytest.mark.slow
 def test_a_small_run_whole():
     found = asynchronous.run(asynchronous.SMOKE_ASYNCHRONOUS)
-    assert [len(rows) for rows in found.values()] == [2, 3, 2]
+    assert [len(rows) for rows in found.values()] == [2, 3, 2, 4]
     assert [row["age"] > 0 for row in found["training"]] == [False, True]
     _, stale, scaled = found["single"]
     assert scaled["norm"] > 1.3 * stale["norm"]
