@@ -117,10 +117,14 @@ def extend(
 
 
 def _best(logs, beams):
-    """The greatest of a text's, and which beam and token they are of."""
-    total, place = jax.lax.top_k(logs.reshape(len(logs), -1), beams)
-    place = place.astype(jnp.int32)
-    return total, place // logs.shape[-1], place % logs.shape[-1]
+    """The greatest of a text's, and which beam and token they are of.
+
+    Of every beam first: over all at once a search on a CPU takes five times as long.
+    """
+    each, token = jax.lax.top_k(logs, min(beams, logs.shape[-1]))
+    total, place = jax.lax.top_k(each.reshape(len(logs), -1), beams)
+    token = jnp.take_along_axis(token.reshape(len(logs), -1), place, axis=1)
+    return total, place.astype(jnp.int32) // each.shape[-1], token.astype(jnp.int32)
 
 
 def _grow(tokens, parent, token, i):
