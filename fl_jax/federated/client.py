@@ -1,6 +1,6 @@
 """What a participant does in a round: a few epochs of its own optimizer from the global model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -80,6 +80,11 @@ def make(
         return optax.chain(optax.stateless(pull), optimizer)
 
     def train(variables, examples: PyTree, start, size, key, *, longest: int, drift=None):
+        if not isinstance(examples, Mapping):
+            raise errors.DataError(
+                "a participant's examples are a dict of arrays, such as {'x': inputs, 'y': labels},"
+                f" to which a batch adds its `mask`, but {type(examples).__name__} came."
+            )
         local = pulled(variables.params, drift)
 
         def epoch(e, carry):

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 from flax import nnx
 
 from fl_jax.core import errors
@@ -35,6 +36,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], *, method: str = "__call__"
     Raises:
         ConfigError: the module has no such method.
         ValueError: the module holds variables other than parameters and batch statistics.
+        ConfigError: `apply` is given other batch statistics than `init` made.
         ConfigError: `apply` is given a mask by a training loss, but the module has batch
             statistics and takes none: the rows that fill up a short batch would count in them.
 
@@ -57,7 +59,8 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], *, method: str = "__call__"
     graphs = {}
     for train in (True, False):
         (abstract.train if train else abstract.eval)()
-        graphs[train], _, _, rest = nnx.split(abstract, nnx.Param, nnx.BatchStat, ...)
+        graphs[train], _, stats, rest = nnx.split(abstract, nnx.Param, nnx.BatchStat, ...)
+    form = jax.tree.structure(nnx.to_pure_dict(stats))
     if nnx.to_pure_dict(rest):
         raise ValueError(
             "a network holds parameters and batch statistics only, but this module also has"
@@ -71,6 +74,12 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module], *, method: str = "__call__"
         return params, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
 
     def apply(params, batch_stats, x, *, train=False, mask=None, key=None):
+        if jax.tree.structure(batch_stats) != form:
+            raise errors.ConfigError(
+                f"{type(abstract).__name__} has {form.num_leaves} arrays of batch statistics, but"
+                f" {len(jax.tree.leaves(batch_stats))} came with its parameters; hand over both"
+                " that `init` gave, or take a module without (nnx.GroupNorm)."
+            )
         module = nnx.merge(graphs[train], params, batch_stats)
         extra = {}
         if "mask" in accepts:

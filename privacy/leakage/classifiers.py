@@ -103,6 +103,7 @@ def _checked(fit: Callable[[np.ndarray, np.ndarray], Score]):
     """`fit` behind the checks that every classifier needs, on standardised features."""
 
     def checked(features: Float[np.ndarray, "n f"], labels: Int[np.ndarray, " labels"]) -> Score:
+        features, labels = np.asarray(features), np.asarray(labels)
         if set(np.unique(labels)) != {0, 1}:
             raise errors.DataError(
                 "a property classifier learns from updates with (1) and without (0) the property,"

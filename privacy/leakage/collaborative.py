@@ -117,8 +117,8 @@ class Info(NamedTuple):
 class Learning(NamedTuple):
     """Collaborative learning as a pair of pure functions."""
 
-    init: Callable[[PyTree, PyTree], State]
-    """(params, the adversary's own state) -> state"""
+    init: Callable[..., State]
+    """(params, the adversary's own state = ()) -> state"""
     step: Callable[..., tuple[State, Info]]
     """(state, examples, indices (K, ...) of everyone's batches, key) -> (state, info)"""
     send: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
@@ -147,7 +147,8 @@ def make(
         plan: how the other participants run (`cohort.Plan`).
 
     Raises:
-        ConfigError: fewer than two participants.
+        ConfigError: fewer than two participants. The step, when it is traced: batches of another
+            number of participants.
     """
     if len(sizes) < 2:
         raise errors.ConfigError(
@@ -164,12 +165,17 @@ def make(
 
     act = adversary or passive
 
-    def init(params, own) -> State:
+    def init(params, own=()) -> State:
         return State(jnp.zeros((), jnp.int32), params, own, defence.init(params))
 
     def step(state: State, examples, indices, key):
         key = rng.fold(key, "round", state.round)
         fetch = lambda taken: jax.tree.map(lambda leaf: leaf[taken], examples)
+        if indices.shape[0] != len(sizes):  # indexing would clamp, and some count twice
+            raise errors.ConfigError(
+                f"learning was made for {len(sizes)} participants, but the batches of a round are"
+                f" of {indices.shape[0]}; give both the same (split.make(participants=...), sizes)."
+            )
 
         def one(item, params, defended):
             who, taken = item

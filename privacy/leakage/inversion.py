@@ -92,13 +92,27 @@ def cosine(
         params: the model at which the update was computed.
         seen: the update that was observed; its scale does not matter.
         y: labels.
-        variation: weight of the total variation [breaching's default].
+        variation: weight of the total variation [breaching's default]; 0 for records that are no
+            images.
     """
-    return lambda x: 1 - tree.cosine(gradient(params, x, y), seen) + variation * total_variation(x)
+    smooth = lambda x: variation * total_variation(x) if variation else 0.0
+    return lambda x: 1 - tree.cosine(gradient(params, x, y), seen) + smooth(x)
 
 
-def total_variation(x: Float[Array, "batch height width channels"]) -> Float[Array, ""]:
-    """Mean absolute difference of neighbouring pixels, down and to the right, summed."""
+def total_variation(x: Float[Array, "batch ..."]) -> Float[Array, ""]:
+    """Mean absolute difference of neighbouring pixels, down and to the right, summed.
+
+    Args:
+        x: (batch, height, width, channels).
+
+    Raises:
+        DataError: records that are no images.
+    """
+    if x.ndim != 4:
+        raise errors.DataError(
+            "total variation is of images (batch, height, width, channels), got"
+            f" {x.shape}; other records take variation=0."
+        )
     down, right = x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]
     return jnp.mean(jnp.abs(down)) + jnp.mean(jnp.abs(right))
 

@@ -101,6 +101,7 @@ def make(
             many participants.
         DataError: a property that is no bool mask of the records.
     """
+    labels, holds = np.asarray(labels), np.asarray(holds)
     _check(labels, holds)
     if participants < 2:
         raise errors.ConfigError(f"inference needs K >= 2 participants, got K = {participants}.")

@@ -580,3 +580,83 @@ def test_an_attack_whose_training_diverged_goes_on_from_what_it_knew():
     assert float(state.attack) == 2.0
     assert (~np.asarray(info.finite)).sum(axis=1).tolist() == [0, 2, 0]
     assert bool(tree.all_finite(state.variables))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"aggregator": mean.mean},
+            r"`aggregator` takes the Aggregator .* but function came; call",
+        ),
+        ({"client": toy.LOSS}, r"`client` takes the Client that .*client\.make"),
+        ({"sampler": 12}, "`sampler` takes the Sampler .* but int came"),
+        ({"attack": lambda view: view}, "`attack` takes the Attack .* but function came"),
+    ],
+)
+def test_a_part_that_no_factory_made_is_refused(parts, said):
+    made = {
+        "client": toy.trainer(),
+        "aggregator": mean.mean(),
+        "sampler": sampling.everyone(toy.PARTICIPANTS),
+    }
+    with pytest.raises(errors.ConfigError, match=said):
+        round.make.__wrapped__(**{**made, **parts})
+
+
+def test_no_defence_is_none():
+    def moved(defence):
+        made = algorithm(defence=defence)
+        return made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+    jax.tree.map(
+        np.testing.assert_array_equal, moved(None)[0].variables, moved(Defence())[0].variables
+    )
+
+
+@pytest.mark.parametrize("start", [lambda v: v.params, lambda v: (v.params, v.batch_stats)])
+def test_a_round_begins_with_variables(start):
+    with pytest.raises(errors.ConfigError, match=r"Variables\(\*network\.init\(key\)\) makes them"):
+        parts = algorithm().init.args
+        round._init.__wrapped__(*parts, start(toy.variables(jax.random.key(0))))
+
+
+SENT = Attack(
+    lambda variables: (),
+    lambda view, s, key: (jax.tree.map(lambda a: jnp.stack([a] * 2), view.variables), s),
+    2,
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"attack": SENT}, r"returns \(updates, state, info\), but a tuple of 2 came"),
+        (
+            {"defence": Defence(server=lambda a, s, key: a)},
+            r"`server` returns \(aggregate, state\), but one Variables came",
+        ),
+        (
+            {"aggregator": base.Aggregator(base.stateless, lambda seen, s: base.average(seen))},
+            r"`update` returns \(update, state\), but one Variables came",
+        ),
+        (
+            {"aggregator": base.Aggregator(base.stateless, lambda seen, s: (seen.updates, s))},
+            "added up as they come, .* made with sees=Stacked",
+        ),
+    ],
+)
+def test_a_part_that_returns_or_sees_too_little_is_told_so(parts, said):
+    made = algorithm(**parts)
+    with pytest.raises(errors.ConfigError, match=said):
+        made.step(made.init(toy.variables(jax.random.key(0))), DATA, jax.random.key(1))
+
+
+def test_examples_that_are_no_dict_are_refused():
+    whole = toy.examples()
+    pair = population.make((whole["x"], whole["y"]), toy.shares())
+    made = algorithm(attack=None, sampler=sampling.everyone(toy.PARTICIPANTS))
+    with pytest.raises(errors.DataError, match=r"are a dict of arrays, .* but tuple came"):
+        made.step(
+            made.init(toy.variables(jax.random.key(0))), round.RoundData(pair), jax.random.key(1)
+        )

@@ -95,3 +95,20 @@ def test_a_label_that_is_no_class_is_nan_in_the_derivative_too(label):
 def test_labels_that_are_no_classes_are_refused(labels):
     with pytest.raises(errors.DataError, match=r"whole numbers of shape \(2,\)"):
         loss.cross_entropy(jnp.zeros((2, 2)), labels)
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ({"image": jnp.zeros((2, 3)), "label": jnp.zeros(2, jnp.int32)}, r"\['image', 'label'\]"),
+        ((jnp.zeros((2, 3)), jnp.zeros(2, jnp.int32)), "tuple"),
+        ({"x": jnp.zeros((2, 3)), "y": jnp.eye(2)}, "give classes, not one-hot rows"),
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_that_is_no_classifiers_is_refused(key, batch, said, masked):
+    net = network.from_nnx(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+    if masked and isinstance(batch, dict):
+        batch = {**batch, "mask": jnp.ones(2)}
+    with pytest.raises(errors.DataError, match=said):
+        loss.classification(net)(Variables(*net.init(key)), batch, key)

@@ -114,3 +114,10 @@ def test_another_method_runs_on_the_same_arrays(key):
     )
     with pytest.raises(errors.ConfigError, match="Parts has no method 'feature' to run"):
         network.from_nnx(Parts, method="feature")
+
+
+def test_statistics_that_were_left_behind_are_missed(key):
+    net = network.from_nnx(lambda rngs: nnx.BatchNorm(3, rngs=rngs))
+    params, _ = net.init(key)
+    with pytest.raises(errors.ConfigError, match=r"has 2 arrays of batch statistics, but 0 came"):
+        net.apply(params, {}, jnp.ones((4, 3)))

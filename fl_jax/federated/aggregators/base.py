@@ -17,6 +17,14 @@ class Summed(NamedTuple):
     total: PyTree  # sum of weight_i * update_i; of narrower floats in float32
     weight: Float[Array, ""]  # sum of weight_i
 
+    @property
+    def updates(self):
+        """There are none here: says how to see them."""
+        raise errors.ConfigError(
+            "updates are added up as they come, so that none can be looked at by itself; a rule or"
+            " an attack that compares them is made with sees=Stacked."
+        )
+
 
 class Stacked(NamedTuple):
     """All updates of a round, for rules that compare them."""

@@ -51,6 +51,14 @@ def test_what_cannot_be_learnt_from_is_refused():
         classifiers.make("svm")
 
 
+def test_lists_serve_as_arrays():
+    fit = classifiers.logistic(steps=5).fit
+    fit = getattr(fit, "__wrapped__", fit)
+    found = fit(FEATURES[:50].tolist(), LABELS[:50].tolist())(FEATURES[:3])
+    like = fit(FEATURES[:50], LABELS[:50])(FEATURES[:3])
+    np.testing.assert_allclose(found, like, rtol=1e-4, atol=1e-6)
+
+
 def test_updates_of_another_length_are_refused():
     rng = np.random.default_rng(0)
     score = classifiers.logistic(steps=2).fit(rng.normal(size=(8, 3)), np.arange(8) % 2)

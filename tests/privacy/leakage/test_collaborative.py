@@ -176,3 +176,9 @@ def test_randomness_belongs_to_the_participant(start, key):
     sent = many.send(start, jax.tree.map(lambda leaf: leaf[INDICES[0]], data), rng.fold(key, "x"))
     kept = sum(int(jnp.sum(leaf != 0)) for leaf in jax.tree.leaves(sent))
     assert 0.3 < kept / tree.size(sent) < 0.7
+
+
+def test_batches_of_other_participants_than_the_learning_are_refused(start, key):
+    learning = collaborative.make(toy.sgd(), SIZES)
+    with pytest.raises(errors.ConfigError, match=rf"made for {len(SIZES)} participants.*of 2;"):
+        learning.step(learning.init(start), toy.examples(), INDICES[:2], key)

@@ -106,3 +106,15 @@ def test_label_counts_sum_to_the_batch_whatever_the_gradient():
     even = jnp.array([0.5, 0.5])
     for bias in (jnp.array([2.0, 2.0]), jnp.array([jnp.nan, 0.0])):
         assert inversion.label_counts(bias, even, 5).sum() == 5
+
+
+def test_records_that_are_no_images_are_sought_without_variation():
+    gradient = lambda params, x, y: params * x
+    seen, y = jnp.array([[1.0, 2.0]]), jnp.zeros(1, jnp.int32)
+    start = jnp.full((1, 2), 0.5)
+    smooth = inversion.cosine(gradient, jnp.float32(1), seen, y)
+    with pytest.raises(errors.DataError, match=r"got \(1, 2\); other records take variation=0"):
+        inversion.search(smooth, start, steps=2)
+    plain = inversion.cosine(gradient, jnp.float32(1), seen, y, variation=0.0)
+    found = inversion.search(plain, start, steps=200, rate=0.02).x
+    np.testing.assert_allclose(found[0, 1] / found[0, 0], 2, rtol=0.05)

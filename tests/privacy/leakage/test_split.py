@@ -70,3 +70,10 @@ def test_a_property_of_every_record_is_refused():
     """Nothing was left of the records, and nothing said."""
     with pytest.raises(errors.DataError, match="nothing to tell apart"):
         split.balance(np.arange(8) % 2, np.ones(8, bool), seed=0)
+
+
+def test_lists_serve_as_arrays():
+    labels, holds = np.arange(40) % 2, np.arange(40) % 4 < 2
+    like = split.make(labels, holds, 2, seed=0)
+    found = split.make.__wrapped__(labels.tolist(), holds.tolist(), 2, seed=0)
+    np.testing.assert_array_equal(found.victim_property, like.victim_property)

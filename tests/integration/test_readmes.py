@@ -1,0 +1,38 @@
+"""What the systems' READMEs show a newcomer runs as it stands and says what it claims."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def shown(system: str) -> str:
+    """All Python of a README, one program."""
+    text = (ROOT / "experiments" / system / "README.md").read_text()
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """system -> (its names, the lines that it printed), in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def one(system):
+        names = {"__name__": "readme"}
+        exec(compile(shown(system), f"{system}/README.md", "exec"), names)
+        return names, capsys.readouterr().out.splitlines()
+
+    return one
+
+
+def test_backdoor(run):
+    _, (plain, kept) = run("backdoor")
+    assert float(plain) < 0.5 < 0.7 < float(kept)
+
+
+def test_leakage(run):
+    _, (area, decibels) = run("leakage")
+    assert float(area) > 0.9  # of chance 0.5
+    assert float(decibels) > 30  # one linear record is there to be read
