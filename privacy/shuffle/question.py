@@ -4,12 +4,14 @@
 accept, refuse and promise is written once, here.
 """
 
+import math
 from typing import Any
 
 from privacy.accounting import errors
 from privacy.accounting.bound import Adjacency, Status
 from privacy.shuffle import pair
 from privacy.shuffle.mechanisms import Mechanism
+from privacy.shuffle.twolevel import TwoLevel
 
 CLOSED = ("closed-standard", "closed-stronger")
 BOUNDS = ("standard", "stronger", "conjecture", "blanket", "exact", *CLOSED)
@@ -35,7 +37,8 @@ def check(
     """Checked (eps0, honest reports, name of the bound); arguments as in `privacy.shuffle.epsilon`.
 
     Raises:
-        PrivacyError, WrongAccountantError: what is asked has no answer here, and who has it.
+        PrivacyError, WrongAccountantError: what is asked has no answer here, and who has it; a
+            mechanism whose kinds of output are no distribution.
     """
     if shuffling != "reports":
         right = {
@@ -61,6 +64,8 @@ def check(
             " Gaussian by privacy.shuffle.continuous."
         )
     eps0 = errors.positive("eps0", eps0)
+    if mechanism is not None and eps0 <= LARGEST:
+        _check_level(mechanism, eps0)
     n = errors.count("n", n)
     missing = errors.count("colluders and dropouts", missing, 0)
     if n > MOST:
@@ -86,6 +91,25 @@ def check(
             ' not proved for it; use bound="blanket" or bound="standard".'
         )
     return eps0, n - missing, bound
+
+
+def _check_level(mechanism: Mechanism, eps0: float) -> None:
+    """Refuses kinds of output that are no distribution: a bound would be certified of nothing."""
+    level = mechanism.level(eps0)
+    kinds = f"{type(mechanism).__name__}.level({eps0:g})"
+    if not isinstance(level, TwoLevel) or level.eps0 != eps0:
+        raise errors.PrivacyError(
+            f"{kinds} should be a twolevel.TwoLevel of this eps0, got {level!r}."
+        )
+    shares = (level.only, level.both, level.neither)
+    high = math.exp(eps0)
+    total = (high + 1) * level.only + high * level.both + level.neither
+    if not (min(shares) >= 0 and abs(total - 1) < 1e-6):
+        raise errors.PrivacyError(
+            f"{kinds} gives the kinds of output probabilities that add up to {total:.6g}; only,"
+            " both and neither are theirs under the low density, so that (e^eps0 + 1) only + e^eps0"
+            " both + neither = 1."
+        )
 
 
 def require_replace(adjacency: Adjacency) -> None:
