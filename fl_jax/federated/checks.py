@@ -10,9 +10,39 @@ from fl_jax.federated import secure_aggregation as secure_sums
 from fl_jax.federated.aggregators.base import Aggregator, Stacked
 from fl_jax.federated.asynchronous.buffered import Buffered
 from fl_jax.federated.attacks.base import Attack
+from fl_jax.federated.client import Client
 from fl_jax.federated.defences.base import Defence
 from fl_jax.federated.sampling import Sampler
 from fl_jax.train.state import Variables
+
+# The kind of each part, and a factory that makes one.
+MADE = {
+    "client": (Client, "client.make(...)"),
+    "sampler": (Sampler | Buffered, "sampling.uniform(...)"),
+    "aggregator": (Aggregator, "mean.mean()"),
+    "attack": (Attack, "constrain_and_scale.constrain_and_scale(...)"),
+    "defence": (Defence, "norm_clip.norm_clip(...)"),
+}
+
+
+def made(**given) -> None:
+    """Refuses a part of another kind, such as a factory that was not called."""
+    for name, part in given.items():
+        kind, like = MADE[name]
+        if not isinstance(part, kind):
+            raise errors.ConfigError(
+                f"`{name}` takes the {name.capitalize()} that a factory such as {like} returns, but"
+                f" {type(part).__name__} came; call the factory, or make one of your functions."
+            )
+
+
+def several(what: str, found, count: int):
+    """What a slot returned, if it is as many things as it should be."""
+    if isinstance(found, Variables) or not isinstance(found, tuple) or len(found) != count:
+        kind = type(found).__name__
+        many = f"a tuple of {len(found)}" if type(found) is tuple else f"one {kind}"
+        raise errors.ConfigError(f"{what}, but {many} came.")
+    return found
 
 
 def parts(
@@ -113,6 +143,11 @@ def averaged(variables: Variables) -> None:
     Raises:
         ConfigError: a leaf that is not floating-point.
     """
+    if not isinstance(variables, Variables):
+        raise errors.ConfigError(
+            "a round begins with train.state.Variables(params, batch_stats), as"
+            f" Variables(*network.init(key)) makes them, but {type(variables).__name__} came."
+        )
     whole = [
         (name, leaf.dtype)
         for name, leaf in tree.named_leaves(variables).items()

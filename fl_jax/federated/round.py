@@ -85,7 +85,7 @@ def make(
     sampler: Sampler | Buffered,
     aggregator: Aggregator,
     attack: Attack | None = None,
-    defence: Defence = Defence(),
+    defence: Defence | None = None,
     server: optax.GradientTransformation | None = None,
     evaluate: Callable[[Variables, Any], PyTree] = lambda variables, data: {},
     inspect: Callable[[Stacked], PyTree] | None = None,
@@ -102,7 +102,7 @@ def make(
         aggregator: how updates become one step, from `aggregators`.
         attack: what compromised participants send, from `attacks`; None = they train honestly
             like everyone else.
-        defence: what the server does to updates and aggregate, from `defences`.
+        defence: what the server does to updates and aggregate, from `defences`; None = nothing.
         server: optimizer of the server, which takes minus the aggregate for a gradient, from
             `server.adaptive` or `train.optimizer`; batch statistics are always moved by the
             aggregate itself. None adds the aggregate.
@@ -118,18 +118,23 @@ def make(
         on plan, device count or the order of the cohort.
 
     Raises:
-        ConfigError: more compromised participants in a round than the attack sends updates for;
-            participants who come back sooner than the aggregator's noise is meant for;
+        ConfigError: a part that none of its factories made; more compromised participants in a
+            round than the attack sends updates for; participants who come back sooner than the
+            aggregator's noise is meant for;
             secure aggregation together with something that looks at single updates, with late
             updates, or with a range that cuts what the aggregator counts by. `init`:
-            variables that are not floating-point. The step, when it is traced: a population of
-            another size than the sampler's; a slot that returns something that is not like the
-            model, or an attack whose state changes its form.
+            variables that are no `Variables`, or not floating-point. The step, when it is traced:
+            a population of another size than the sampler's; a slot that returns something that is
+            not like the model, or an attack whose state changes its form.
     """
     if not isinstance(plan, cohort.Plan):
         raise errors.ConfigError(
             f"plan is a cohort.Plan, like cohort.Plan.parse('chunk:8'), got {plan!r}."
         )
+    defence = Defence() if defence is None else defence
+    checks.made(client=client, sampler=sampler, aggregator=aggregator, defence=defence)
+    if attack is not None:
+        checks.made(attack=attack)
     stacks = aggregator.sees is Stacked or inspect is not None
     stacks |= attack is not None and attack.sees is Stacked
     checks.parts(
@@ -234,10 +239,14 @@ def _step(parts: _Parts, state: RoundState, data: RoundData, key: Key[Array, ""]
     if session is not None:
         seen, told = _reveal(parts, state, arrived, session, key)
     inspection = () if parts.inspect is None else parts.inspect(seen)
-    aggregate, aggregator_state = rule.update(seen, state.aggregator)
+    aggregate, aggregator_state = checks.several(
+        "an aggregator's `update` returns (update, state)", rule.update(seen, state.aggregator), 2
+    )
     checks.alike("an aggregator returns one update", aggregate, state.variables)
-    aggregate, defence_state = parts.defence.server(
-        aggregate, state.defence, rng.fold(key, "defence")
+    aggregate, defence_state = checks.several(
+        "a defence's `server` returns (aggregate, state)",
+        parts.defence.server(aggregate, state.defence, rng.fold(key, "defence")),
+        2,
     )
     checks.alike("a defence's `server` returns the aggregate", aggregate, state.variables)
     aggregate = tree.cast(aggregate, state.variables)
@@ -373,7 +382,8 @@ def _strike(
     )
 
     def attacked(view):
-        return attack.update(view, state.attack, rng.fold(key, "attack"))
+        found = attack.update(view, state.attack, rng.fold(key, "attack"))
+        return checks.several("an attack's `update` returns (updates, state, info)", found, 3)
 
     def quiet(view):
         updates, after, info = jax.eval_shape(attacked, view)

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from fl_jax.core import errors, rng, tree
-from fl_jax.federated import client, population, round, sampling
+from fl_jax.federated import checks, client, population, round, sampling
 from fl_jax.federated.aggregators import (
     base,
     fldetector,
@@ -617,8 +617,7 @@ def test_no_defence_is_none():
 @pytest.mark.parametrize("start", [lambda v: v.params, lambda v: (v.params, v.batch_stats)])
 def test_a_round_begins_with_variables(start):
     with pytest.raises(errors.ConfigError, match=r"Variables\(\*network\.init\(key\)\) makes them"):
-        parts = algorithm().init.args
-        round._init.__wrapped__(*parts, start(toy.variables(jax.random.key(0))))
+        checks.averaged.__wrapped__(start(toy.variables(jax.random.key(0))))
 
 
 SENT = Attack(

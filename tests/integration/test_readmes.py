@@ -36,3 +36,10 @@ def test_leakage(run):
     _, (area, decibels) = run("leakage")
     assert float(area) > 0.9  # of chance 0.5
     assert float(decibels) > 30  # one linear record is there to be read
+
+
+def test_shuffle(run):
+    _, said = run("shuffle")
+    universal, eps0, rounds, lost, bound, own_rounds = map(float, " ".join(said).split())
+    assert universal < rounds < 10 * universal and eps0 > 1
+    assert lost <= bound < universal and bound < own_rounds < rounds
