@@ -43,3 +43,9 @@ def test_shuffle(run):
     universal, eps0, rounds, lost, bound, own_rounds = map(float, " ".join(said).split())
     assert universal < rounds < 10 * universal and eps0 > 1
     assert lost <= bound < universal and bound < own_rounds < rounds
+
+
+def test_membership(run):
+    _, (lira, rate, rmia) = run("membership")
+    assert float(lira) > 0.55 and float(rmia) > 0.55  # of chance 0.5
+    assert rate.startswith("Rate(value=0.")
