@@ -124,6 +124,11 @@ def train(
     """
     corpus = check(texts, lat, lon, parts, places, rows)
     settings = settings or Settings()
+    if not settings.steps > settings.warmup >= 0:
+        raise errors.ConfigError(
+            f"a training of {settings.steps} steps is over before its warmup of"
+            f" {settings.warmup}; take fewer steps of warmup, or more steps."
+        )
     start = prepare(settings, corpus)
     made = start.geocoder(fit(settings, corpus, start, folder, resume))
     made.told = tell(corpus, start.known, placeless, prose, seed=settings.seed)

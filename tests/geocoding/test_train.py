@@ -69,3 +69,8 @@ def test_refusals(made):
         train.train(["a", "b"], np.array([np.nan, 1.0]), lon[:2])
     with pytest.raises(errors.DataError, match="parts of 1"):
         train.train(["a", "b"], lat[:2], lon[:2], parts=[("a", "")])
+
+
+def test_a_training_that_ends_within_its_warmup_is_refused():
+    with pytest.raises(errors.ConfigError, match="30 steps is over before its warmup of 50; take"):
+        train.train(["Lyon"], np.array([45.8]), np.array([4.8]), settings=Settings(steps=30))
