@@ -7,7 +7,9 @@ the same on one device or eight, in any order of clients, and after a resume.
 import zlib
 
 import jax
+import numpy as np
 
+from fl_jax.core import errors
 from fl_jax.core.types import Array, Key
 
 
@@ -17,6 +19,9 @@ def fold(key: Key[Array, ""], *ids) -> Key[Array, ""]:
     A name is folded in as its CRC-32, so `fold(key, "train", round, client)` reads as it means
     and two purposes never share a stream.
 
+    Raises:
+        ConfigError: a number, such as a seed, in place of a key.
+
     Example:
         >>> import jax
         >>> key = jax.random.key(0)
@@ -25,6 +30,10 @@ def fold(key: Key[Array, ""], *ids) -> Key[Array, ""]:
         >>> bool(fold(key, "train", 3) == fold(key, "attack", 3))
         False
     """
+    if isinstance(key, int | np.integer):
+        raise errors.ConfigError(
+            f"a random key should come, but the number {key} did; take jax.random.key({key})."
+        )
     for i in ids:
         key = jax.random.fold_in(key, zlib.crc32(i.encode()) if isinstance(i, str) else i)
     return key

@@ -230,19 +230,18 @@ def single_shot(
     return Sampler(sample, participants, len(attackers))
 
 
-def everyone(participants: int) -> Sampler:
-    """All participants, every round, in order of their ids."""
-    errors.whole("participants", participants, least=1)
+def everyone(participants: int, *, attackers: Sequence[int] = ()) -> Sampler:
+    """All participants, every round, in order of their ids; attackers act in each."""
+    _check(participants, participants, attackers, fit=False)
+    compromised = np.zeros(participants, bool)
+    compromised[list(attackers)] = True
 
     def sample(key, round):
         del key, round
-        return Cohort(
-            jnp.arange(participants),
-            jnp.zeros(participants, bool),
-            jnp.ones(participants, bool),
-        )
+        ids = jnp.arange(participants)
+        return Cohort(ids, jnp.asarray(compromised), jnp.ones(participants, bool))
 
-    return Sampler(sample, participants)
+    return Sampler(sample, participants, int(compromised.sum()))
 
 
 def check_population(people: Population, participants: int) -> None:

@@ -91,8 +91,14 @@ def attack(
         ids: (audited, population) record numbers; given, they are checked to be disjoint.
 
     Raises:
-        DataError: another number of models, or a population that overlaps the audited records.
+        DataError: another number of models, a population that overlaps the audited records, or
+            one that is no table.
     """
+    if not isinstance(population, table.Scores):
+        raise errors.DataError(
+            "the population should be the table of records that no model trained on, but"
+            f" {type(population).__name__} came; make one with `table.make`."
+        )
     if scores.shadow.shape[1] != population.shadow.shape[1]:
         raise errors.DataError(
             f"records and population need the same models, got {scores.shadow.shape[1]} and"

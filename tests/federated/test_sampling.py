@@ -106,7 +106,11 @@ def test_a_sampler_knows_how_many_attackers_a_round_can_hold():
 
 def test_everyone_is_everyone():
     drawn = sampling.everyone(4).draw(jax.random.key(0), 0)
-    assert drawn.ids.tolist() == [0, 1, 2, 3]
+    assert drawn.ids.tolist() == [0, 1, 2, 3] and not drawn.malicious.any()
+    attacked = sampling.everyone(4, attackers=[2, 0])
+    drawn = attacked.draw(jax.random.key(0), 0)
+    assert drawn.malicious.tolist() == [True, False, True, False] and drawn.active.all()
+    assert attacked.attackers == 2
 
 
 @pytest.mark.parametrize(
@@ -138,6 +142,7 @@ def test_everyone_is_everyone():
         (lambda: sampling.cyclic(10, 1, 2, attackers=[10]), "attacker 10 is not one"),
         (lambda: sampling.cyclic_poisson(9, 1.5, 3), r"sampling rate must lie in \(0, 1\]"),
         (lambda: sampling.cyclic_poisson(9, 0.5, 10), "9 participants do not fill 10 blocks"),
+        (lambda: sampling.everyone(3, attackers=[3]), r"attacker 3 is not one of .* 0\.\.2"),
         (lambda: sampling.everyone(0), "participants must be a whole number of 1 or more, got 0"),
     ],
 )
