@@ -119,9 +119,9 @@ def load_hf(folder, *, dtype=None, sharding: PyTree | None = None) -> tuple[PyTr
         sharding: of each parameter, from `fl_jax.bloom.sharding.parameters`; None = one device.
 
     Raises:
-        DataError: a file that is damaged, a tensor that is missing, unknown, or of another
-            shape than config.json makes it: which one, what was expected, what was found; numbers
-            that `dtype` does not hold.
+        DataError: no such folder, a file that is damaged, a tensor that is missing, unknown, or of
+            another shape than config.json makes it: which one, what was expected, what was found;
+            numbers that `dtype` does not hold.
         ConfigError: a dtype that is no floating one.
     """
     check_dtype(dtype)
@@ -416,7 +416,12 @@ def read_config(folder) -> Config:
     """
     path = pathlib.Path(folder) / "config.json"
     if not path.is_file():
-        raise errors.DataError(f"{folder} has no config.json; is it an HF checkpoint?")
+        raise errors.DataError(
+            f"{folder} has no config.json; is it an HF checkpoint?"
+            if path.parent.is_dir()
+            else f"there is no folder {folder}; download the checkpoint and give its folder:"
+            " nothing is fetched from the hub by name."
+        )
     try:
         raw = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

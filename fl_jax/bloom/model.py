@@ -97,6 +97,7 @@ def apply(
     Raises:
         DataError: a mask of another shape, or tokens that are no ids of the vocabulary (checked
             where they are concrete).
+        ConfigError: parameters of another number of layers.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -139,7 +140,11 @@ def hidden(
 
     Returns:
         (states, the cache with these tokens in it, or None).
+
+    Raises:
+        ConfigError: a cache that is too small, or parameters of another number of layers.
     """
+    check_layers(params, config)
     dtype = jnp.dtype(config.dtype)
     mask = None if mask is None else mask.astype(bool)
     context = Context(config, mask, segments, key)
@@ -183,6 +188,21 @@ def logits(
     table = params["embedding"]["table"].astype(config.dtype)
     wide = dtypes.wide(x.dtype)
     return jnp.einsum("bth,vh->btv", x, table, preferred_element_type=wide)
+
+
+def check_layers(params: PyTree, config: Config) -> None:
+    """Refuses parameters of another depth, stacked or one by one.
+
+    Raises:
+        ConfigError: the config has more layers, or fewer.
+    """
+    layers = params["layers"]
+    held = len(layers if isinstance(layers, list) else layers["qkv"]["bias"])
+    if held != config.layers:
+        raise errors.ConfigError(
+            f"the parameters have {held} layers and the config {config.layers}; give the config"
+            " that the parameters were made or loaded with."
+        )
 
 
 def unstack(tree: PyTree, count: int) -> list[PyTree]:

@@ -27,9 +27,9 @@ class Trainer(NamedTuple):
     init: Callable[..., states.TrainState]
     """key -> state, or (key, params) -> state that starts from these parameters"""
     step: Callable[..., tuple[states.TrainState, states.StepInfo]]
-    """(state, batch, key) -> (state, info), compiled; the state given is used up. Tokens and spans
-    of a NumPy batch that are none are refused, arrays of other shapes, and rows that the mesh does
-    not divide"""
+    """(state, batch, key) -> (state, info), compiled; the state given is used up. What is no
+    batch (`loss`) is refused, tokens and spans of a NumPy one that are none, arrays of other
+    shapes, and rows that the mesh does not divide"""
     raw: Callable[..., tuple[states.TrainState, states.StepInfo]]
     """the same function, neither compiled nor placed, to be lifted by `vmap`"""
     lower: Callable[..., jax.stages.Lowered]
@@ -82,14 +82,25 @@ def make(
 
     def check(batch):
         """What the compiled step would clamp or fail on without a sentence; host arrays only."""
+        if not isinstance(batch, dict) or "tokens" not in batch:
+            came = f"one with {list(batch)}" if isinstance(batch, dict) else type(batch).__name__
+            raise errors.DataError(
+                f"a batch is a dictionary with `tokens`, got {came}; give {{'tokens': array}}."
+            )
         tokens = batch["tokens"]
-        if isinstance(tokens, np.ndarray):
+        if not isinstance(tokens, jax.Array):
             check_tokens(tokens, config.vocab)
-        if tokens.shape[1] < 2:
+        if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise errors.DataError(
                 "a row of a batch is inputs and, one later, labels: two tokens at least, got"
-                f" {tokens.shape[1]}."
+                f" {tokens.shape[1] if tokens.ndim == 2 else f'tokens of shape {tokens.shape}'}."
             )
+        for name, array in batch.items():
+            if not hasattr(array, "shape"):
+                raise errors.DataError(
+                    f"{name} of a batch is an array, got a {type(array).__name__}; give"
+                    f" np.asarray({name})."
+                )
         rows, time = tokens.shape
         shapes = {"segments": (rows, time), "spans": (rows, time), "weights": (rows, time - 1)}
         for name, shape in {**shapes, "mask": (rows,)}.items():
@@ -116,7 +127,7 @@ def make(
         compiled = jax.jit(raw, donate_argnums=0, compiler_options=options)
 
         @functools.wraps(compiled)
-        def alone(state, batch: dict, key):
+        def alone(state, batch, key):
             check(batch)
             return compiled(state, batch, key)
 
@@ -137,7 +148,7 @@ def make(
             return jax.jit(begin, out_shardings=placed)(key, params)
 
     @functools.wraps(compiled)
-    def step(state: PyTree, batch: dict, key):
+    def step(state: PyTree, batch, key):
         check(batch)
         batch = {name: jax.device_put(a, of_rank(a)) for name, a in batch.items()}
         with meshes.use(mesh):

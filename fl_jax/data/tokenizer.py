@@ -275,9 +275,12 @@ def load(path) -> Tokenizer:
     """A byte-level BPE from HF's tokenizer.json.
 
     Raises:
-        DataError: the file is no JSON, or uses parts that are not understood here: which one.
+        DataError: there is no such file, it is no JSON, or uses parts that are not understood
+            here: which one.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise errors.DataError(f"{path} is a folder; give the tokenizer.json in it.")
     if not path.is_file():
         raise errors.DataError(f"there is no {path}.")
     if path.stat().st_size > LIMIT:

@@ -44,8 +44,12 @@ def check_mask(mask, tokens) -> None:
     """Refuses a mask that does not say of every token whether it is there.
 
     Raises:
-        DataError: a mask of another shape than the tokens. None is no mask and passes.
+        DataError: no array, or of another shape than the tokens. None is no mask and passes.
     """
+    if mask is not None and not hasattr(mask, "shape"):
+        raise errors.DataError(
+            f"a mask is an array (batch, time), got a {type(mask).__name__}; give np.asarray(mask)."
+        )
     if mask is not None and mask.shape != tokens.shape:
         raise errors.DataError(
             f"the mask has a value for every token, {tokens.shape}, but {mask.shape} came."

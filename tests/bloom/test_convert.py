@@ -166,6 +166,11 @@ def test_legacy_configs_are_read(folder):
         convert.read_config(folder)
 
 
+def test_a_name_on_the_hub_is_no_folder():
+    with pytest.raises(errors.DataError, match="no folder bigscience/bloom-560m; download the"):
+        bloom.load_hf("bigscience/bloom-560m")
+
+
 def test_every_setting_of_a_config_comes_back(tmp_path):
     """Under HF's names."""
     own = {

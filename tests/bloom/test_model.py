@@ -202,6 +202,12 @@ def test_what_cannot_be_is_refused(params):
         model.apply(params, CONFIG, jnp.array([[-1]]))
     with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot take 8"):
         model.hidden(params, CONFIG, golden.TOKENS, cache=model.empty_cache(CONFIG, 1, 4))
+    for scan in (True, False):
+        with pytest.raises(errors.ConfigError, match="have 2 layers and the config 3;"):
+            model.apply(params, with_(layers=3, scan=scan), golden.TOKENS)
+    apart = {**params, "layers": model.unstack(params["layers"], 2)}
+    with pytest.raises(errors.ConfigError, match="have 2 layers and the config 1;"):
+        model.apply(apart, with_(layers=1, scan=False), golden.TOKENS)
     with pytest.raises(errors.ConfigError, match="7 heads do not divide"):
         with_(heads=7)
     with pytest.raises(

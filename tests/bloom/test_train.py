@@ -170,6 +170,17 @@ def test_batches_that_cannot_be_are_refused(one):
         many.step(None, batch(rows=8), None)
     with pytest.raises(errors.DataError, match="two tokens at least, got 1"):
         one.step(None, {"tokens": np.zeros((8, 1), np.int32)}, None)
+    tokens = batch()["tokens"]
+    for given, came in [(tokens, "ndarray;"), ({"token": tokens}, r"one with \['token'\];")]:
+        with pytest.raises(errors.DataError, match=f"dictionary with `tokens`, got {came}"):
+            one.step(None, given, None)
+    with pytest.raises(errors.DataError, match=r"integers \(batch, time\), got a list;"):
+        one.step(None, {"tokens": tokens.tolist()}, None)
+    with pytest.raises(errors.DataError, match=r"got tokens of shape \(17,\)"):
+        one.step(None, {"tokens": jnp.asarray(tokens[0])}, None)
+    for name in ("spans", "mask"):
+        with pytest.raises(errors.DataError, match=f"{name} of a batch is an array, got a list"):
+            one.step(None, batch() | {name: [[0] * 17] * 8}, None)
     for name, shape in [("segments", (8, 16)), ("spans", (1, 17)), ("weights", (8, 17))]:
         given = batch() | {name: np.ones(shape, np.int32)}
         with pytest.raises(errors.DataError, match=f"{name} of a batch of tokens"):

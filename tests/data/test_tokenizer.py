@@ -135,6 +135,13 @@ def test_files_that_are_not_understood_are_refused(words, tmp_path, change, why)
         tokenizer.load(path)
 
 
+def test_the_folder_is_not_the_file(tmp_path):
+    with pytest.raises(errors.DataError, match=r"is a folder; give the tokenizer\.json in it"):
+        tokenizer.load(tmp_path)
+    with pytest.raises(errors.DataError, match=r"there is no .*tokenizer\.json"):
+        tokenizer.load(tmp_path / "tokenizer.json")
+
+
 def test_text_that_is_no_unicode_is_refused(words):
     with pytest.raises(errors.DataError, match="no Unicode"):
         words.encode("a\ud800")

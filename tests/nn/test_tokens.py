@@ -36,5 +36,7 @@ def test_a_mask_has_a_value_for_every_token():
     for shape in [(1, 4), (2, 3), (3,)]:
         with pytest.raises(errors.DataError, match=r"every token, \(1, 3\), but"):
             check_mask(jnp.ones(shape), tokens)
+    with pytest.raises(errors.DataError, match=r"an array \(batch, time\), got a list; give np"):
+        check_mask([[1, 1, 1]], tokens)
     check_mask(jnp.ones((1, 3)), tokens)
     check_mask(None, tokens)
