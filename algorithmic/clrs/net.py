@@ -50,6 +50,8 @@ class Config:
     stop: bool = False  # a head that learns when to end
 
     def __post_init__(self):
+        errors.one_of("processor", self.processor, processors.NAMES)
+        errors.one_of("aggregator", self.aggregator, processors.AGGREGATORS)
         errors.one_of("history", self.history, history.NAMES)
         if self.forget and self.history != "gated":
             raise errors.ConfigError(

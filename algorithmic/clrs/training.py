@@ -46,6 +46,9 @@ class Training:
     grouping: str = "shared"  # tasks that share a trace: as many as can, or those that are alike
     plan: str = "scan"  # how the tasks of a group run under update="mean": scan (CPU) or vmap
 
+    def __post_init__(self):
+        check(self)
+
 
 class State(NamedTuple):
     """Everything the next update needs."""
@@ -245,7 +248,6 @@ def make(model: net.Config, config: Training):
     Returns:
         step(state, batch, key) -> (state, info), pure; `batch` from `batch(key, config)`.
     """
-    check(config)
     for_shared, for_own = _optimizers(config)
     all_groups = groups(config)
     tables = [net.tables(g) for g in all_groups]

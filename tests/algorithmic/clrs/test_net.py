@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from algorithmic.clrs import decoders, lanes, net, processors, samplers, training
+from fl_jax.core import errors
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import direct
@@ -115,6 +116,18 @@ def test_chunks_of_whole_trajectories_lose_what_whole_lanes_lose():
     run = jax.jit(lambda lane: net.run(shared, own, table, lane, MODEL))
     (_, *one), (_, *two) = run(lanes.whole(runs)), run(packed)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), one, two)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"processor": "mpn"}, "unknown processor 'mpn'; did you mean 'mpnn'"),
+        ({"aggregator": "mean"}, "unknown aggregator 'mean'"),
+    ],
+)
+def test_names_that_are_not_known_are_refused_at_once(given, said):
+    with pytest.raises(errors.ConfigError, match=said):
+        net.Config(**given)
 
 
 def test_the_gate_starts_nearly_closed():

@@ -88,9 +88,8 @@ def test_smaller_graphs_have_as_many_pairs_of_nodes():
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, words):
-    config = training.Training(**{"tasks": ("minimum",), **change})
     with pytest.raises(errors.ConfigError, match=words):
-        training.check(config)
+        training.Training(**{"tasks": ("minimum",), **change})
 
 
 # Plain descent: Adam makes a step of a gradient that is nothing but rounding.
