@@ -130,6 +130,11 @@ def check(network: Network, start, conditions: Conditions) -> tuple[Conditions, 
     Raises:
         ConfigError: what `integrate` refuses.
     """
+    if not isinstance(conditions, Conditions):
+        raise errors.ConfigError(
+            f"the conditions should be those of rates.conditions, but {type(conditions).__name__}"
+            " came; join the cells of a list with rates.stack."
+        )
     conditions = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), conditions)
     if np.ndim(conditions.density) == 0:
         conditions = jax.tree.map(lambda leaf: leaf[None], conditions)

@@ -9,6 +9,7 @@ from algorithmic.disks import bdf, chemistry, radiation
 from algorithmic.disks.network import Network
 from algorithmic.disks.radiation import SHIELDED, Grid, Tables
 from algorithmic.disks.rates import Settings
+from fl_jax.core import errors
 
 THINNEST = 1.0  # hydrogen nuclei [cm^-3]; thinner gas is neither solved nor in the light's way
 
@@ -29,7 +30,7 @@ def solve(
     grid: Grid,
     *,
     years: float = 1e6,
-    tables: Tables,
+    tables: Tables | None = None,
     settings: Settings = Settings(),
     options: bdf.Options = bdf.Options(rtol=1e-4, atol=1e-18),
     threads: int | None = None,
@@ -44,7 +45,7 @@ def solve(
         start: initial abundances (N,), the same in all cells.
         grid: of the disk.
         years: age [yr].
-        tables: shielding.
+        tables: shielding; None is `Tables.load()`, which needs no files and holds none of N2.
         settings: rate forms.
         options: tolerances.
         threads: see `chemistry.integrate`.
@@ -52,7 +53,17 @@ def solve(
         thinnest: hydrogen nuclei below which a cell is left at `start` and shades none [cm^-3].
             Keep it low: the gas below lacks the shade of what is left out.
         progress: called with the number of cells of each finished wavefront.
+
+    Raises:
+        ConfigError: a network with N2 and no tables; what `chemistry.integrate` refuses.
     """
+    if tables is None:
+        if "N2" in network.species:
+            raise errors.ConfigError(
+                "the network has N2, whose shielding needs the published tables; give"
+                " tables=Tables.load(folder), or Tables.load() to leave N2 without shielding."
+            )
+        tables = Tables.load()
     radii, layers = grid.density.shape
     x = np.broadcast_to(start, (radii, layers, len(start))).copy()
     converged = np.zeros((radii, layers), bool)

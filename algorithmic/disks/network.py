@@ -113,7 +113,8 @@ def build(reactions: Sequence[Reaction], *, check: bool = True) -> Network:
 
     Raises:
         DataError: no reaction, one that does not balance, more than three reactants or five
-            products, an alpha below 0, or a lowest temperature above the highest.
+            products, a string in place of their tuple, an alpha below 0, or a lowest temperature
+            above the highest.
     """
     if not reactions:
         raise errors.DataError("a network needs at least one reaction, but none was found.")
@@ -192,6 +193,12 @@ def _exclude(network: Network, a: int, b: int) -> bool:
 
 
 def _sizes(reaction: Reaction) -> None:
+    for side in ("reactants", "products"):
+        if isinstance(getattr(reaction, side), str):
+            raise errors.DataError(
+                f"the {side} of {reaction.where or 'a reaction'} should be a tuple of species, but"
+                f" the string {getattr(reaction, side)!r} came; write ('CO',) for one."
+            )
     if not 1 <= len(reaction.reactants) <= REACTANTS or len(reaction.products) > PRODUCTS:
         raise errors.DataError(
             f"{reaction.where or 'a reaction'} has {len(reaction.reactants)} reactants and"

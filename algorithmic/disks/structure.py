@@ -1,7 +1,8 @@
 """The gas of a disk: surface density, two-layer temperature, hydrostatic density.
 
 Williams & Best (2014) with the density normalised over both sides of the midplane. All functions
-are pure and differentiable; lengths in au, the rest in cgs.
+are pure and differentiable; lengths in au, the rest in cgs. They take parameters as they come,
+traced ones too: `radiation.make_grid` refuses those that no disk has.
 """
 
 from typing import NamedTuple

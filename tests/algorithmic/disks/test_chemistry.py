@@ -161,6 +161,8 @@ def test_bad_cells_are_sentences():
     for cell in (rates.conditions(np.ones(2), 10.0, 1.0), rates.conditions(1.0, np.ones(2), 1.0)):
         with pytest.raises(errors.ConfigError, match=r"join cells with rates\.stack"):
             chemistry.integrate(net, x0, cell, [1.0])
+    with pytest.raises(errors.ConfigError, match=r"list came; join .* with rates\.stack"):
+        chemistry.check.__wrapped__(net, x0, [CELLS["dark"], CELLS["pdr"]])
     none = jax.tree.map(lambda a: a[:0], rates.stack([rates.conditions(1e4, 10.0, 1.0)]))
     with pytest.raises(errors.ConfigError, match="no cell came"):
         chemistry.integrate(net, x0, none, [1.0])

@@ -44,6 +44,10 @@ def test_stoichiometry_conserves_elements_and_charge():
 def test_unbalanced_unknown_and_absent_are_refused():
     with pytest.raises(errors.DataError, match=r"does not balance.*\+1 H"):
         network.build([Reaction(("C",), ("C", "H"), "photo", 1.0)])
+    with pytest.raises(errors.DataError, match="reactants of a reaction should be a tuple"):
+        network.build([Reaction("C + O", ("CO",), "arrhenius", 1.0)])
+    with pytest.raises(errors.DataError, match=r"products of mine\.csv line 1 .* 'CO' came"):
+        network.build([Reaction(("C", "O"), "CO", "arrhenius", 1.0, where="mine.csv line 1")])
     net = hand.co_h2()
     with pytest.raises(errors.ConfigError, match="unknown species 'COO'"):
         network.abundances(net, {"COO": 1.0})

@@ -9,6 +9,7 @@ from algorithmic.disks import (
     hand,
     ionisation,
     model,
+    network,
     population,
     radiation,
     shielding,
@@ -76,7 +77,7 @@ def test_columns_and_a_small_disk():
     np.testing.assert_allclose(grid.zeta_cr, dark.zeta)
     assert (grid.zeta[:, 0] > 2 * grid.zeta_cr[:, 0]).all()
     net = hand.co_h2()
-    found = model.solve(net, population.start(net), grid, tables=radiation.Tables.load(), threads=1)
+    found = model.solve(net, population.start(net), grid, threads=1)  # with tables of no files
     assert found.converged[found.solved].all()
     co = found.x[:, :, net.index("CO")]
     assert co[1, -1] > 1e-4 > co[1, 0]  # carbon is in CO at the midplane, not high up
@@ -87,6 +88,15 @@ def test_columns_and_a_small_disk():
         shade.add(i, front - i, found.x)
     lowest = up["CO"][-1]  # of the outer midplane cell
     assert 0 < lowest < 1.5e-4 * grid.up[3, 3]
+
+
+def test_a_network_with_nitrogen_asks_for_the_table_of_its_shielding():
+    grid = radiation.make_grid(
+        structure.Disk(), radiation.Light(), np.geomspace(5, 50, 2), radiation.heights(2)
+    )
+    net = network.build([network.Reaction(("N", "N"), ("N2",), "arrhenius", 1e-20)])
+    with pytest.raises(errors.ConfigError, match="the network has N2, whose shielding needs"):
+        model.solve(net, network.abundances(net, {"N": 1.0}), grid)
 
 
 def test_gas_too_thin_to_be_solved_shades_nothing():
