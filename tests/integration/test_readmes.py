@@ -49,3 +49,9 @@ def test_membership(run):
     _, (lira, rate, rmia) = run("membership")
     assert float(lira) > 0.55 and float(rmia) > 0.55  # of chance 0.5
     assert rate.startswith("Rate(value=0.")
+
+
+def test_bloom(run):
+    names, (said, shape) = run("bloom")
+    assert said == "[' Paris.', ' Rome.', ' Madrid.', ' Oslo.']"
+    assert shape == f"({len(names['rows'].tokens)}, 32, {names['words'].size})"
