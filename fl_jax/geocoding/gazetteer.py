@@ -64,7 +64,16 @@ class Gazetteer(NamedTuple):
         return self.regions[at].code if at >= 0 else ""
 
     def display(self, row: int) -> str:
-        """Name, division and country of a place, as people write it."""
+        """Name, division and country of a place, as people write it.
+
+        Raises:
+            DataError: -1, which stands for no place in an answer.
+        """
+        if row < 0:
+            raise errors.DataError(
+                f"row {row} is no place; an answer that is none has a label"
+                " (`service.formats.label`), a mention that is none a region."
+            )
         parts = [self.names[row]]
         for at in (int(self.admin1[row]), int(self.country[row])):
             if at >= 0 and self.regions[at].name not in parts:

@@ -28,6 +28,12 @@ def test_names_and_alternates(small):
     assert (np.diff(small.population) <= 0).all()
 
 
+def test_no_place_has_no_name(small):
+    """-1 in an answer would count from the end."""
+    with pytest.raises(errors.DataError, match=r"row -1 is no place; .*formats\.label"):
+        small.display(-1)
+
+
 def test_typed_coordinates_are_on_the_right_side_of_the_earth(small):
     row = rows(small, "Sydney")[0]
     assert small.lat[row] < 0 < small.lon[row]

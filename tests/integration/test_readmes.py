@@ -5,13 +5,16 @@ import re
 
 import pytest
 
+from fl_jax.geocoding import store
+from tests.geocoding import toy
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def shown(system: str) -> str:
-    """All Python of a README, one program."""
+def shown(system: str, blocks: int | None = None) -> str:
+    """All Python of a README, or its first blocks, as one program."""
     text = (ROOT / "experiments" / system / "README.md").read_text()
-    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:blocks])
 
 
 @pytest.fixture
@@ -19,9 +22,9 @@ def run(capsys, tmp_path, monkeypatch):
     """system -> (its names, the lines that it printed), in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    def one(system):
+    def one(system, blocks=None):
         names = {"__name__": "readme"}
-        exec(compile(shown(system), f"{system}/README.md", "exec"), names)
+        exec(compile(shown(system, blocks), f"{system}/README.md", "exec"), names)
         return names, capsys.readouterr().out.splitlines()
 
     return one
@@ -55,3 +58,18 @@ def test_bloom(run):
     names, (said, shape) = run("bloom")
     assert said == "[' Paris.', ' Rome.', ' Madrid.', ' Oslo.']"
     assert shape == f"({len(names['rows'].tokens)}, 32, {names['words'].size})"
+
+
+def test_geocoding(run, monkeypatch):
+    """With a geocoder of the embedded cities for the run's; training is shown, not run."""
+    monkeypatch.setattr(store, "load", lambda folder: toy.trained())
+    _, said = run("geocoding", 1)
+    bergen, place, region, lyon, near, *_ = said  # and of "hm" nothing
+    assert bergen.startswith("a harbour in Bergen, Norway 60.39 5.33 ")
+    assert place == "  is Bergen, Norway" and region.startswith("  MultiPolygon")
+    assert lyon.startswith("50 km north of Lyon 46.19")
+    assert near == "  about 50 km from Lyon, France"
+    assert [line.rsplit(" ", 1)[0] for line in said[6:]] == [
+        "Lyon place Lyon, France",
+        "Switzerland country Switzerland",
+    ]
