@@ -6,6 +6,7 @@ solved in wavefronts from the upper inner corner: the cell (i, j) after (i - 1, 
 where j counts layers from the top.
 """
 
+import pathlib
 from typing import NamedTuple
 
 import jax
@@ -66,6 +67,7 @@ class Tables(NamedTuple):
         """The published tables from a folder, or what needs none."""
         if folder is None:
             return cls(shielding.coarse_co(), None)
+        folder = pathlib.Path(folder)
         return cls(
             shielding.read_table(folder / "co_shielding.csv"),
             shielding.read_table(folder / "n2_shielding.csv"),

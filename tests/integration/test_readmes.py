@@ -73,3 +73,12 @@ def test_geocoding(run, monkeypatch):
         "Lyon place Lyon, France",
         "Switzerland country Switzerland",
     ]
+
+
+def test_disks(run):
+    names, (said, converged, flux) = run("disks")
+    lit, dark = map(float, said.strip("[]").split())
+    assert lit < 1e-6 and 1e-4 < dark < 1.401e-4 and converged == "True"  # of all carbon, 1.4e-4
+    with names["jax"].enable_x64(True):
+        thin = names["forward"].line_flux(names["setup"], {}, names["co"] - 3)
+    assert 0 < float(thin) < 0.1 * float(flux)

@@ -64,7 +64,7 @@ def test_shielding_tables():
         for h2, own, _ in cases:
             got = float(shielding.theta(coarse, 50.0, h2, own))
             assert abs(np.log10(got / at(h2, own))) < 0.02
-        n2 = shielding.read_table(DATA / "shielding" / "n2_shielding.csv")
+        n2 = radiation.Tables.load(str(DATA / "shielding")).n2
         assert float(shielding.theta(n2, 50.0, 1e14, 1e16)) == pytest.approx(0.04292, rel=1e-3)
 
 
