@@ -92,13 +92,14 @@ def attack(
 
     Raises:
         DataError: another number of models, a population that overlaps the audited records, or
-            one that is no table.
+            what is no table.
     """
-    if not isinstance(population, table.Scores):
-        raise errors.DataError(
-            "the population should be the table of records that no model trained on, but"
-            f" {type(population).__name__} came; make one with `table.make`."
-        )
+    for what, given in (("audited", scores), ("population's", population)):
+        if not isinstance(given, table.Scores):
+            raise errors.DataError(
+                f"the {what} records need a table of scores, but {type(given).__name__} came; make"
+                " it with `table.make`."
+            )
     if scores.shadow.shape[1] != population.shadow.shape[1]:
         raise errors.DataError(
             f"records and population need the same models, got {scores.shadow.shape[1]} and"

@@ -75,5 +75,7 @@ def test_bad_input_is_refused():
         rmia.attack(good, table.make(np.full(3, 0.5), np.full((3, 3), 0.5)))
     with pytest.raises(errors.DataError, match="population is empty"):
         rmia.exceeding(np.ones(2), np.ones(0))
-    with pytest.raises(errors.DataError, match=r"should be the table of records .* NoneType came"):
+    with pytest.raises(errors.DataError, match=r"population's records need a table .* NoneType"):
         rmia.attack.__wrapped__(good, None)
+    with pytest.raises(errors.DataError, match=r"audited records need a table .* ndarray"):
+        rmia.attack.__wrapped__(good.target, good)
