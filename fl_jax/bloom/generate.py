@@ -53,8 +53,8 @@ def generate(
 
     Raises:
         ConfigError: no tokens to add, a cache that is too small, drawing without a key, several
-            samples that would be alike, stops of another vocabulary, parameters of another number
-            of layers, or rows that the mesh does not divide.
+            samples that would be alike, stops of another vocabulary, parameters of another size
+            than the config's, or rows that the mesh does not divide.
         DataError: a mask of another shape; tokens that are no ids of the vocabulary, or a prompt
             that ends in padding (checked where they are concrete).
 

@@ -50,7 +50,7 @@ def ready(params: PyTree, config: Config, mesh: meshes.Mesh | None = None) -> Re
 
 
 def _lay(params, config):
-    model.check_layers(params, config)
+    model.check_shape(params, config)
     params = jax.tree.map(lambda a: a.astype(config.dtype), params)
     if not _lean(config):
         return params, None

@@ -97,7 +97,7 @@ def apply(
     Raises:
         DataError: a mask of another shape, or tokens that are no ids of the vocabulary (checked
             where they are concrete).
-        ConfigError: parameters of another number of layers.
+        ConfigError: parameters of another size than the config's.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -142,9 +142,9 @@ def hidden(
         (states, the cache with these tokens in it, or None).
 
     Raises:
-        ConfigError: a cache that is too small, or parameters of another number of layers.
+        ConfigError: a cache that is too small, or parameters of another size.
     """
-    check_layers(params, config)
+    check_shape(params, config)
     dtype = jnp.dtype(config.dtype)
     mask = None if mask is None else mask.astype(bool)
     context = Context(config, mask, segments, key)
@@ -190,19 +190,23 @@ def logits(
     return jnp.einsum("bth,vh->btv", x, table, preferred_element_type=wide)
 
 
-def check_layers(params: PyTree, config: Config) -> None:
-    """Refuses parameters of another depth, stacked or one by one.
+def check_shape(params: PyTree, config: Config) -> None:
+    """Refuses parameters of another model than the config's, layers stacked or one by one.
 
     Raises:
-        ConfigError: the config has more layers, or fewer.
+        ConfigError: another vocabulary (whose ids would be clamped in silence), width, depth or
+            number of heads.
     """
-    layers = params["layers"]
-    held = len(layers if isinstance(layers, list) else layers["qkv"]["bias"])
-    if held != config.layers:
-        raise errors.ConfigError(
-            f"the parameters have {held} layers and the config {config.layers}; give the config"
-            " that the parameters were made or loaded with."
-        )
+    layers, (vocab, hidden) = params["layers"], params["embedding"]["table"].shape
+    bias = (layers[0] if isinstance(layers, list) else layers)["qkv"]["bias"]
+    depth = len(layers) if isinstance(layers, list) else len(bias)
+    found = {"vocab": vocab, "hidden": hidden, "layers": depth, "heads": bias.shape[-3]}
+    for name, size in found.items():
+        if size != getattr(config, name):
+            raise errors.ConfigError(
+                f"the parameters have {name}={size} and the config {name}={getattr(config, name)};"
+                " give the config that the parameters were made or loaded with."
+            )
 
 
 def unstack(tree: PyTree, count: int) -> list[PyTree]:

@@ -115,7 +115,7 @@ def test_refusals(params):
         generate.generate(params, CONFIG, jnp.array([[5, 40]]), count=5)
     for scan in (True, False):
         deep = dataclasses.replace(CONFIG, layers=3, scan=scan)
-        with pytest.raises(errors.ConfigError, match="have 2 layers and the config 3;"):
+        with pytest.raises(errors.ConfigError, match="have layers=2 and the config layers=3;"):
             generate.generate(params, deep, jnp.array([[5, 9, 2]]), count=5)
     with pytest.raises(errors.DataError, match="a prompt is empty"):
         generate.pad_left([[1], []], 3)

@@ -1,6 +1,7 @@
 """The forward pass against golden values, and against itself under padding, holes and a cache."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -202,11 +203,12 @@ def test_what_cannot_be_is_refused(params):
         model.apply(params, CONFIG, jnp.array([[-1]]))
     with pytest.raises(errors.ConfigError, match="cache of 4 tokens cannot take 8"):
         model.hidden(params, CONFIG, golden.TOKENS, cache=model.empty_cache(CONFIG, 1, 4))
-    for scan in (True, False):
-        with pytest.raises(errors.ConfigError, match="have 2 layers and the config 3;"):
-            model.apply(params, with_(layers=3, scan=scan), golden.TOKENS)
+    others = [("vocab", 32, 40), ("hidden", 24, 48), ("layers", 2, 3), ("heads", 6, 4)]
+    for (name, held, said), scan in itertools.product(others, (True, False)):
+        with pytest.raises(errors.ConfigError, match=f"have {name}={held} and the .*={said};"):
+            model.apply(params, with_(**{name: said}, scan=scan), golden.TOKENS)
     apart = {**params, "layers": model.unstack(params["layers"], 2)}
-    with pytest.raises(errors.ConfigError, match="have 2 layers and the config 1;"):
+    with pytest.raises(errors.ConfigError, match="have layers=2 and the config layers=1;"):
         model.apply(apart, with_(layers=1, scan=False), golden.TOKENS)
     with pytest.raises(errors.ConfigError, match="7 heads do not divide"):
         with_(heads=7)
