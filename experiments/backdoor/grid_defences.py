@@ -10,6 +10,7 @@ from fl_jax.core import errors, tree
 from fl_jax.data import sources
 from fl_jax.federated.aggregators import (
     alignins,
+    bucketing,
     centred_clip,
     choice,
     clipped_clustering,
@@ -26,6 +27,7 @@ from fl_jax.federated.aggregators import (
     krum,
     mean,
     median,
+    mixing,
     multi_metrics,
     restart,
     rflbat,
@@ -92,6 +94,13 @@ def rules(
         "Bulyan": krum.bulyan(attackers=f),
         "RFA": geometric_median.geometric_median(weight="uniform"),
         "centred clip": centred_clip.centred_clip(radius=bound),
+        # Krum on pairs would need more of them: f = 2 of 6 and 4 of 10 are too many.
+        "bucketing + median": bucketing.bucketing(median.median(), size=2),
+        "bucketing + RFA": bucketing.bucketing(
+            geometric_median.geometric_median(weight="uniform"), size=2
+        ),
+        "NNM + trimmed mean": mixing.nearest_neighbours(median.trimmed_mean(trim=f), attackers=f),
+        "NNM + Krum": mixing.nearest_neighbours(krum.krum(attackers=f), attackers=f),
         "FLTrust": fltrust.fltrust(client=stages.client_of(grid.config, task), root=root),
         "FoolsGold": foolsgold.foolsgold(participants=participants, select=last_layer),
         "FLAME": flame.flame(noise=grid.noise / dimension**0.5),
