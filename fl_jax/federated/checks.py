@@ -26,7 +26,11 @@ MADE = {
 
 
 def made(**given) -> None:
-    """Refuses a part of another kind, such as a factory that was not called."""
+    """Refuses a part of another kind, such as a factory that was not called.
+
+    Raises:
+        ConfigError: the part by its name.
+    """
     for name, part in given.items():
         kind, like = MADE[name]
         if not isinstance(part, kind):
@@ -37,7 +41,11 @@ def made(**given) -> None:
 
 
 def several(what: str, found, count: int):
-    """What a slot returned, if it is as many things as it should be."""
+    """What a slot returned, if it is as many things as it should be.
+
+    Raises:
+        ConfigError: it is one thing, or a tuple of another length.
+    """
     if isinstance(found, Variables) or not isinstance(found, tuple) or len(found) != count:
         kind = type(found).__name__
         many = f"a tuple of {len(found)}" if type(found) is tuple else f"one {kind}"
