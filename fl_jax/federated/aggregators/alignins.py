@@ -95,7 +95,9 @@ def alignins(*, share: float = 0.3, signs: float = 1.0, direction: float = 1.0) 
         def softly(update):
             x = _flat(update)
             top = jnp.abs(x) >= largest.threshold(x, max(int(share * x.size), 1))
-            turn = SOFT * jnp.sqrt(jnp.mean(jnp.square(x)) + 1e-30)
+            # An attacker begins at the model itself: no update agrees by half, with a small slope.
+            size = tree.norm(x)
+            turn = jnp.where(size > 0, SOFT * size / x.size**0.5, 1.0)
             agrees = (1 + x / (jnp.abs(x) + turn) * _flat(most)) / 2
             return jnp.sum(jnp.where(top, agrees, 0.0)) / jnp.sum(top).astype(jnp.float32)
 

@@ -34,8 +34,8 @@ def energies(last: Layer) -> Float[Array, "*lead classes"]:
         Rieger et al. 2022, equations 7 and 8.
     """
     size = jnp.abs(last.bias) + jnp.sum(jnp.abs(last.kernel), axis=-2)
-    squares = jnp.square(size / jnp.maximum(jnp.max(size, axis=-1, keepdims=True), 1e-30))
-    return squares / jnp.maximum(jnp.sum(squares, axis=-1, keepdims=True), 1e-30)
+    squares = jnp.square(size / _some(jnp.max(size, axis=-1, keepdims=True)))
+    return squares / _some(jnp.sum(squares, axis=-1, keepdims=True))
 
 
 def exceedings(energy: Float[Array, "*lead classes"]) -> Int[Array, "*lead"]:
@@ -45,6 +45,11 @@ def exceedings(energy: Float[Array, "*lead classes"]) -> Int[Array, "*lead"]:
         Rieger et al. 2022, equations 9 to 11.
     """
     return jnp.sum(energy > _bound(energy), axis=-1)
+
+
+def _some(whole):
+    """What parts are divided by: 1 of nothing, where an attacker begins and no slope may be NaN."""
+    return jnp.where(whole > 0, whole, 1.0)
 
 
 def _bound(energy):
@@ -160,7 +165,7 @@ def deepsight(
         del state
         there = others.weights > 0
         own, rest = tree.wide((select(update), jax.vmap(select)(others.updates)))
-        soft = lambda e: jnp.sum(jax.nn.sigmoid(10 * (e / (_bound(e) + 1e-30) - 1)), axis=-1)
+        soft = lambda e: jnp.sum(jax.nn.sigmoid(10 * (e / _some(_bound(e)) - 1)), axis=-1)
         usual = gram.median_of(soft(energies(rest)), there)
         lacks = jax.nn.relu(1 - soft(energies(own)) / jnp.maximum(usual / 2, 1e-30))
         mean = there.astype(jnp.float32) @ rest.bias

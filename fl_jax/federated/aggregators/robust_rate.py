@@ -44,7 +44,9 @@ def robust_rate(*, threshold: float) -> Aggregator:
         mean, update = average(summed(others)), tree.wide(update)
         against = jax.tree.map(lambda x, m: jax.nn.relu(-x * jnp.sign(m)), update, mean)
         mass = sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(update))
-        return sum(jnp.sum(a) for a in jax.tree.leaves(against)) / jnp.maximum(mass, 1e-30)
+        # An attacker begins at the model itself: of no update the derivative is 0, not NaN.
+        total = sum(jnp.sum(a) for a in jax.tree.leaves(against))
+        return total / jnp.where(mass > 0, mass, 1.0)
 
     return Aggregator(
         stateless,

@@ -397,8 +397,9 @@ def test_a_score_is_finite_with_its_derivative_and_higher_far_outside(name):
     state = rule.begin(zeros, rule.init(zeros), jax.random.key(0))
     others = Stacked(cut(UPDATES[1:]), jnp.ones(COHORT - 1))
     score = jax.jit(jax.value_and_grad(lambda u: rule.score(u, others, state)))
+    none, begin = score(zeros)  # where an attacker begins
     own, slope = score(cut(UPDATES[0]))
     away, _ = score(cut(-30 * UPDATES[0]))
-    assert bool(tree.all_finite((own, slope)))
+    assert bool(tree.all_finite((none, own, slope))) and float(tree.norm(begin)) < 100
     if name != "foolsgold":  # which suspects the ones that are alike
         assert float(away) > float(own)
